@@ -1,0 +1,16 @@
+/**
+ * The history of the tables, one step a file, in order. A step that has been released is never edited: what it got wrong
+ * the next one mends. `name` qualifies and quotes a table's name with the PostgreSQL schema that the user chose.
+ */
+import type * as Effect from "effect/Effect"
+import type { SqlClient } from "effect/sql/SqlClient"
+import initial from "./0001_initial.ts"
+
+/** Qualifies and quotes a table's name. */
+export type Name = (table: string) => string
+/** One step. */
+export type Step = (name: Name) => Effect.Effect<void, unknown, SqlClient>
+
+export const steps = (name: Name): Record<string, Effect.Effect<void, unknown, SqlClient>> => ({
+  "0001_initial": initial(name)
+})

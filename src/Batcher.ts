@@ -1,0 +1,161 @@
+/**
+ * Usage at high volume: records are queued in memory and stored in batches.
+ *
+ * `enqueue` returns as soon as a record is checked and queued; one fiber stores what is queued when a batch is full or its
+ * time is up, whichever is first. A batch is retried, with the same key, for as long as the database is out of reach; the
+ * queue then fills, and callers wait or are refused, as `onFull` says.
+ *
+ * What is promised: a record that was accepted is stored exactly once, unless the process dies first. Closing the layer's
+ * scope drains the queue. Where records must survive the death of the process, use `Recorder`.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { Database } from "./database/Database.ts"
+import { DatabaseError } from "./database/DatabaseError.ts"
+import { InvalidInput } from "./domain/InvalidInput.ts"
+import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
+import { makeIntake } from "./internal/Intake.ts"
+import * as Settings from "./internal/Settings.ts"
+import * as WriteQueue from "./internal/WriteQueue.ts"
+import { CatalogStore } from "./store/CatalogStore.ts"
+import { UsageStore } from "./store/UsageStore.ts"
+
+/** The queue is full, and `onFull` is `fail`. @since 0.1.0 */
+export class QueueFull extends Schema.TaggedError<QueueFull>()("QueueFull", { capacity: Schema.Int }) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the queue is full (${this.capacity} records): wait, or give it more capacity`
+  }
+}
+
+/** The batcher is shutting down. @since 0.1.0 */
+export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return "the batcher is closed"
+  }
+}
+
+/** @since 0.1.0 */
+export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherError", {
+  reason: Schema.Union([InvalidInput, QueueFull, Closed, DatabaseError])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * Counts of records since the batcher was made.
+ *
+ * - `queued`: waiting; `inFlight`: taken into a batch that is not settled
+ * - `committed`, `failed`: settled
+ * - `lastError`: what the batch in flight is being retried for, if anything
+ *
+ * @since 0.1.0
+ */
+export type BatcherState = WriteQueue.State
+
+/**
+ * - `size`: records in a batch, 100
+ * - `timeout`: longest wait of a record for its batch to fill, 5 s
+ * - `capacity`: records that may wait, ten batches and at least 1,000
+ * - `onFull`: `wait` for room, or `fail` with `QueueFull`
+ * - `flushes`: batches written at the same time, 1
+ * - `drainTimeout`: how long closing waits for what is queued, 30 s
+ *
+ * @since 0.1.0
+ */
+export interface BatcherOptions {
+  readonly size?: number | undefined
+  readonly timeout?: Duration.Input | undefined
+  readonly capacity?: number | undefined
+  readonly onFull?: "wait" | "fail" | undefined
+  readonly flushes?: number | undefined
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
+/** @since 0.1.0 */
+export class Batcher extends Context.Service<Batcher, {
+  /** Checks and queues one record. */
+  readonly enqueue: (usage: UsageInput) => Effect.Effect<UsageRecord, BatcherError>
+  /** Checks all, and queues all if none is refused; the error's field names the place: `records[3].amount`. */
+  readonly enqueueAll: (usage: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, BatcherError>
+  /** Queues records that are checked already. */
+  readonly enqueueRecords: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, BatcherError>
+  /** Returns when everything that was queued before is stored; fails if some of it cannot be. */
+  readonly flush: Effect.Effect<void, BatcherError>
+  readonly state: Effect.Effect<BatcherState>
+}>()("effect-usage/Batcher") {
+  static readonly layerNoDeps = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, UsageStore | CatalogStore> =>
+    Layer.effect(Batcher, make(options))
+
+  /** A batcher on a database. */
+  static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
+    Layer.provide(Batcher.layerNoDeps(options), UsageStore.layer)
+
+  /** A batcher with the size and timeout of `USAGE_BATCH_SIZE` and `USAGE_BATCH_TIMEOUT`. */
+  static readonly layerConfig: Layer.Layer<Batcher, Config.ConfigError, Database> = Layer.unwrap(
+    Effect.map(
+      Config.all({ size: Settings.batchSize, timeout: Settings.batchTimeout }),
+      Batcher.layer
+    )
+  )
+}
+
+/** Delays grow from 50 ms to 10 s, and differ between processes that lost the same server. */
+const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
+  Schedule.jittered
+)
+
+const make = Effect.fnUntraced(function*(options: BatcherOptions) {
+  const store = yield* UsageStore
+  const intake = makeIntake(yield* CatalogStore)
+  const size = options.size ?? 100
+  const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
+  const queue = yield* WriteQueue.make(store, {
+    source: "batcher",
+    capacity,
+    maxItems: size,
+    linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
+    writers: options.flushes ?? 1,
+    ahead: 1,
+    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds"),
+    retry: untilItWorks,
+    // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
+    isRetryable: (error) => error.reason._tag !== "Refused"
+  })
+
+  const enqueueRecords = Effect.fnUntraced(function*(records: ReadonlyArray<UsageRecord>) {
+    if (options.onFull === "fail" && queue.room() < records.length) {
+      return yield* new BatcherError({ reason: new QueueFull({ capacity }) })
+    }
+    if (!(yield* queue.offerAll(records))) return yield* new BatcherError({ reason: new Closed() })
+  })
+
+  return Batcher.of({
+    enqueue: Effect.fnUntraced(function*(usage) {
+      const record = yield* Effect.mapError(intake.check(usage), wrap)
+      if (queue.offerUnsafe(record) !== "accepted") yield* enqueueRecords([record])
+      return record
+    }),
+    enqueueAll: Effect.fnUntraced(function*(usages) {
+      const records = yield* Effect.mapError(intake.checkAll(usages), wrap)
+      yield* enqueueRecords(records)
+      return records
+    }),
+    enqueueRecords,
+    flush: Effect.mapError(queue.flush, wrap),
+    state: Effect.sync(queue.state)
+  })
+})
+
+const wrap = (reason: InvalidInput | DatabaseError) => new BatcherError({ reason })

@@ -1,0 +1,207 @@
+/**
+ * Records usage, each call with the promise that it gives.
+ *
+ * - `track…`, `record`: stored when it returns. Concurrent callers share a write: while one batch is on its way the next
+ *   gathers, so a quiet server answers in milliseconds and a busy one in large batches. A record that is refused takes none
+ *   of those beside it along.
+ * - `recordAll`: several in one transaction, all or none.
+ * - `recordInTransaction`: in the caller's own transaction, so that usage and, say, the order commit or roll back together.
+ *
+ * `Recorder.layerBatched` gives the same interface with `record` and `track…` returning as soon as the record is queued.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { randomUUID } from "node:crypto"
+import { Batcher, type BatcherError, Closed, QueueFull } from "./Batcher.ts"
+import type { Database } from "./database/Database.ts"
+import { DatabaseError } from "./database/DatabaseError.ts"
+import { CurrentCustomer } from "./domain/CustomerId.ts"
+import { InvalidInput } from "./domain/InvalidInput.ts"
+import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
+import { makeIntake } from "./internal/Intake.ts"
+import * as WriteQueue from "./internal/WriteQueue.ts"
+import { CatalogStore } from "./store/CatalogStore.ts"
+import { UsageStore } from "./store/UsageStore.ts"
+import * as Tracking from "./Tracking.ts"
+
+/** `recordInTransaction` was called outside a transaction. @since 0.1.0 */
+export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("NotInTransaction", {}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return "there is no transaction open on this database's client: wrap the call in sql.withTransaction, or use recordAll"
+  }
+}
+
+/** @since 0.1.0 */
+export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
+  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, QueueFull, Closed])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
+ * - `writers`: batches on their way at the same time, 2
+ * - `maxBatch`: callers that share a write, 1,000
+ *
+ * @since 0.1.0
+ */
+export interface RecorderOptions {
+  readonly retryFor?: Duration.Input | undefined
+  readonly writers?: number | undefined
+  readonly maxBatch?: number | undefined
+}
+
+type Recorded = Effect.Effect<UsageRecord, RecorderError>
+
+interface Interface {
+  readonly trackApiRequest: (usage: Tracking.ApiRequest) => Recorded
+  readonly trackStorage: (usage: Tracking.StorageUse) => Recorded
+  readonly trackBandwidth: (usage: Tracking.BandwidthUse) => Recorded
+  readonly trackCompute: (usage: Tracking.ComputeUse) => Recorded
+  readonly trackDatabaseQuery: (usage: Tracking.DatabaseQuery) => Recorded
+  readonly trackFunction: (usage: Tracking.FunctionInvocation) => Recorded
+  /** Usage of any service. */
+  readonly record: (usage: UsageInput) => Recorded
+  /** Several in one transaction, all or none. The error's field names the place: `records[3].amount`. */
+  readonly recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
+  /** In the transaction that the caller has open on this database's `PgClient`. */
+  readonly recordInTransaction: (
+    ...usages: ReadonlyArray<UsageInput>
+  ) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
+}
+
+/** @since 0.1.0 */
+export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
+  static readonly layerNoDeps = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
+    Layer.effect(Recorder, make(options))
+
+  /** A recorder on a database: what it returns from is stored. */
+  static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
+    Layer.provide(Recorder.layerNoDeps(options), UsageStore.layer)
+
+  /** The same interface over a `Batcher`: `record`, `track…` and `recordAll` return when the usage is queued. */
+  static readonly layerBatched: Layer.Layer<Recorder, never, Batcher | Database> = Layer.suspend(() =>
+    Layer.provide(Layer.effect(Recorder, makeBatched), UsageStore.layer)
+  )
+}
+
+const fail = (reason: RecorderError["reason"]) => new RecorderError({ reason })
+
+/** The trackers are `record` behind a door of their own. */
+const make = Effect.fnUntraced(function*(options: RecorderOptions) {
+  const store = yield* UsageStore
+  const catalogs = yield* CatalogStore
+  const intake = makeIntake(catalogs)
+  const retryFor = Duration.fromInputUnsafe(options.retryFor ?? "30 seconds")
+  const queue = yield* WriteQueue.make(store, {
+    source: "recorder",
+    capacity: 10_000,
+    maxItems: options.maxBatch ?? 1_000,
+    linger: Duration.zero,
+    writers: options.writers ?? 2,
+    // A batch that was taken early would be a small one: callers gather until a writer is free.
+    ahead: 0,
+    drainTimeout: Duration.sum(retryFor, Duration.seconds(5)),
+    retry: Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("2 seconds")]).pipe(
+      Schedule.jittered,
+      Schedule.upTo({ duration: retryFor })
+    ),
+    isRetryable: (error) => error.isRetryable
+  })
+
+  const persist = Effect.fnUntraced(function*(records: ReadonlyArray<UsageRecord>) {
+    const appended = yield* Effect.mapError(queue.store(records), fail)
+    if (appended === undefined) return yield* fail(new Closed())
+  })
+
+  return fromRecord({
+    record: Effect.fnUntraced(function*(usage: UsageInput) {
+      const record = yield* Effect.mapError(intake.check(usage), fail)
+      yield* persist([record])
+      return record
+    }),
+    recordAll: Effect.fn("Recorder.recordAll")(function*(usages: ReadonlyArray<UsageInput>) {
+      const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+      if (records.length > 0) yield* persist(records)
+      return records
+    }),
+    recordInTransaction: inTransaction(store, catalogs)
+  })
+})
+
+const makeBatched = Effect.gen(function*() {
+  const batcher = yield* Batcher
+  const toRecorderError = (error: BatcherError) => fail(error.reason)
+  return fromRecord({
+    record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), toRecorderError),
+    recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), toRecorderError),
+    recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore)
+  })
+})
+
+const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"]) => {
+  const intake = makeIntake(catalogs)
+  return Effect.fn("Recorder.recordInTransaction")(function*(...usages: ReadonlyArray<UsageInput>) {
+    if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
+    const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+    if (records.length > 0) {
+      yield* Effect.mapError(
+        store.appendInTransaction({ key: randomUUID(), source: "transaction", records }),
+        fail
+      )
+    }
+    return records
+  })
+}
+
+const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTransaction">): Interface => {
+  const track = <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) => (input: A): Recorded =>
+    Effect.flatMap(Effect.mapError(Effect.fromResult(toUsage(input)), fail), base.record)
+  return {
+    ...base,
+    trackApiRequest: track(Tracking.apiRequest),
+    trackStorage: track(Tracking.storage),
+    trackBandwidth: track(Tracking.bandwidth),
+    trackCompute: track(Tracking.compute),
+    trackDatabaseQuery: track(Tracking.databaseQuery),
+    trackFunction: track(Tracking.functionInvocation)
+  }
+}
+
+type ForCurrent<Input> = (
+  usage: Omit<Input, "customer">
+) => Effect.Effect<UsageRecord, RecorderError, Recorder | CurrentCustomer>
+
+const forCurrent = <Input extends { readonly customer: string }>(
+  method: (recorder: Interface) => (usage: Input) => Recorded
+): ForCurrent<Input> =>
+  Effect.fnUntraced(function*(usage) {
+    const customer = yield* CurrentCustomer
+    return yield* method(yield* Recorder)({ ...usage, customer } as unknown as Input)
+  })
+
+/** Records one API request of the `CurrentCustomer`. @since 0.1.0 */
+export const trackApiRequest: ForCurrent<Tracking.ApiRequest> = forCurrent((_) => _.trackApiRequest)
+/** Records stored bytes of the `CurrentCustomer`. @since 0.1.0 */
+export const trackStorage: ForCurrent<Tracking.StorageUse> = forCurrent((_) => _.trackStorage)
+/** Records transferred bytes of the `CurrentCustomer`. @since 0.1.0 */
+export const trackBandwidth: ForCurrent<Tracking.BandwidthUse> = forCurrent((_) => _.trackBandwidth)
+/** Records CPU seconds of the `CurrentCustomer`. @since 0.1.0 */
+export const trackCompute: ForCurrent<Tracking.ComputeUse> = forCurrent((_) => _.trackCompute)
+/** Records one database query of the `CurrentCustomer`. @since 0.1.0 */
+export const trackDatabaseQuery: ForCurrent<Tracking.DatabaseQuery> = forCurrent((_) => _.trackDatabaseQuery)
+/** Records one function invocation of the `CurrentCustomer`. @since 0.1.0 */
+export const trackFunction: ForCurrent<Tracking.FunctionInvocation> = forCurrent((_) => _.trackFunction)
+/** Records usage of any service by the `CurrentCustomer`. @since 0.1.0 */
+export const record: ForCurrent<UsageInput> = forCurrent((_) => _.record)

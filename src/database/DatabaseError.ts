@@ -1,0 +1,169 @@
+/**
+ * What can go wrong with the database, sorted by what a caller can do about it.
+ *
+ * | reason | meaning | retry |
+ * |---|---|---|
+ * | `Unreachable` | no connection, or it was lost: the outcome of the statement in flight is unknown | yes |
+ * | `Busy` | the server cannot do it now: restart, deadlock, lock or statement timeout, too many connections, full disk | yes |
+ * | `InUse` | another process owns the embedded database | yes |
+ * | `Refused` | the server refused the data | no |
+ * | `NotMigrated` | the tables are not there | no |
+ * | `Denied` | wrong credentials or missing rights | no |
+ * | `Unexpected` | anything else | no |
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { SqlError } from "effect/sql/SqlError"
+
+const fields = {
+  /** The server's or the operating system's words, one line. */
+  detail: Schema.String,
+  /** SQLSTATE, or the operating system's code (`ECONNREFUSED`); empty where there is none. */
+  code: Schema.String,
+  cause: Schema.Defect()
+}
+
+export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", fields) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the database is out of reach: ${this.detail}`
+  }
+}
+
+export class Busy extends Schema.TaggedError<Busy>()("Busy", fields) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the database cannot do this now: ${this.detail}`
+  }
+}
+
+export class Refused extends Schema.TaggedError<Refused>()("Refused", { ...fields, where: Schema.String }) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the database refused the data: ${this.detail}${this.where === "" ? "" : ` (${this.where})`}`
+  }
+}
+
+export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated", fields) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the database has no usage tables of this version (${this.detail}): run \`usage migrate\``
+  }
+}
+
+export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the database denied access: ${this.detail}`
+  }
+}
+
+/** Another process owns the embedded database in `directory`. */
+export class InUse extends Schema.TaggedError<InUse>()("InUse", {
+  directory: Schema.String,
+  /** Who owns it, in words: `process 4711 (usage import access.log)`. */
+  owner: Schema.String
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the embedded database in ${this.directory} is in use by ${this.owner}: wait until it ends, or use a PostgreSQL server`
+  }
+}
+
+export class Unexpected extends Schema.TaggedError<Unexpected>()("Unexpected", fields) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the database failed: ${this.detail}${this.code === "" ? "" : ` (${this.code})`}`
+  }
+}
+
+const Reason = Schema.Union([Unreachable, Busy, Refused, NotMigrated, Denied, InUse, Unexpected])
+
+/**
+ * A failure of the database, with the `reason` that says what to do.
+ *
+ * @since 0.1.0
+ */
+export class DatabaseError extends Schema.TaggedError<DatabaseError>()("DatabaseError", { reason: Reason }) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+const networkCodes = new Set([
+  "ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "ENOENT",
+  "ECONNABORTED", "EADDRNOTAVAIL"
+])
+
+const stringOf = (value: unknown, key: string): string => {
+  const found = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
+  return typeof found === "string" ? found : ""
+}
+
+/** Walks down `cause` to the innermost error: that one has the server's words and code. */
+const innermost = (error: unknown): unknown => {
+  let current = error
+  for (let depth = 0; depth < 8; depth++) {
+    const next = typeof current === "object" && current !== null
+      ? (current as { readonly cause?: unknown }).cause
+      : undefined
+    if (next === undefined || next === null || next === current) return current
+    current = next
+  }
+  return current
+}
+
+/** Sorts an error of either driver. */
+export const fromUnknown = (error: unknown): DatabaseError => {
+  if (error instanceof DatabaseError) return error
+  const cause = innermost(error)
+  const code = stringOf(cause, "code")
+  const own = stringOf(cause, "message") || String(cause)
+  const detail = own.split("\n")[0]!
+  const props = { detail, code, cause: error }
+  return new DatabaseError({ reason: reasonOf(code, props, stringOf(cause, "where"), stringOf(cause, "detail"), error) })
+}
+
+const reasonOf = (
+  code: string,
+  props: { readonly detail: string; readonly code: string; readonly cause: unknown },
+  where: string,
+  more: string,
+  error: unknown
+): (typeof Reason)["Type"] => {
+  // 08: connection; 57P01…05: shutdown and restart; the rest of class 57 and 53: the server is short of something.
+  if (networkCodes.has(code) || code.startsWith("08") || code === "57P01" || code === "57P02" || code === "57P05") {
+    return new Unreachable(props)
+  }
+  if (code === "57P03" || code === "57014" || code.startsWith("53") || code.startsWith("40") || code === "55P03") {
+    return new Busy(props)
+  }
+  if (code === "58030") return new Busy(props)
+  if (code.startsWith("22") || code.startsWith("23")) {
+    return new Refused({ ...props, detail: more === "" ? props.detail : `${props.detail} (${more})`, where: where.split("\n")[0]! })
+  }
+  if (code === "42P01" || code === "3F000" || code === "42703") return new NotMigrated(props)
+  if (code.startsWith("28") || code === "42501" || code === "3D000") return new Denied(props)
+  if (code === "" && (isConnectionReason(error) || /terminated|closed|timeout|timed out|ended/i.test(props.detail))) {
+    return new Unreachable(props)
+  }
+  return new Unexpected(props)
+}
+
+const isConnectionReason = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "reason" in error &&
+  stringOf((error as { readonly reason: unknown }).reason, "_tag") === "ConnectionError"
+
+/** Replaces `SqlError` by `DatabaseError`. */
+export const mapSqlError = <A, E, R>(
+  effect: Effect.Effect<A, E | SqlError, R>
+): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
+  Effect.mapError(
+    effect,
+    (error) => isSqlError(error) ? fromUnknown(error) : error as Exclude<E, SqlError>
+  )
+
+const isSqlError = (error: unknown): error is SqlError => stringOf(error, "_tag") === "SqlError"

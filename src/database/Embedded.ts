@@ -1,0 +1,150 @@
+/**
+ * The database embedded in this process: PGlite, PostgreSQL 18 in WebAssembly, in a directory or in memory.
+ *
+ * It survives the death of the process; it never calls `fsync`, so it does not promise to survive that of the machine.
+ * There is one connection: a transaction holds it, and whoever else asks waits. PGlite runs in a worker thread, and
+ * `@effect/sql-pg` speaks to it over the wire protocol; COPY, which that wire cannot carry, goes beside it, and only from
+ * inside a transaction of `sql`, which has the connection to itself.
+ */
+import { PgClient } from "@effect/sql-pg"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import type * as Scope from "effect/Scope"
+import { join } from "node:path"
+import { Duplex } from "node:stream"
+import { Worker } from "node:worker_threads"
+import { Database, qualifier } from "./Database.ts"
+import { DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
+import * as DirectoryLock from "./embedded/DirectoryLock.ts"
+import type { Answer, Question, WorkerOptions } from "./embedded/messages.ts"
+import * as Migrations from "./Migrations.ts"
+
+/**
+ * - `directory`: where the data is kept; it is made, and locked while this process has it. Absent: in memory.
+ * - `schema`: PostgreSQL schema of the tables, `public`
+ * - `snapshot`: for a database in memory, the data to begin with, as `Embedded.snapshot` gave it
+ *
+ * @since 0.1.0
+ */
+export interface EmbeddedOptions {
+  readonly directory?: string | undefined
+  readonly schema?: string | undefined
+  readonly snapshot?: Uint8Array | undefined
+}
+
+/**
+ * Starts the embedded database and brings its tables up to date. Fails with `DatabaseError`, whose reason is `InUse` when
+ * another process owns the directory.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgClient.PgClient, DatabaseError> =>
+  Layer.effectContext(
+    Effect.gen(function*() {
+      const { database } = yield* make(options)
+      yield* Effect.provideService(Migrations.migrate, Database, database)
+      return Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql))
+    })
+  ).pipe(Layer.provide(Reactivity.layer))
+
+/** An empty database in memory with all its tables, as bytes. Starting from it takes a fraction of starting from nothing. */
+export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(function*() {
+  const { database, engine } = yield* make({})
+  yield* Effect.provideService(Migrations.migrate, Database, database)
+  return (yield* engine.ask({ kind: "dump" })).data!
+}).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+
+const make = Effect.fnUntraced(function*(
+  options: EmbeddedOptions
+): Effect.fn.Return<
+  { readonly database: Database["Service"]; readonly engine: Engine },
+  DatabaseError,
+  Scope.Scope | Reactivity.Reactivity
+> {
+  if (options.directory !== undefined) yield* DirectoryLock.acquire(options.directory)
+  const engine = yield* Effect.acquireRelease(
+    start({
+      directory: options.directory === undefined ? undefined : join(options.directory, "database"),
+      snapshot: options.snapshot
+    }),
+    (engine) => Effect.ignore(engine.ask({ kind: "close" }))
+  )
+  const schema = options.schema ?? "public"
+  const sql = yield* mapSqlError(PgClient.make({
+    stream: engine.wire,
+    username: "postgres",
+    database: "postgres",
+    ssl: false,
+    maxConnections: 1,
+    minConnections: 1,
+    idleTimeout: "1 hour"
+  }))
+  const database = Database.of({
+    engine: "embedded",
+    sql,
+    schema,
+    name: qualifier(schema),
+    copyTransaction: (body) =>
+      Effect.uninterruptible(mapSqlError(sql.withTransaction(body({
+        query: (text, params) => mapSqlError(sql.unsafe(text, params)),
+        copyIn: (table, columns, data) =>
+          Effect.map(engine.ask({ kind: "copy", table, columns, data }), (answer) => answer.count ?? 0)
+      })))) as any,
+    outside: (effect) => effect
+  })
+  return { database, engine }
+})
+
+/** The worker, and the two ways to it. */
+interface Engine {
+  readonly ask: (question: Question) => Effect.Effect<Answer & { readonly ok: true }, DatabaseError>
+  readonly wire: () => Duplex
+}
+
+const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
+  Effect.tryPromise({
+    try: async () => {
+      // Beside this module: a source file in a checkout, a bundled one in the package.
+      const file = import.meta.url.endsWith(".ts") ? "./embedded/worker.ts" : "./embedded-worker.js"
+      const worker = new Worker(new URL(file, import.meta.url), { workerData: options, stdout: false, stderr: false })
+      const waiting: Array<(answer: Answer) => void> = []
+      let ended: string | undefined
+      const end = (reason: string) => {
+        ended = reason
+        for (const answer of waiting.splice(0)) answer({ ok: false, message: reason, code: "08006", where: "" })
+      }
+      worker.on("message", (answer: Answer) => waiting.shift()?.(answer))
+      worker.on("error", (error) => end(`the embedded database stopped: ${error.message}`))
+      worker.on("exit", () => end("the embedded database is closed"))
+      const question = (post: () => void): Promise<Answer & { readonly ok: true }> =>
+        new Promise((resolve, reject) => {
+          if (ended !== undefined) return reject(Object.assign(new Error(ended), { code: "08006" }))
+          waiting.push((answer) => answer.ok ? resolve(answer) : reject(Object.assign(new Error(answer.message), answer)))
+          post()
+        })
+      await question(() => {})
+      const post = (message: Question) => question(() => worker.postMessage(message))
+      return {
+        ask: (message) => Effect.tryPromise({ try: () => post(message), catch: fromUnknown }),
+        wire: () => {
+          const duplex: Duplex = new Duplex({
+            read() {},
+            write(chunk: Uint8Array, _encoding, done) {
+              post({ kind: "wire", data: chunk }).then(({ data }) => {
+                duplex.push(data!)
+                done()
+              }, done)
+            },
+            final(done) {
+              duplex.push(null)
+              done()
+            }
+          })
+          return duplex
+        }
+      }
+    },
+    catch: fromUnknown
+  })

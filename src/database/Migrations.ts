@@ -1,0 +1,44 @@
+/** Brings the tables up to date, step by step, in one transaction; says which steps were applied. */
+import * as Effect from "effect/Effect"
+import * as Migrator from "effect/sql/Migrator"
+import * as SqlClient from "effect/sql/SqlClient"
+import { steps } from "../../migrations/index.ts"
+import { Database } from "./Database.ts"
+import { DatabaseError, fromUnknown, NotMigrated } from "./DatabaseError.ts"
+
+/** One applied step: its number and its name. */
+export interface AppliedStep {
+  readonly id: number
+  readonly name: string
+}
+
+const tableName = "billing_migrations"
+
+/**
+ * Applies the steps that are missing. Several processes at once are safe: they wait for each other.
+ *
+ * @since 0.1.0
+ */
+export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, Database> = Effect.gen(function*() {
+  const { name, schema, sql } = yield* Database
+  if (schema !== "public") yield* sql`create schema if not exists ${sql(schema)}`
+  const applied = yield* Migrator.make({})({
+    loader: Migrator.fromRecord(steps(name)),
+    table: `${schema}.${tableName}`
+  }).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+  return applied.map(([id, step]) => ({ id, name: step }))
+}).pipe(Effect.mapError(fromUnknown))
+
+/** Fails with the reason `NotMigrated` when steps are missing. */
+export const check: Effect.Effect<void, DatabaseError, Database> = Effect.gen(function*() {
+  const { name, schema, sql } = yield* Database
+  const wanted = Object.keys(steps(name)).length
+  const rows = yield* sql<{ found: string }>`
+    select count(*)::text as found from ${sql(`${schema}.${tableName}`)}`
+  const found = Number(rows[0]!.found)
+  if (found < wanted) {
+    return yield* new DatabaseError({
+      reason: new NotMigrated({ detail: `${found} of ${wanted} migrations are applied`, code: "", cause: undefined })
+    })
+  }
+}).pipe(Effect.mapError(fromUnknown))

@@ -1,0 +1,206 @@
+/**
+ * The database on a PostgreSQL server, version 15 or later.
+ *
+ * Two drivers share it: `@effect/sql-pg` for everything but COPY, which it refuses, and `pg` with `pg-copy-streams` for
+ * that. A COPY transaction has a connection of its own and either commits whole or loses the connection: after any failure
+ * whose outcome is not known the connection is destroyed, never reused. Session state is not relied on (only `SET LOCAL`
+ * and transaction-scoped locks), so a transaction pooler can stand in between; tell it with `prepare: false`.
+ */
+import { PgClient } from "@effect/sql-pg"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { ConnectionOptions } from "node:tls"
+import pg from "pg"
+import { from as copyFrom } from "pg-copy-streams"
+import type { InvalidInput } from "../domain/InvalidInput.ts"
+import * as ConnectionUrl from "./ConnectionUrl.ts"
+import { type CopyTransaction, Database, qualifier } from "./Database.ts"
+import { Busy, DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
+
+/**
+ * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
+ * - `schema`: PostgreSQL schema of the tables, `public`
+ * - `maxConnections`: connections for queries, 10
+ * - `copyConnections`: connections for COPY, 4, made when they are first needed
+ * - `prepare`: named prepared statements, `true`; `false` behind a transaction pooler such as pgbouncer
+ * - `connectTimeout`: 5 s
+ * - `statementTimeout`: longest statement, and longest silence of the server in a COPY transaction, 60 s
+ * - `applicationName`: shown in `pg_stat_activity`, `effect-usage`
+ *
+ * @since 0.1.0
+ */
+export interface PostgresOptions {
+  readonly url: Redacted.Redacted
+  readonly schema?: string | undefined
+  readonly maxConnections?: number | undefined
+  readonly copyConnections?: number | undefined
+  readonly prepare?: boolean | undefined
+  readonly connectTimeout?: Duration.Input | undefined
+  readonly statementTimeout?: Duration.Input | undefined
+  readonly applicationName?: string | undefined
+}
+
+/**
+ * Connects to a server. Fails with `InvalidInput` for a broken URL and with `DatabaseError` when the server cannot be
+ * reached or refuses the credentials.
+ *
+ * @since 0.1.0
+ */
+export const layer = (
+  options: PostgresOptions
+): Layer.Layer<Database | PgClient.PgClient, DatabaseError | InvalidInput> =>
+  Layer.effectContext(
+    Effect.map(make(options), (database) =>
+      Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql)))
+  ).pipe(Layer.provide(Reactivity.layer))
+
+const make = Effect.fnUntraced(function*(
+  options: PostgresOptions
+): Effect.fn.Return<Database["Service"], DatabaseError | InvalidInput, Scope.Scope | Reactivity.Reactivity> {
+  const target = yield* Effect.fromResult(ConnectionUrl.parse(options.url))
+  const connectTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.connectTimeout ?? "5 seconds"))
+  const statementTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "60 seconds"))
+  const applicationName = options.applicationName ?? "effect-usage"
+  const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
+  const schema = options.schema ?? "public"
+  const sql = yield* mapSqlError(PgClient.make({
+    host: target.host,
+    port: target.port,
+    database: target.database,
+    username: target.username,
+    password: target.password,
+    ssl,
+    applicationName,
+    connectTimeout,
+    keepAlive: "10 seconds",
+    maxConnections: options.maxConnections ?? 10,
+    prepare: options.prepare ?? true,
+    // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
+    ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
+    ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
+  }))
+  // The pool connects when it is first used; a wrong address or password should show at start.
+  yield* mapSqlError(sql`select 1`)
+  const pool = yield* makeCopyPool({
+    target,
+    ssl,
+    connectTimeout,
+    applicationName,
+    size: options.copyConnections ?? 4
+  })
+  return Database.of({
+    engine: "postgres",
+    sql,
+    schema,
+    name: qualifier(schema),
+    copyTransaction: (body) => copyTransaction(pool, statementTimeout, body),
+    outside: (effect) =>
+      Effect.updateContext(effect, (context: Context.Context<any>) => Context.omit(sql.transactionService)(context))
+  })
+})
+
+const makeCopyPool = (options: {
+  readonly target: ConnectionUrl.ConnectionTarget
+  readonly ssl: false | ConnectionOptions
+  readonly connectTimeout: number
+  readonly applicationName: string
+  readonly size: number
+}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { target } = options
+      const pool = new pg.Pool({
+        host: target.host,
+        port: target.port,
+        database: target.database,
+        user: target.username,
+        ...(target.password === undefined ? {} : { password: Redacted.value(target.password) }),
+        ssl: options.ssl,
+        application_name: options.applicationName,
+        connectionTimeoutMillis: options.connectTimeout,
+        max: options.size,
+        idleTimeoutMillis: 60_000,
+        keepAlive: true,
+        keepAliveInitialDelayMillis: 10_000,
+        ...(target.startupOptions === undefined ? {} : { options: target.startupOptions })
+      })
+      // An idle connection that the server ends is replaced when one is next needed.
+      pool.on("error", () => {})
+      return pool
+    }),
+    (pool) => Effect.promise(() => pool.end())
+  )
+
+const copyTransaction = <A, E>(
+  pool: pg.Pool,
+  timeoutMillis: number,
+  body: (tx: CopyTransaction) => Effect.Effect<A, E>
+): Effect.Effect<A, E | DatabaseError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    const client = yield* attempt(() => pool.connect())
+    // A connection that breaks while it is checked out says so here too; the statement in flight fails with the reason.
+    const onError = () => {}
+    client.on("error", onError)
+    const release = (broken: boolean) =>
+      Effect.sync(() => {
+        client.removeListener("error", onError)
+        client.release(broken)
+      })
+    const guarded = <B>(run: () => Promise<B>) => attempt(() => withTimeout(client, timeoutMillis, run))
+    const tx: CopyTransaction = {
+      query: (text, params) => Effect.map(guarded(() => client.query(text, params as Array<unknown>)), (_) => _.rows),
+      copyIn: (table, columns, data) => guarded(() => copyIn(client, table, columns, data))
+    }
+    yield* Effect.onError(
+      guarded(() => client.query(`begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis}`)),
+      () => release(true)
+    )
+    const exit = yield* Effect.exit(body(tx))
+    if (exit._tag === "Failure") {
+      const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
+      yield* release(rolledBack._tag === "Failure")
+      return yield* exit
+    }
+    const committed = yield* Effect.exit(guarded(() => client.query("commit")))
+    yield* release(committed._tag === "Failure")
+    // `pg` resolves with ROLLBACK when the transaction had failed unnoticed.
+    if ((yield* committed).command !== "COMMIT") {
+      return yield* new DatabaseError({
+        reason: new Busy({ detail: "COMMIT answered ROLLBACK", code: "25P02", cause: undefined })
+      })
+    }
+    return exit.value
+  }))
+
+const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
+  Effect.tryPromise({ try: run, catch: fromUnknown })
+
+/** Ends the socket under a statement that gets no answer: it then fails, and the transaction with it. */
+const withTimeout = <A>(client: pg.PoolClient, millis: number, run: () => Promise<A>): Promise<A> => {
+  // The server's own statement_timeout comes first; this one is for a server that has fallen silent.
+  const timer = setTimeout(() => socketOf(client).destroy(new Error(`timed out after ${millis} ms`)), millis + 5_000)
+  return run().finally(() => clearTimeout(timer))
+}
+
+const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
+  (client as unknown as { connection: { stream: { destroy: (error: Error) => void } } }).connection.stream
+
+/** Slices keep a large batch from being one giant protocol message. */
+const sliceBytes = 262_144
+
+const copyIn = (client: pg.PoolClient, table: string, columns: ReadonlyArray<string>, data: Uint8Array): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const stream = client.query(copyFrom(`copy ${table} (${columns.join(", ")}) from stdin`))
+    stream.once("error", reject)
+    stream.once("finish", () => resolve(stream.rowCount))
+    for (let offset = 0; offset < data.length; offset += sliceBytes) {
+      stream.write(data.subarray(offset, offset + sliceBytes))
+    }
+    stream.end()
+  })
+

@@ -1,0 +1,139 @@
+/**
+ * One owner for a directory. PGlite does not lock its data, and two processes in it destroy it.
+ *
+ * The lock is a file that names its owner: process id, the time that process was started (ids are used again), machine and
+ * command. It is made with O_EXCL. A lock whose owner is gone is stale and taken over: the takeover itself is guarded by
+ * a second O_EXCL file, so that of several processes that find a stale lock one gets it.
+ */
+import { closeSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from "node:fs"
+import { hostname } from "node:os"
+import { basename, join } from "node:path"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { DatabaseError, fromUnknown, InUse } from "../DatabaseError.ts"
+
+const Owner = Schema.fromJsonString(Schema.Struct({
+  pid: Schema.Int,
+  /** Start of the process, in the kernel's words; empty where it does not tell. */
+  started: Schema.String,
+  host: Schema.String,
+  command: Schema.String
+}))
+type Owner = typeof Owner.Type
+
+const encode = Schema.encodeSync(Owner)
+const decode = Schema.decodeUnknownOption(Owner)
+
+/** Takes the lock of `directory`, which is made if need be, until the scope closes. */
+export const acquire = (directory: string): Effect.Effect<void, DatabaseError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.gen(function*() {
+      const file = join(directory, "lock")
+      const owner = yield* Effect.try({ try: () => take(directory, file), catch: fromUnknown })
+      if (owner !== undefined) {
+        return yield* new DatabaseError({ reason: new InUse({ directory, owner }) })
+      }
+    }),
+    () => Effect.sync(() => removeIfThere(join(directory, "lock")))
+  )
+
+/** Gives the owner in words if there is a live one. */
+const take = (directory: string, file: string): string | undefined => {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  const guard = `${file}.takeover`
+  for (let attempt = 0; attempt < 50; attempt++) {
+    if (createExclusively(file)) return undefined
+    const owner = read(file)
+    if (owner === undefined) {
+      // Gone in between, or not written yet: its maker has it open.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      if (read(file) !== undefined || !isOlderThan(file, 1_000)) continue
+    } else if (isAlive(owner)) {
+      return `process ${owner.pid}${owner.host === hostname() ? "" : ` on ${owner.host}`} (${owner.command})`
+    }
+    if (!createExclusively(guard)) {
+      if (isOlderThan(guard, 10_000)) removeIfThere(guard)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      continue
+    }
+    try {
+      // Under the guard nobody else replaces the lock, so what is stale now is what is removed.
+      const current = read(file)
+      if (current === undefined || !isAlive(current)) removeIfThere(file)
+    } finally {
+      removeIfThere(guard)
+    }
+  }
+  return "a process that is just starting"
+}
+
+const createExclusively = (file: string): boolean => {
+  let descriptor
+  try {
+    descriptor = openSync(file, "wx", 0o600)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false
+    throw cause
+  }
+  try {
+    writeSync(descriptor, encode(self()))
+  } finally {
+    closeSync(descriptor)
+  }
+  return true
+}
+
+const self = (): Owner => ({
+  pid: process.pid,
+  started: startOf(process.pid),
+  host: hostname(),
+  command: [basename(process.argv[1] ?? "node"), ...process.argv.slice(2, 4)].join(" ").slice(0, 80)
+})
+
+/** Ticks after boot at which a process started: field 22 of its `stat`, counted after the name in parentheses. */
+const startOf = (pid: number): string => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
+  } catch {
+    return ""
+  }
+}
+
+const isAlive = (owner: Owner): boolean => {
+  // Whether a process lives on another machine cannot be seen from here.
+  if (owner.host !== hostname()) return true
+  try {
+    process.kill(owner.pid, 0)
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === "EPERM"
+  }
+  const started = startOf(owner.pid)
+  return started === "" || owner.started === "" || started === owner.started
+}
+
+const read = (file: string): Owner | undefined => {
+  try {
+    const owner = decode(readFileSync(file, "utf8"))
+    return owner._tag === "Some" ? owner.value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const isOlderThan = (file: string, millis: number): boolean => {
+  try {
+    return Date.now() - statSync(file).mtimeMs > millis
+  } catch {
+    return false
+  }
+}
+
+const removeIfThere = (file: string): void => {
+  try {
+    unlinkSync(file)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause
+  }
+}

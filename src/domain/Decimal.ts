@@ -1,0 +1,184 @@
+/**
+ * Exact decimals, bounded before any arithmetic.
+ *
+ * Quantities and money are never floating point here. A decimal enters as a number, bigint, string or `BigDecimal`, is
+ * checked for size while it is still text (adding 1 to `1e999999999` would keep a process busy for minutes), and leaves as
+ * plain digits. Quotients are rounded once, to 30 decimals, half to even; money is rounded only where it is shown.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Result from "effect/Result"
+import { excerpt, InvalidInput } from "./InvalidInput.ts"
+
+/**
+ * An exact decimal.
+ *
+ * @since 0.1.0
+ */
+export type Decimal = BigDecimal.BigDecimal
+
+/**
+ * What is accepted where a decimal is asked for. A number means its shortest decimal form, so `0.1` is one tenth.
+ *
+ * @since 0.1.0
+ */
+export type DecimalInput = number | bigint | string | Decimal
+
+/** Size limits of a decimal: digits before the point, digits after it. */
+export interface Bounds {
+  readonly integerDigits: number
+  readonly decimals: number
+}
+
+/** Quantities in billing units: 30 decimals hold one byte in GB exactly. */
+export const quantityBounds: Bounds = { integerDigits: 24, decimals: 30 }
+/** Amounts in base units; the records table has the same limits as a CHECK. */
+export const amountBounds: Bounds = { integerDigits: 24, decimals: 18 }
+/** Unit costs; the price and records tables have the same limits as a CHECK. */
+export const unitCostBounds: Bounds = { integerDigits: 12, decimals: 18 }
+
+/** Decimals kept in a quotient. */
+const quotientDecimals = 30
+
+export const zero: Decimal = BigDecimal.fromBigInt(0n)
+export const one: Decimal = BigDecimal.fromBigInt(1n)
+
+// The lengths bound the work: nothing longer is ever turned into a bigint.
+const decimalPattern = /^([+-]?)(\d{0,80})(?:\.(\d{0,80}))?(?:[eE]([+-]?\d{1,3}))?$/
+
+/**
+ * Checks and reads a decimal that must be zero or more.
+ *
+ * Fails with `InvalidInput` for what is not a finite decimal, is negative, or has more digits than `bounds` allows.
+ */
+export const parse = (
+  field: string,
+  input: unknown,
+  bounds: Bounds = quantityBounds
+): Result.Result<Decimal, InvalidInput> => {
+  let text: string
+  switch (typeof input) {
+    case "number":
+      if (Number.isSafeInteger(input) && input >= 0) return Result.succeed(BigDecimal.make(BigInt(input), 0))
+      if (!Number.isFinite(input)) return refuse(field, input, "is not a finite number")
+      text = `${input}`
+      break
+    case "bigint":
+      // A bigint is compared before it is printed: printing a million digits takes seconds.
+      if (input > limitOf(bounds) || input < -limitOf(bounds)) return tooLarge(field, bounds)
+      text = `${input}`
+      break
+    case "string":
+      text = input
+      break
+    default:
+      if (!BigDecimal.isBigDecimal(input)) return refuse(field, input, "is not a number")
+      if (Math.abs(input.scale) > 200) return tooLarge(field, bounds)
+      if (input.value > limitOf(wide) || input.value < -limitOf(wide)) return tooLarge(field, bounds)
+      return within(field, BigDecimal.normalize(input), bounds)
+  }
+  const match = decimalPattern.exec(text)
+  if (match === null) {
+    return text.length > 80
+      ? tooLarge(field, bounds)
+      : refuse(field, input, text === "" ? "is empty" : "is not a decimal number")
+  }
+  const [, sign, lead = "", trail = "", exponent = "0"] = match
+  if (lead === "" && trail === "") return refuse(field, input, "is not a decimal number")
+  const scale = trail.length - Number(exponent)
+  const value = BigInt(lead + trail)
+  // An exponent is looked at before it becomes a power of ten.
+  if (value !== 0n && (scale > 200 || scale < -200)) return tooLarge(field, bounds)
+  if (value === 0n) return Result.succeed(zero)
+  return within(field, BigDecimal.normalize(BigDecimal.make(sign === "-" ? -value : value, scale)), bounds)
+}
+
+const wide: Bounds = { integerDigits: 200, decimals: 0 }
+
+const limits = new Map<number, bigint>()
+const limitOf = (bounds: Bounds): bigint => {
+  let limit = limits.get(bounds.integerDigits)
+  if (limit === undefined) {
+    limit = 10n ** BigInt(bounds.integerDigits)
+    limits.set(bounds.integerDigits, limit)
+  }
+  return limit
+}
+
+const within = (field: string, decimal: Decimal, bounds: Bounds): Result.Result<Decimal, InvalidInput> => {
+  if (decimal.value < 0n) {
+    return Result.fail(
+      new InvalidInput({
+        field,
+        problem: `${excerpt(toText(decimal))} is negative`,
+        remedy: "Give zero or more; usage is never negative"
+      })
+    )
+  }
+  const digits = decimal.value === 0n ? 0 : `${decimal.value}`.length
+  if (digits - decimal.scale > bounds.integerDigits || decimal.scale > bounds.decimals) return tooLarge(field, bounds)
+  return Result.succeed(decimal)
+}
+
+const refuse = (field: string, input: unknown, problem: string) =>
+  Result.fail(
+    new InvalidInput({
+      field,
+      problem: `${excerpt(input)} ${problem}`,
+      remedy: "Give a decimal number such as 1, 0.25 or \"1.5e3\""
+    })
+  )
+
+const tooLarge = (field: string, bounds: Bounds) =>
+  Result.fail(
+    new InvalidInput({
+      field,
+      problem: "has too many digits",
+      remedy: `Give at most ${bounds.integerDigits} digits before the point and ${bounds.decimals} after it`
+    })
+  )
+
+/** Reads a decimal that the database printed. Not for input: it does not bound anything. */
+export const fromDatabase = (text: string): Decimal => BigDecimal.normalize(BigDecimal.fromStringUnsafe(text))
+
+/** All digits, no exponent, no trailing zeros: `0.00048828125`. */
+export const toText = (decimal: Decimal): string => {
+  const { scale, value } = BigDecimal.normalize(decimal)
+  if (value === 0n) return "0"
+  const digits = `${value < 0n ? -value : value}`
+  const sign = value < 0n ? "-" : ""
+  if (scale <= 0) return sign + digits.padEnd(digits.length - scale, "0")
+  const padded = digits.padStart(scale + 1, "0")
+  return `${sign}${padded.slice(0, -scale)}.${padded.slice(-scale)}`
+}
+
+const halfEven = (numerator: bigint, denominator: bigint): bigint => {
+  const negative = numerator < 0n !== denominator < 0n
+  const n = numerator < 0n ? -numerator : numerator
+  const d = denominator < 0n ? -denominator : denominator
+  let quotient = n / d
+  const twice = (n % d) * 2n
+  if (twice > d || (twice === d && (quotient & 1n) === 1n)) quotient += 1n
+  return negative ? -quotient : quotient
+}
+
+/** `a ÷ b`, rounded once at 30 decimals, half to even. `b` must not be zero. */
+export const divide = (a: Decimal, b: Decimal): Decimal => {
+  const shift = quotientDecimals - a.scale + b.scale
+  const numerator = shift >= 0 ? a.value * 10n ** BigInt(shift) : a.value
+  const denominator = shift >= 0 ? b.value : b.value * 10n ** BigInt(-shift)
+  return BigDecimal.normalize(BigDecimal.make(halfEven(numerator, denominator), quotientDecimals))
+}
+
+/** Rounds to a number of decimals, half to even. Only for what is shown. */
+export const round = (decimal: Decimal, decimals: number): Decimal =>
+  decimal.scale <= decimals
+    ? decimal
+    : BigDecimal.make(halfEven(decimal.value, 10n ** BigInt(decimal.scale - decimals)), decimals)
+
+/** Rounded to `decimals` places, zeros kept: `toFixed(0.5, 2)` is `0.50`. */
+export const toFixed = (decimal: Decimal, decimals: number): string => {
+  const text = toText(round(decimal, decimals))
+  const point = text.indexOf(".")
+  if (decimals === 0) return text
+  return point < 0 ? `${text}.${"0".repeat(decimals)}` : text.padEnd(point + 1 + decimals, "0")
+}

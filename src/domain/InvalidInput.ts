@@ -1,0 +1,54 @@
+/**
+ * The one way in which this package refuses what a caller gave it: which field, what is wrong with the value, and what
+ * to give instead. It is raised before anything is written, so the records beside a refused one are unharmed.
+ */
+import * as Schema from "effect/Schema"
+
+/** Longest excerpt of a refused value that a message repeats. */
+const excerptLength = 60
+
+/**
+ * A refused value.
+ *
+ * - `field`: the path of the value, as the caller spells it (`amount`, `metadata`, `records[3].customer`)
+ * - `problem`: what is wrong with this value
+ * - `remedy`: what would be accepted
+ *
+ * @since 0.1.0
+ */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
+  field: Schema.String,
+  problem: Schema.String,
+  remedy: Schema.String
+}) {
+  readonly isRetryable = false
+
+  override get message(): string {
+    return `${this.field}: ${this.problem}. ${this.remedy}.`
+  }
+
+  /** The same refusal, with the place of the value put before its field: `at("records[3]")`. */
+  at(place: string): InvalidInput {
+    return new InvalidInput({ field: `${place}.${this.field}`, problem: this.problem, remedy: this.remedy })
+  }
+}
+
+/** Shows a refused value in a message: quoted, with control characters escaped, and never longer than one line. */
+export const excerpt = (value: unknown): string => {
+  let text: string
+  switch (typeof value) {
+    case "string":
+      text = JSON.stringify(value.length > excerptLength ? value.slice(0, excerptLength) : value)
+      return value.length > excerptLength ? `${text} (${value.length} characters)` : text
+    case "number":
+      return Object.is(value, -0) ? "-0" : `${value}`
+    case "bigint":
+      text = `${value}`
+      return text.length > excerptLength ? `${text.slice(0, excerptLength)}… (${text.length} digits)` : text
+    case "undefined":
+    case "boolean":
+      return `${value}`
+    default:
+      return value === null ? "null" : Array.isArray(value) ? "an array" : `a value of type ${typeof value}`
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * A record's metadata: one JSON object, kept as the text that came, with its key order, spacing and digits.
+ *
+ * PostgreSQL accepts `\u0000` and half surrogate pairs in a `json` column and fails later, when something reads the value,
+ * so one such record would break every report that groups by a key. They are refused here.
+ */
+import * as Result from "effect/Result"
+import { excerpt, InvalidInput } from "./InvalidInput.ts"
+
+/** Longest metadata of one record, in UTF-16 code units. */
+export const maxLength = 65_536
+/** Deepest nesting: PostgreSQL's parser is recursive and has a stack limit. */
+export const maxDepth = 64
+
+const refuse = (problem: string) =>
+  Result.fail(
+    new InvalidInput({
+      field: "metadata",
+      problem,
+      remedy: `Give one JSON object of at most ${maxLength} characters, such as {"endpoint":"/users"}`
+    })
+  )
+
+/** Metadata as a value: serialised to JSON. A `toJSON` that throws, a cycle or a bigint is an `InvalidInput`. */
+export const fromValue = (input: unknown): Result.Result<string | null, InvalidInput> => {
+  if (input === undefined || input === null) return Result.succeed(null)
+  if (typeof input !== "object" || Array.isArray(input)) return refuse(`${excerpt(input)} is not an object`)
+  let text: string | undefined
+  try {
+    text = JSON.stringify(input)
+  } catch (cause) {
+    return refuse(`cannot be written as JSON: ${reasonOf(cause)}`)
+  }
+  if (text === undefined || text.charCodeAt(0) !== openBrace) return refuse("is not a JSON object once it is serialised")
+  return checkText(text)
+}
+
+/** Metadata as JSON text, kept to the letter. Empty text means none. */
+export const fromText = (text: string): Result.Result<string | null, InvalidInput> => {
+  if (text === "") return Result.succeed(null)
+  if (text.length > maxLength) return refuse(`has ${text.length} characters`)
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    return refuse(`${excerpt(text)} is not JSON: ${reasonOf(cause)}`)
+  }
+  if (value === null) return Result.succeed(null)
+  if (typeof value !== "object" || Array.isArray(value)) return refuse(`${excerpt(text)} is not a JSON object`)
+  return checkText(text)
+}
+
+const openBrace = 0x7b
+
+const checkText = (text: string): Result.Result<string, InvalidInput> => {
+  if (text.length > maxLength) return refuse(`has ${text.length} characters`)
+  if (tooDeep(text)) return refuse(`is nested deeper than ${maxDepth} levels`)
+  if (!text.isWellFormed()) return refuse("contains half a surrogate pair")
+  // The escapes are rare, so the scan for them is only paid by texts that have one.
+  if (text.includes("\\u")) {
+    if (/(?<!\\)(?:\\\\)*\\u0000/.test(text)) return refuse("contains the character U+0000")
+    const plain = JSON.stringify(JSON.parse(text))
+    if (/(?<!\\)(?:\\\\)*\\ud[89ab]/.test(plain) || /(?<!\\)(?:\\\\)*\\ud[c-f]/.test(plain)) {
+      return refuse("contains half a surrogate pair")
+    }
+  }
+  return Result.succeed(text)
+}
+
+const tooDeep = (text: string): boolean => {
+  let opening = 0
+  for (let i = text.indexOf("{"); i >= 0 && opening <= maxDepth; i = text.indexOf("{", i + 1)) opening++
+  for (let i = text.indexOf("["); i >= 0 && opening <= maxDepth; i = text.indexOf("[", i + 1)) opening++
+  // Few brackets cannot nest deeply; braces inside strings are told apart only when there are many.
+  if (opening <= maxDepth) return false
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (inString) {
+      if (code === 0x5c) i++
+      else if (code === 0x22) inString = false
+    } else if (code === 0x22) inString = true
+    else if (code === openBrace || code === 0x5b) {
+      if (++depth > maxDepth) return true
+    } else if (code === 0x7d || code === 0x5d) depth--
+  }
+  return false
+}
+
+const reasonOf = (cause: unknown): string => {
+  try {
+    return cause instanceof Error ? cause.message.split("\n")[0]!.slice(0, 120) : "the value refused"
+  } catch {
+    return "the value refused"
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * A usage record: so much of a service, used by a customer, at a time.
+ *
+ * `UsageInput` is what a caller gives; `make` checks it whole and turns it into the `UsageRecord` that the write path
+ * carries, in which every value is in the form that the database takes. This runs for every record, so the usual cases
+ * (whole amounts, times from `Date`) take no detour through big decimals.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Result from "effect/Result"
+import * as CustomerId from "./CustomerId.ts"
+import * as Decimal from "./Decimal.ts"
+import * as Instant from "./Instant.ts"
+import { InvalidInput } from "./InvalidInput.ts"
+import * as Metadata from "./Metadata.ts"
+import type { Service, ServiceName } from "./Service.ts"
+
+/**
+ * Usage as a caller states it.
+ *
+ * - `customer`: whose usage, 1 to 255 characters
+ * - `service`: a service's name (`api`, or one that the user added)
+ * - `quantity`: in the service's billing unit (GB, CPU-hours), or instead
+ * - `amount`: in its base unit (bytes, CPU-seconds); exactly one of the two, zero or more
+ * - `recordedAt`: when it was used; now, if absent
+ * - `metadata`: an object, or its JSON as text, which is kept to the letter
+ * - `unitCost`: of a billing unit; the price in force at `recordedAt`, if absent
+ *
+ * @since 0.1.0
+ */
+export interface UsageInput {
+  readonly customer: string
+  readonly service: string
+  readonly quantity?: Decimal.DecimalInput | undefined
+  readonly amount?: Decimal.DecimalInput | undefined
+  readonly recordedAt?: Instant.InstantInput | undefined
+  readonly metadata?: { readonly [key: string]: unknown } | string | undefined
+  readonly unitCost?: Decimal.DecimalInput | undefined
+}
+
+/**
+ * A checked record.
+ *
+ * - `amount`: base units, as plain decimal digits
+ * - `unitCost`: what the caller gave, or `undefined` to take the price in force when it is written
+ * - `metadata`: JSON text, or `null`
+ *
+ * @since 0.1.0
+ */
+export interface UsageRecord {
+  readonly customer: CustomerId.CustomerId
+  readonly service: ServiceName
+  readonly amount: string
+  readonly unitCost: string | undefined
+  readonly recordedAt: Instant.Instant
+  readonly metadata: string | null
+}
+
+/** Checks usage for a known service. `now` is in milliseconds since 1970. */
+export const make = (
+  input: UsageInput,
+  service: Service,
+  now: number
+): Result.Result<UsageRecord, InvalidInput> => {
+  const customer = CustomerId.parse(input.customer)
+  if (Result.isFailure(customer)) return Result.fail(customer.failure)
+  const amount = amountText(input, service)
+  if (Result.isFailure(amount)) return Result.fail(amount.failure)
+  const recordedAt = Instant.parse("recordedAt", input.recordedAt ?? now)
+  if (Result.isFailure(recordedAt)) return Result.fail(recordedAt.failure)
+  const metadata = typeof input.metadata === "string"
+    ? Metadata.fromText(input.metadata)
+    : Metadata.fromValue(input.metadata)
+  if (Result.isFailure(metadata)) return Result.fail(metadata.failure)
+  const unitCost = input.unitCost === undefined
+    ? undefined
+    : Decimal.parse("unitCost", input.unitCost, Decimal.unitCostBounds)
+  if (unitCost !== undefined && Result.isFailure(unitCost)) return Result.fail(unitCost.failure)
+  return Result.succeed({
+    customer: customer.success,
+    service: service.name,
+    amount: amount.success,
+    unitCost: unitCost === undefined ? undefined : Decimal.toText(unitCost.success),
+    recordedAt: recordedAt.success,
+    metadata: metadata.success
+  })
+}
+
+const isOne = (service: Service): boolean => service.unitSize.value === 1n && service.unitSize.scale === 0
+
+const amountText = (input: UsageInput, service: Service): Result.Result<string, InvalidInput> => {
+  const { amount, quantity } = input
+  if ((amount === undefined) === (quantity === undefined)) {
+    return Result.fail(
+      new InvalidInput({
+        field: "quantity",
+        problem: amount === undefined ? "neither quantity nor amount is given" : "both quantity and amount are given",
+        remedy: `Give quantity (in ${service.unit}) or amount (in ${service.baseUnit})`
+      })
+    )
+  }
+  const whole = amount ?? (isOne(service) ? quantity : undefined)
+  if (typeof whole === "number" && whole >= 0 && Number.isSafeInteger(whole)) return Result.succeed(`${whole + 0}`)
+  if (amount !== undefined) return Result.map(Decimal.parse("amount", amount, Decimal.amountBounds), Decimal.toText)
+  const parsed = Decimal.parse("quantity", quantity, Decimal.quantityBounds)
+  if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+  const converted = BigDecimal.normalize(BigDecimal.multiply(parsed.success, service.unitSize))
+  const checked = Decimal.parse("quantity", converted, Decimal.amountBounds)
+  if (Result.isFailure(checked)) {
+    return Result.fail(
+      new InvalidInput({
+        field: "quantity",
+        problem: `has too many digits once it is in ${service.baseUnit}`,
+        remedy: `Give at most ${Decimal.amountBounds.integerDigits} digits before the point and ${Decimal.amountBounds.decimals} after it, counted in ${service.baseUnit}`
+      })
+    )
+  }
+  return Result.succeed(Decimal.toText(checked.success))
+}

@@ -1,0 +1,171 @@
+/**
+ * Windows of time as people write them: `2026-01`, `yesterday`, `2026-01-01` to `2026-01-31`.
+ *
+ * Windows are half-open. A written end includes the whole unit that it states: `2026-01-31` ends with the last microsecond
+ * of that day, `23:59` with that of its minute. Text without an offset is read on the wall clock of the window's zone; a
+ * time that a clock change skips moves forward by the gap, one that happens twice is the first.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { excerpt, InvalidInput } from "./InvalidInput.ts"
+import * as Instant from "./Instant.ts"
+
+/**
+ * A half-open span of time, and how it is to be shown.
+ *
+ * - `start`, `end`: microseconds; `end` is not part of it
+ * - `tz`: the IANA zone in which it was written and its days are cut
+ * - `label`: the first and the last day or time that it includes, as the reader wrote or would write them
+ *
+ * @since 0.1.0
+ */
+export interface Window {
+  readonly start: Instant.Instant
+  readonly end: Instant.Instant
+  readonly tz: string
+  readonly label: { readonly start: string; readonly end: string }
+}
+
+const words = ["today", "yesterday", "this-month", "last-month", "now"] as const
+type Word = (typeof words)[number]
+const isWord = (text: string): text is Word => (words as ReadonlyArray<string>).includes(text)
+
+interface Span {
+  readonly start: Instant.Instant
+  readonly end: Instant.Instant
+}
+
+/**
+ * Reads a window.
+ *
+ * - both ends: from the start of the first to the end of the last
+ * - one period alone (`period`): that day, month, minute or word
+ * - only `from`: until now; only `to`: from the start of that month; nothing: this month
+ *
+ * Fails with `InvalidInput` on `from`, `to` or `tz`.
+ */
+export const resolve = (options: {
+  readonly period?: string | undefined
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+  readonly tz?: string | undefined
+  readonly now: number
+}): Result.Result<Window, InvalidInput> => {
+  const zone = DateTime.zoneMakeNamed(options.tz ?? "UTC")
+  if (Option.isNone(zone)) {
+    return Result.fail(
+      new InvalidInput({
+        field: "tz",
+        problem: `${excerpt(options.tz)} is not a time zone`,
+        remedy: "Give an IANA name such as UTC, Europe/Berlin or Asia/Kolkata"
+      })
+    )
+  }
+  const read = (field: string, text: string) => parseSpan(field, text, zone.value, options.now)
+  const label = (span: Span) => labels(span.start, span.end, zone.value)
+  const window = (start: Instant.Instant, end: Instant.Instant): Result.Result<Window, InvalidInput> =>
+    end > start
+      ? Result.succeed({ start, end, tz: zone.value.id, label: label({ start, end }) })
+      : Result.fail(
+        new InvalidInput({
+          field: "to",
+          problem: "the end is not after the start",
+          remedy: "Give the earlier time first"
+        })
+      )
+  return Result.gen(function*() {
+    if (options.period !== undefined) {
+      const span = yield* read("period", options.period)
+      return yield* window(span.start, span.end)
+    }
+    const to = options.to === undefined || options.to === "" ? undefined : yield* read("to", options.to)
+    if (options.from !== undefined && options.from !== "") {
+      const from = yield* read("from", options.from)
+      return yield* window(from.start, to?.end ?? nextMicro(options.now))
+    }
+    if (to !== undefined) {
+      return yield* window(startOf(to.start, "month", zone.value), to.end)
+    }
+    const month = yield* read("period", "this-month")
+    return yield* window(month.start, month.end)
+  })
+}
+
+const nextMicro = (now: number): Instant.Instant => (Instant.fromMillis(now) + 1) as Instant.Instant
+
+const zoned = (instant: Instant.Instant, zone: DateTime.TimeZone): DateTime.Zoned =>
+  DateTime.makeZonedUnsafe(Instant.toMillis(instant), { timeZone: zone })
+
+const startOf = (instant: Instant.Instant, part: "day" | "month", zone: DateTime.TimeZone): Instant.Instant =>
+  Instant.fromMillis(DateTime.startOf(zoned(instant, zone), part).epochMilliseconds)
+
+const following = (start: Instant.Instant, unit: "day" | "month", zone: DateTime.TimeZone): Instant.Instant =>
+  Instant.fromMillis(
+    DateTime.startOf(DateTime.add(zoned(start, zone), unit === "day" ? { days: 1 } : { months: 1 }), unit).epochMilliseconds
+  )
+
+const parseSpan = (
+  field: string,
+  text: string,
+  zone: DateTime.TimeZone,
+  now: number
+): Result.Result<Span, InvalidInput> => {
+  if (isWord(text)) return Result.succeed(spanOfWord(text, zone, now))
+  const written = Instant.parseText(text)
+  const refuse = (problem: string) =>
+    Result.fail(
+      new InvalidInput({
+        field,
+        problem: `${excerpt(text)} ${problem}`,
+        remedy: `Give a time such as 2026-01, 2026-01-31 or "2026-01-31 23:59", or one of ${words.join(", ")}`
+      })
+    )
+  if (typeof written === "string") return refuse(written)
+  const start = written.offsetMinutes === undefined
+    ? fromWallClock(written.micros, zone)
+    : (written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant
+  if (Result.isFailure(Instant.parse(field, Instant.toMillis(start)))) {
+    return refuse("is outside the accepted years 2000 to 2099")
+  }
+  return Result.succeed({ start, end: endOf(written.precision, start, zone) })
+}
+
+const fromWallClock = (micros: number, zone: DateTime.TimeZone): Instant.Instant => {
+  const millis = Math.floor(micros / Instant.microsPerMilli)
+  const at = DateTime.makeZonedUnsafe(millis, { timeZone: zone, adjustForTimeZone: true, disambiguation: "compatible" })
+  return (at.epochMilliseconds * Instant.microsPerMilli + (micros - millis * Instant.microsPerMilli)) as Instant.Instant
+}
+
+const endOf = (precision: Instant.Precision, start: Instant.Instant, zone: DateTime.TimeZone): Instant.Instant => {
+  switch (precision) {
+    case "month":
+    case "day":
+      return following(start, precision, zone)
+    case "minute":
+      return (start + 60 * Instant.microsPerSecond) as Instant.Instant
+    case "second":
+      return (start + Instant.microsPerSecond) as Instant.Instant
+    case "fraction":
+      return (start + 1) as Instant.Instant
+  }
+}
+
+const spanOfWord = (word: Word, zone: DateTime.TimeZone, now: number): Span => {
+  const at = Instant.fromMillis(now)
+  if (word === "now") return { start: at, end: nextMicro(now) }
+  const unit = word === "today" || word === "yesterday" ? "day" : "month"
+  const current = startOf(at, unit, zone)
+  if (word === "today" || word === "this-month") return { start: current, end: following(current, unit, zone) }
+  const previous = startOf((current - 1) as Instant.Instant, unit, zone)
+  return { start: previous, end: current }
+}
+
+const labels = (start: Instant.Instant, end: Instant.Instant, zone: DateTime.TimeZone) => {
+  const wholeDays = startOf(start, "day", zone) === start && startOf(end, "day", zone) === end
+  const text = (instant: Instant.Instant) => {
+    const parts = DateTime.formatIsoZoned(zoned(instant, zone))
+    return wholeDays ? parts.slice(0, 10) : parts.slice(0, 19).replace("T", " ")
+  }
+  return { start: text(start), end: text((end - 1) as Instant.Instant) }
+}

@@ -1,0 +1,81 @@
+/** The door: turns what callers give into checked records, with the services that the catalog knows. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Service from "../domain/Service.ts"
+import { make, type UsageInput, type UsageRecord } from "../domain/UsageRecord.ts"
+import type { Catalog, CatalogStore } from "../store/CatalogStore.ts"
+
+/** An unknown service makes the catalog be read again, but not more often than this: bad input must not become load. */
+const reloadEveryMillis = 1_000
+
+export interface Intake {
+  readonly check: (input: UsageInput) => Effect.Effect<UsageRecord, InvalidInput | DatabaseError>
+  /** All or nothing: fails with the first refusal, whose field names the place. */
+  readonly checkAll: (
+    inputs: ReadonlyArray<UsageInput>
+  ) => Effect.Effect<ReadonlyArray<UsageRecord>, InvalidInput | DatabaseError>
+  /** Each by itself. */
+  readonly checkEach: (
+    inputs: ReadonlyArray<UsageInput>
+  ) => Effect.Effect<ReadonlyArray<Result.Result<UsageRecord, InvalidInput>>, DatabaseError>
+}
+
+export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
+  let reloadedAt = -Infinity
+
+  const checkWith = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {
+    if (typeof input !== "object" || input === null) return Result.fail(notAnObject)
+    const service = typeof input.service === "string" ? catalog.services.get(input.service) : undefined
+    if (service !== undefined) return make(input, service, now)
+    return Result.flatMap(Service.parseName(input.service), (name) =>
+      Result.fail(
+        new InvalidInput({
+          field: "service",
+          problem: `there is no service "${name}"`,
+          remedy: `Use one of ${[...catalog.services.keys()].slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
+        })
+      ))
+  }
+
+  const isUnknown = (catalog: Catalog, input: UsageInput): boolean =>
+    typeof input?.service === "string" && !catalog.services.has(input.service)
+
+  /** The catalog to check these with: read again if a service is unknown, since another process may have added it. */
+  const catalogFor = Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>, now: number) {
+    const catalog = yield* catalogs.current
+    if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis) return catalog
+    reloadedAt = now
+    return yield* catalogs.reload
+  })
+
+  const checkEach = Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>) {
+    const now = yield* Clock.currentTimeMillis
+    const catalog = yield* catalogFor(inputs, now)
+    return inputs.map((input) => checkWith(catalog, input, now))
+  })
+
+  return {
+    check: Effect.fnUntraced(function*(input: UsageInput) {
+      const [result] = yield* checkEach([input])
+      return yield* Effect.fromResult(result!)
+    }),
+    checkAll: Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>) {
+      const records: Array<UsageRecord> = []
+      for (const [index, result] of (yield* checkEach(inputs)).entries()) {
+        if (Result.isFailure(result)) return yield* result.failure.at(`records[${index}]`)
+        records.push(result.success)
+      }
+      return records
+    }),
+    checkEach
+  }
+}
+
+const notAnObject = new InvalidInput({
+  field: "record",
+  problem: "is not an object",
+  remedy: "Give { customer, service, quantity }"
+})

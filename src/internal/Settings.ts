@@ -1,0 +1,46 @@
+/** The environment variables, each read in one place. */
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+
+/** A duration: a plain number is seconds, as in the environment of shell scripts; `500 millis` and the like work too. */
+export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
+  const trimmed = text.trim()
+  if (/^\d+(\.\d+)?$/.test(trimmed)) return Option.some(Duration.seconds(Number(trimmed)))
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(trimmed)
+  const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const
+  return Duration.fromInput(
+    (match === null ? trimmed : `${match[1]!} ${units[match[2] as keyof typeof units]}`) as Duration.Input
+  )
+}
+
+const DurationText = Schema.String.check(
+  Schema.makeFilter((text) => Option.isSome(parseDuration(text)) || `${JSON.stringify(text)} is not a duration such as 5, 500ms or "2 minutes"`)
+).pipe(Schema.decodeTo(Schema.Duration, SchemaTransformation.transform({
+  decode: (text) => Option.getOrElse(parseDuration(text), () => Duration.zero),
+  encode: (duration) => `${Duration.toMillis(duration)} millis`
+})))
+
+const PositiveInt = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 100_000 }))
+
+/** `USAGE_BATCH_SIZE`, 100. */
+export const batchSize = Config.schema(PositiveInt, "USAGE_BATCH_SIZE").pipe(Config.withDefault(100))
+
+/** `USAGE_BATCH_TIMEOUT`, 5 seconds. */
+export const batchTimeout = Config.schema(DurationText, "USAGE_BATCH_TIMEOUT").pipe(
+  Config.withDefault(Duration.seconds(5))
+)
+
+/** `USAGE_DATABASE_URL`: a PostgreSQL server. Absent or empty: the embedded database in `home`. */
+export const databaseUrl = Config.option(Config.Redacted("USAGE_DATABASE_URL"))
+
+/** `USAGE_HOME`, `./.usage`: where the embedded database and the spool are. */
+export const home = Config.String("USAGE_HOME").pipe(Config.withDefault("./.usage"))
+
+/** `USAGE_CUSTOMER_ID`: the customer where a command names none. */
+export const customerId = Config.option(Config.String("USAGE_CUSTOMER_ID"))
+
+/** `USAGE_SCHEMA`, `public`: the PostgreSQL schema of the tables. */
+export const schema = Config.String("USAGE_SCHEMA").pipe(Config.withDefault("public"))

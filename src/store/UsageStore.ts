@@ -1,0 +1,302 @@
+/**
+ * The write path: a batch of records, stored exactly once.
+ *
+ * A batch has a key that is made, and a content that is frozen, before its first attempt; every retry sends the same. One
+ * transaction writes the ledger row and the records. If the key is in the ledger already, an earlier attempt did commit,
+ * although its answer was lost, and nothing more is written. So `write` may be repeated for as long as it takes.
+ *
+ * Two ways lead there. Batches of up to `statementLimit` go in one statement and one round trip, through the ordinary
+ * client: also in the caller's own transaction. Larger ones go by COPY.
+ *
+ * Invariants:
+ * - (batch_id, position) names a record for ever; position is its place in the batch.
+ * - A batch is there whole or not at all, with its ledger row or without either.
+ * - A record's unit cost is the one in the catalog at the version that the ledger's transaction saw.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type CopyTransaction, Database, type Row } from "../database/Database.ts"
+import { DatabaseError, fromUnknown, Unexpected } from "../database/DatabaseError.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import * as Instant from "../domain/Instant.ts"
+import * as PriceBook from "../domain/PriceBook.ts"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import { type Catalog, CatalogStore } from "./CatalogStore.ts"
+import * as CopyText from "./CopyText.ts"
+import { PartitionStore } from "./PartitionStore.ts"
+
+/**
+ * Records that are stored together.
+ *
+ * - `key`: a UUID, the same for every attempt
+ * - `source`: where they come from, for the ledger: `recorder`, `batcher`, `import access.log`
+ */
+export interface Batch {
+  readonly key: string
+  readonly source: string
+  readonly records: ReadonlyArray<UsageRecord>
+}
+
+/** A batch that is ready to be sent. */
+export interface EncodedBatch {
+  readonly batch: Batch
+  readonly batchId: string
+  readonly version: string
+  readonly months: ReadonlyArray<string>
+  readonly customers: ReadonlySet<CustomerId>
+  readonly payload:
+    | { readonly way: "copy"; readonly data: Uint8Array }
+    | { readonly way: "statement"; readonly columns: ReadonlyArray<ReadonlyArray<string | null>> }
+}
+
+/** What became of a batch. `alreadyCommitted`: an earlier attempt had stored it. */
+export interface Appended {
+  readonly key: string
+  readonly records: number
+  readonly alreadyCommitted: boolean
+}
+
+/** A statement that commits with the batch, in the same transaction. It runs only if the batch is new. */
+export type Companion = (query: CopyTransaction["query"]) => Effect.Effect<unknown, DatabaseError>
+
+/** Up to here one statement is faster than BEGIN, ledger, COPY and COMMIT. */
+const statementLimit = 500
+
+/** Ids in a block of the sequence, as the first migration made it. */
+const idBlock = 256
+
+/** How often a batch is encoded or sent again because the catalog or the partitions changed under it. */
+const adjustments = 5
+
+export class UsageStore extends Context.Service<UsageStore, {
+  /** Takes an id, prices and encodes a batch: the part that can be done while another batch is in flight. */
+  readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
+  /** Sends an encoded batch: one attempt, all or nothing, not interruptible. */
+  readonly write: (encoded: EncodedBatch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
+  /** `encode` and `write`. */
+  readonly append: (batch: Batch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
+  /** Stores a batch in the transaction that the calling fiber has open on the same client. */
+  readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
+  /** Whether the calling fiber has a transaction open on this database's client. */
+  readonly inTransaction: Effect.Effect<boolean>
+}>()("effect-usage/store/UsageStore") {
+  static readonly layerNoDeps: Layer.Layer<UsageStore, never, Database | CatalogStore | PartitionStore> = Layer.effect(
+    UsageStore,
+    Effect.gen(function*() {
+      const database = yield* Database
+      const catalogs = yield* CatalogStore
+      const partitions = yield* PartitionStore
+      const { name, sql } = database
+      const records = name("billing_usage_records")
+
+      const ledgerValues = `$1::text::bigint, $2::text::uuid, $3::text::integer, $4::text::date[], $5::text`
+      const insertLedger = `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)`
+      const answer = `(select batch_id::text from ledger) as batch_id, (select version::text from ${name("billing_catalog")}) as version`
+      const ledgerStatement = `with ledger as (
+          ${insertLedger} values (${ledgerValues}) on conflict (batch_key) do nothing returning batch_id
+        ) select ${answer}`
+      const batchStatement = `with ledger as (
+          ${insertLedger} select ${ledgerValues} from ${name("billing_catalog")} where version = $6::text::bigint
+          on conflict (batch_key) do nothing returning batch_id
+        ), stored as (
+          insert into ${records} (${CopyText.columns.join(", ")})
+          select u.customer, u.service, u.amount::numeric, u.cost::numeric, u.at::timestamptz, u.metadata::json, ledger.batch_id, u.place - 1
+          from ledger, unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+            with ordinality as u(customer, service, amount, cost, at, metadata, place)
+        ) select ${answer}`
+
+      const nextId = yield* makeIds(Effect.map(
+        sql.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
+        (rows) => BigInt(rows[0]!.id)
+      ))
+
+      const encode = Effect.fnUntraced(function*(batch: Batch) {
+        const catalog = yield* catalogs.current
+        return encodeWith(batch, yield* nextId, catalog)
+      })
+
+      const ledgerParams = (encoded: EncodedBatch) => [
+        encoded.batchId,
+        encoded.batch.key,
+        `${encoded.batch.records.length}`,
+        `{${encoded.months.join(",")}}`,
+        encoded.batch.source
+      ]
+
+      const appended = (encoded: EncodedBatch, alreadyCommitted: boolean): Appended => ({
+        key: encoded.batch.key,
+        records: encoded.batch.records.length,
+        alreadyCommitted
+      })
+
+      /** `undefined`: the catalog has changed since the batch was encoded, and nothing was written. */
+      const outcome = (encoded: EncodedBatch, rows: ReadonlyArray<Row>): "new" | "known" | "stale" =>
+        rows[0]?.["version"] !== encoded.version ? "stale" : rows[0]?.["batch_id"] === null ? "known" : "new"
+
+      const byCopy = (encoded: EncodedBatch, data: Uint8Array, companion: Companion | undefined) =>
+        database.copyTransaction((tx) =>
+          Effect.gen(function*() {
+            const found = outcome(encoded, yield* tx.query(ledgerStatement, ledgerParams(encoded)))
+            if (found === "known") return appended(encoded, true)
+            // Failing rolls the ledger row back.
+            if (found === "stale") return yield* new StaleCatalog()
+            const count = yield* tx.copyIn(records, CopyText.columns, data)
+            if (count !== encoded.batch.records.length) return yield* unexpectedCount(count, encoded)
+            if (companion !== undefined) yield* companion(tx.query)
+            return appended(encoded, false)
+          })
+        )
+
+      const byStatement = (encoded: EncodedBatch, columns: ReadonlyArray<ReadonlyArray<string | null>>) =>
+        Effect.gen(function*() {
+          const rows = yield* Effect.mapError(
+            sql.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
+            fromUnknown
+          )
+          const found = outcome(encoded, rows)
+          if (found === "stale") return yield* new StaleCatalog()
+          return appended(encoded, found === "known")
+        })
+
+      const send = (encoded: EncodedBatch, companion: Companion | undefined) => {
+        if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
+        const statement = byStatement(encoded, encoded.payload.columns)
+        if (companion === undefined) return Effect.uninterruptible(statement)
+        const query: CopyTransaction["query"] = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+        return Effect.uninterruptible(sql.withTransaction(
+          Effect.tap(statement, (result) => result.alreadyCommitted ? Effect.void : companion(query))
+        )).pipe(Effect.mapError((error) => error instanceof StaleCatalog ? error : fromUnknown(error)))
+      }
+
+      const write = Effect.fnUntraced(function*(first: EncodedBatch, companion?: Companion) {
+        let encoded = first
+        for (let turn = 0;; turn++) {
+          yield* catalogs.ensureCustomers(encoded.customers)
+          yield* partitions.ensure(encoded.months)
+          const result = yield* Effect.result(send(encoded, companion))
+          if (result._tag === "Success") return result.success
+          const error = result.failure
+          if (turn === adjustments) {
+            return yield* (error instanceof StaleCatalog ? unexpected("the catalog keeps changing") : error)
+          }
+          if (error instanceof StaleCatalog) encoded = encodeWith(encoded.batch, encoded.batchId, yield* catalogs.reload)
+          else if (isMissingPartition(error)) yield* partitions.forget
+          else return yield* error
+        }
+      })
+
+      const append = Effect.fn("UsageStore.append")(function*(batch: Batch, companion?: Companion) {
+        return yield* write(yield* encode(batch), companion)
+      })
+
+      const appendInTransaction = Effect.fn("UsageStore.appendInTransaction")(function*(batch: Batch) {
+        for (let turn = 0;; turn++) {
+          const encoded = encodeWith(batch, yield* nextId, yield* catalogs.current, "statement")
+          yield* catalogs.ensureCustomers(encoded.customers)
+          yield* partitions.ensure(encoded.months)
+          if (encoded.payload.way !== "statement") return yield* unexpected("a statement was asked for")
+          const result = yield* Effect.result(byStatement(encoded, encoded.payload.columns))
+          if (result._tag === "Success") return result.success
+          // A stale catalog wrote nothing and left the transaction usable; any other failure has ended it.
+          if (!(result.failure instanceof StaleCatalog)) return yield* result.failure
+          if (turn === adjustments) return yield* unexpected("the catalog keeps changing")
+          yield* catalogs.reload
+        }
+      })
+
+      return UsageStore.of({
+        encode,
+        write,
+        append,
+        appendInTransaction,
+        inTransaction: Effect.map(Effect.serviceOption(sql.transactionService), Option.isSome)
+      })
+    })
+  )
+
+  static readonly layer: Layer.Layer<UsageStore | CatalogStore, never, Database> = UsageStore.layerNoDeps.pipe(
+    Layer.provideMerge(CatalogStore.layer),
+    Layer.provide(PartitionStore.layer)
+  )
+}
+
+/** The catalog changed between encoding and writing; nothing was written. */
+class StaleCatalog extends Data.TaggedError("StaleCatalog") {}
+
+const unexpected = (detail: string) =>
+  new DatabaseError({ reason: new Unexpected({ detail, code: "", cause: undefined }) })
+
+const unexpectedCount = (count: number, encoded: EncodedBatch) =>
+  unexpected(`COPY stored ${count} of ${encoded.batch.records.length} records`)
+
+const isMissingPartition = (error: DatabaseError): boolean =>
+  error.reason._tag === "Refused" && error.reason.code === "23514" && error.reason.detail.includes("no partition")
+
+/** Hands out ids from blocks that the sequence reserves. */
+const makeIds = (reserve: Effect.Effect<bigint, unknown>) =>
+  Effect.sync(() => {
+    let next = 0n
+    let end = 0n
+    return Effect.gen(function*() {
+      if (next === end) {
+        const first = yield* Effect.mapError(reserve, fromUnknown)
+        // Another fiber may have reserved meanwhile; its block is then given up, which only leaves a gap.
+        next = first
+        end = first + BigInt(idBlock)
+      }
+      return `${next++}`
+    })
+  })
+
+const encodeWith = (batch: Batch, batchId: string, catalog: Catalog, way?: "statement"): EncodedBatch => {
+  const months = new Set<string>()
+  const customers = new Set<CustomerId>()
+  let lastMonthStart = 1
+  let lastMonthEnd = 0
+  for (const { customer, recordedAt } of batch.records) {
+    customers.add(customer)
+    // Dates are dear: a month is worked out once for each run of records in it.
+    if (recordedAt >= lastMonthStart && recordedAt < lastMonthEnd) continue
+    const date = new Date(Instant.toMillis(recordedAt))
+    lastMonthStart = Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1) * Instant.microsPerMilli
+    lastMonthEnd = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) * Instant.microsPerMilli
+    months.add(Instant.monthOf(recordedAt))
+  }
+  const payload = way === "statement" || batch.records.length <= statementLimit
+    ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
+    : { way: "copy" as const, data: asCopyText(batch.records, batchId, catalog) }
+  return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
+}
+
+const unitCostOf = (record: UsageRecord, catalog: Catalog): string =>
+  record.unitCost ?? PriceBook.unitCost(catalog.prices, record.service, record.customer, record.recordedAt)
+
+const asCopyText = (records: ReadonlyArray<UsageRecord>, batchId: string, catalog: Catalog): Uint8Array => {
+  let text = ""
+  for (let position = 0; position < records.length; position++) {
+    const record = records[position]!
+    text += CopyText.encode(
+      record.customer,
+      record.service,
+      record.amount,
+      unitCostOf(record, catalog),
+      record.recordedAt,
+      record.metadata,
+      batchId,
+      position
+    )
+  }
+  return Buffer.from(text, "utf8")
+}
+
+const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): ReadonlyArray<ReadonlyArray<string | null>> => [
+  records.map((record) => record.customer),
+  records.map((record) => record.service),
+  records.map((record) => record.amount),
+  records.map((record) => unitCostOf(record, catalog)),
+  records.map((record) => CopyText.timestamp(record.recordedAt)),
+  records.map((record) => record.metadata)
+]
