@@ -5,7 +5,7 @@ import { builtIns } from "../src/domain/Service.ts"
 import type { Step } from "./index.ts"
 
 const initial: Step = (name) =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const sql = yield* SqlClient
     const run = (text: string) => sql.unsafe(text)
 

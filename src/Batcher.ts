@@ -84,19 +84,23 @@ export interface BatcherOptions {
 }
 
 /** @since 0.1.0 */
-export class Batcher extends Context.Service<Batcher, {
-  /** Checks and queues one record. */
-  readonly enqueue: (usage: UsageInput) => Effect.Effect<UsageRecord, BatcherError>
-  /** Checks all, and queues all if none is refused; the error's field names the place: `records[3].amount`. */
-  readonly enqueueAll: (usage: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, BatcherError>
-  /** Queues records that are checked already. */
-  readonly enqueueRecords: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, BatcherError>
-  /** Returns when everything that was queued before is stored; fails if some of it cannot be. */
-  readonly flush: Effect.Effect<void, BatcherError>
-  readonly state: Effect.Effect<BatcherState>
-}>()("effect-usage/Batcher") {
-  static readonly layerNoDeps = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, UsageStore | CatalogStore> =>
-    Layer.effect(Batcher, make(options))
+export class Batcher extends Context.Service<
+  Batcher,
+  {
+    /** Checks and queues one record. */
+    readonly enqueue: (usage: UsageInput) => Effect.Effect<UsageRecord, BatcherError>
+    /** Checks all, and queues all if none is refused; the error's field names the place: `records[3].amount`. */
+    readonly enqueueAll: (usage: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, BatcherError>
+    /** Queues records that are checked already. */
+    readonly enqueueRecords: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, BatcherError>
+    /** Returns when everything that was queued before is stored; fails if some of it cannot be. */
+    readonly flush: Effect.Effect<void, BatcherError>
+    readonly state: Effect.Effect<BatcherState>
+  }
+>()("effect-usage/Batcher") {
+  static readonly layerNoDeps = (
+    options: BatcherOptions = {}
+  ): Layer.Layer<Batcher, never, UsageStore | CatalogStore> => Layer.effect(Batcher, make(options))
 
   /** A batcher on a database. */
   static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
@@ -104,10 +108,7 @@ export class Batcher extends Context.Service<Batcher, {
 
   /** A batcher with the size and timeout of `USAGE_BATCH_SIZE` and `USAGE_BATCH_TIMEOUT`. */
   static readonly layerConfig: Layer.Layer<Batcher, Config.ConfigError, Database> = Layer.unwrap(
-    Effect.map(
-      Config.all({ size: Settings.batchSize, timeout: Settings.batchTimeout }),
-      Batcher.layer
-    )
+    Effect.map(Config.all({ size: Settings.batchSize, timeout: Settings.batchTimeout }), Batcher.layer)
   )
 }
 
@@ -116,7 +117,7 @@ const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
   Schedule.jittered
 )
 
-const make = Effect.fnUntraced(function*(options: BatcherOptions) {
+const make = Effect.fnUntraced(function* (options: BatcherOptions) {
   const store = yield* UsageStore
   const intake = makeIntake(yield* CatalogStore)
   const size = options.size ?? 100
@@ -134,7 +135,7 @@ const make = Effect.fnUntraced(function*(options: BatcherOptions) {
     isRetryable: (error) => error.reason._tag !== "Refused"
   })
 
-  const enqueueRecords = Effect.fnUntraced(function*(records: ReadonlyArray<UsageRecord>) {
+  const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     if (options.onFull === "fail" && queue.room() < records.length) {
       return yield* new BatcherError({ reason: new QueueFull({ capacity }) })
     }
@@ -142,12 +143,12 @@ const make = Effect.fnUntraced(function*(options: BatcherOptions) {
   })
 
   return Batcher.of({
-    enqueue: Effect.fnUntraced(function*(usage) {
+    enqueue: Effect.fnUntraced(function* (usage) {
       const record = yield* Effect.mapError(intake.check(usage), wrap)
       if (queue.offerUnsafe(record) !== "accepted") yield* enqueueRecords([record])
       return record
     }),
-    enqueueAll: Effect.fnUntraced(function*(usages) {
+    enqueueAll: Effect.fnUntraced(function* (usages) {
       const records = yield* Effect.mapError(intake.checkAll(usages), wrap)
       yield* enqueueRecords(records)
       return records

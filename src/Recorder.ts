@@ -83,8 +83,9 @@ interface Interface {
 
 /** @since 0.1.0 */
 export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
-  static readonly layerNoDeps = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
-    Layer.effect(Recorder, make(options))
+  static readonly layerNoDeps = (
+    options: RecorderOptions = {}
+  ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> => Layer.effect(Recorder, make(options))
 
   /** A recorder on a database: what it returns from is stored. */
   static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
@@ -99,7 +100,7 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
 const fail = (reason: RecorderError["reason"]) => new RecorderError({ reason })
 
 /** The trackers are `record` behind a door of their own. */
-const make = Effect.fnUntraced(function*(options: RecorderOptions) {
+const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const store = yield* UsageStore
   const catalogs = yield* CatalogStore
   const intake = makeIntake(catalogs)
@@ -120,18 +121,18 @@ const make = Effect.fnUntraced(function*(options: RecorderOptions) {
     isRetryable: (error) => error.isRetryable
   })
 
-  const persist = Effect.fnUntraced(function*(records: ReadonlyArray<UsageRecord>) {
+  const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     const appended = yield* Effect.mapError(queue.store(records), fail)
     if (appended === undefined) return yield* fail(new Closed())
   })
 
   return fromRecord({
-    record: Effect.fnUntraced(function*(usage: UsageInput) {
+    record: Effect.fnUntraced(function* (usage: UsageInput) {
       const record = yield* Effect.mapError(intake.check(usage), fail)
       yield* persist([record])
       return record
     }),
-    recordAll: Effect.fn("Recorder.recordAll")(function*(usages: ReadonlyArray<UsageInput>) {
+    recordAll: Effect.fn("Recorder.recordAll")(function* (usages: ReadonlyArray<UsageInput>) {
       const records = yield* Effect.mapError(intake.checkAll(usages), fail)
       if (records.length > 0) yield* persist(records)
       return records
@@ -140,7 +141,7 @@ const make = Effect.fnUntraced(function*(options: RecorderOptions) {
   })
 })
 
-const makeBatched = Effect.gen(function*() {
+const makeBatched = Effect.gen(function* () {
   const batcher = yield* Batcher
   const toRecorderError = (error: BatcherError) => fail(error.reason)
   return fromRecord({
@@ -152,22 +153,21 @@ const makeBatched = Effect.gen(function*() {
 
 const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"]) => {
   const intake = makeIntake(catalogs)
-  return Effect.fn("Recorder.recordInTransaction")(function*(...usages: ReadonlyArray<UsageInput>) {
+  return Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
     if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
     const records = yield* Effect.mapError(intake.checkAll(usages), fail)
     if (records.length > 0) {
-      yield* Effect.mapError(
-        store.appendInTransaction({ key: randomUUID(), source: "transaction", records }),
-        fail
-      )
+      yield* Effect.mapError(store.appendInTransaction({ key: randomUUID(), source: "transaction", records }), fail)
     }
     return records
   })
 }
 
 const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTransaction">): Interface => {
-  const track = <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) => (input: A): Recorded =>
-    Effect.flatMap(Effect.mapError(Effect.fromResult(toUsage(input)), fail), base.record)
+  const track =
+    <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
+    (input: A): Recorded =>
+      Effect.flatMap(Effect.mapError(Effect.fromResult(toUsage(input)), fail), base.record)
   return {
     ...base,
     trackApiRequest: track(Tracking.apiRequest),
@@ -186,7 +186,7 @@ type ForCurrent<Input> = (
 const forCurrent = <Input extends { readonly customer: string }>(
   method: (recorder: Interface) => (usage: Input) => Recorded
 ): ForCurrent<Input> =>
-  Effect.fnUntraced(function*(usage) {
+  Effect.fnUntraced(function* (usage) {
     const customer = yield* CurrentCustomer
     return yield* method(yield* Recorder)({ ...usage, customer } as unknown as Input)
   })

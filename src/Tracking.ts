@@ -87,7 +87,7 @@ const usage = (input: Common, service: string, amount: string, metadata: UsageIn
 })
 
 export const apiRequest = (input: ApiRequest): Usage =>
-  Result.gen(function*() {
+  Result.gen(function* () {
     const endpoint = yield* label("endpoint", input.endpoint)
     const method = yield* label("method", input.method ?? "GET")
     const status = input.status ?? 200
@@ -104,7 +104,7 @@ export const apiRequest = (input: ApiRequest): Usage =>
   })
 
 export const storage = (input: StorageUse): Usage =>
-  Result.gen(function*() {
+  Result.gen(function* () {
     const bytes = yield* Decimal.parse("bytes", input.bytes, Decimal.amountBounds)
     const hours = yield* Decimal.parse("hours", input.hours ?? 1, Decimal.amountBounds)
     const metadata = `{"bytes":${Decimal.toText(bytes)},"hours":${Decimal.toText(hours)}}`
@@ -112,7 +112,7 @@ export const storage = (input: StorageUse): Usage =>
   })
 
 export const bandwidth = (input: BandwidthUse): Usage =>
-  Result.gen(function*() {
+  Result.gen(function* () {
     const bytes = yield* digits("bytes", input.bytes)
     const direction: string = input.direction ?? "egress"
     if (direction !== "egress" && direction !== "ingress") {
@@ -131,17 +131,16 @@ export const compute = (input: ComputeUse): Usage =>
   Result.map(digits("cpuSeconds", input.cpuSeconds), (seconds) => usage(input, "compute", seconds, input.metadata))
 
 export const databaseQuery = (input: DatabaseQuery): Usage =>
-  Result.gen(function*() {
+  Result.gen(function* () {
     const type = yield* label("type", input.type ?? "SELECT")
     const duration = yield* digits("durationMs", input.durationMs ?? 0)
     return usage(input, "database", "1", `{"type":${type},"duration_ms":${duration}}`)
   })
 
 export const functionInvocation = (input: FunctionInvocation): Usage =>
-  Result.gen(function*() {
+  Result.gen(function* () {
     const name = yield* label("name", input.name)
     const duration = yield* digits("durationMs", input.durationMs ?? 0)
     const memory = yield* digits("memoryMb", input.memoryMb ?? 128)
     return usage(input, "functions", "1", `{"function":${name},"duration_ms":${duration},"memory_mb":${memory}}`)
   })
-

@@ -56,7 +56,8 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
   }
   const port = Number(query.get("port") || parsed.port || 5432)
   if (!Number.isInteger(port) || port < 1 || port > 65535) return refuse("has no valid port", shape)
-  const mode = query.get("sslmode") === "allow" ? "prefer" : query.get("sslmode") ?? (isLocal(host) ? "disable" : "prefer")
+  const mode =
+    query.get("sslmode") === "allow" ? "prefer" : (query.get("sslmode") ?? (isLocal(host) ? "disable" : "prefer"))
   if (!isSslMode(mode)) {
     return refuse(`has the unknown sslmode ${JSON.stringify(mode)}`, `Use one of ${sslModes.join(", ")}`)
   }
@@ -75,27 +76,31 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
 const isSslMode = (text: string): text is SslMode => (sslModes as ReadonlyArray<string>).includes(text)
 
 /** TLS options for both drivers, or `false`. With `prefer` the server is asked once whether it speaks TLS. */
-export const resolveTls = Effect.fnUntraced(
-  function*(target: ConnectionTarget, timeoutMillis: number): Effect.fn.Return<false | ConnectionOptions, DatabaseError> {
-    if (target.sslmode === "disable" || target.host.startsWith("/")) return false
-    const servername = Net.isIP(target.host) === 0 ? { servername: target.host } : {}
-    if (target.sslmode === "prefer") {
-      return (yield* speaksTls(target, timeoutMillis)) ? { ...servername, rejectUnauthorized: false } : false
-    }
-    const certificates = target.sslRootCert
-    const ca = certificates === undefined ? {} : {
-      ca: yield* Effect.tryPromise({ try: () => readFile(certificates), catch: unreachable })
-    }
-    switch (target.sslmode) {
-      case "require":
-        return { ...servername, ...ca, rejectUnauthorized: certificates !== undefined, checkServerIdentity: anyName }
-      case "verify-ca":
-        return { ...servername, ...ca, rejectUnauthorized: true, checkServerIdentity: anyName }
-      case "verify-full":
-        return { ...servername, ...ca, rejectUnauthorized: true }
-    }
+export const resolveTls = Effect.fnUntraced(function* (
+  target: ConnectionTarget,
+  timeoutMillis: number
+): Effect.fn.Return<false | ConnectionOptions, DatabaseError> {
+  if (target.sslmode === "disable" || target.host.startsWith("/")) return false
+  const servername = Net.isIP(target.host) === 0 ? { servername: target.host } : {}
+  if (target.sslmode === "prefer") {
+    return (yield* speaksTls(target, timeoutMillis)) ? { ...servername, rejectUnauthorized: false } : false
   }
-)
+  const certificates = target.sslRootCert
+  const ca =
+    certificates === undefined
+      ? {}
+      : {
+          ca: yield* Effect.tryPromise({ try: () => readFile(certificates), catch: unreachable })
+        }
+  switch (target.sslmode) {
+    case "require":
+      return { ...servername, ...ca, rejectUnauthorized: certificates !== undefined, checkServerIdentity: anyName }
+    case "verify-ca":
+      return { ...servername, ...ca, rejectUnauthorized: true, checkServerIdentity: anyName }
+    case "verify-full":
+      return { ...servername, ...ca, rejectUnauthorized: true }
+  }
+})
 
 const anyName = () => undefined
 

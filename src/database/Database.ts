@@ -14,7 +14,11 @@ export type Row = { readonly [column: string]: unknown }
 export interface CopyTransaction {
   readonly query: (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
   /** `copy … from stdin` in text format. Gives the number of rows. */
-  readonly copyIn: (table: string, columns: ReadonlyArray<string>, data: Uint8Array) => Effect.Effect<number, DatabaseError>
+  readonly copyIn: (
+    table: string,
+    columns: ReadonlyArray<string>,
+    data: Uint8Array
+  ) => Effect.Effect<number, DatabaseError>
 }
 
 /**
@@ -27,16 +31,19 @@ export interface CopyTransaction {
  *
  * @since 0.1.0
  */
-export class Database extends Context.Service<Database, {
-  readonly engine: "postgres" | "embedded"
-  readonly sql: PgClient
-  readonly schema: string
-  readonly name: (table: string) => string
-  readonly copyTransaction: <A, E>(
-    body: (tx: CopyTransaction) => Effect.Effect<A, E>
-  ) => Effect.Effect<A, E | DatabaseError>
-  readonly outside: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-}>()("effect-usage/Database") {}
+export class Database extends Context.Service<
+  Database,
+  {
+    readonly engine: "postgres" | "embedded"
+    readonly sql: PgClient
+    readonly schema: string
+    readonly name: (table: string) => string
+    readonly copyTransaction: <A, E>(
+      body: (tx: CopyTransaction) => Effect.Effect<A, E>
+    ) => Effect.Effect<A, E | DatabaseError>
+    readonly outside: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  }
+>()("effect-usage/Database") {}
 
 const schemaPattern = /^[a-z_][a-z0-9_]{0,62}$/
 
@@ -44,4 +51,7 @@ const schemaPattern = /^[a-z_][a-z0-9_]{0,62}$/
 export const isSchemaName = (schema: string): boolean => schemaPattern.test(schema)
 
 /** Qualifies and quotes table names. */
-export const qualifier = (schema: string) => (table: string): string => `"${schema}"."${table}"`
+export const qualifier =
+  (schema: string) =>
+  (table: string): string =>
+    `"${schema}"."${table}"`

@@ -94,8 +94,17 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
 }
 
 const networkCodes = new Set([
-  "ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "ENOENT",
-  "ECONNABORTED", "EADDRNOTAVAIL"
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ENOENT",
+  "ECONNABORTED",
+  "EADDRNOTAVAIL"
 ])
 
 const stringOf = (value: unknown, key: string): string => {
@@ -107,9 +116,8 @@ const stringOf = (value: unknown, key: string): string => {
 const innermost = (error: unknown): unknown => {
   let current = error
   for (let depth = 0; depth < 8; depth++) {
-    const next = typeof current === "object" && current !== null
-      ? (current as { readonly cause?: unknown }).cause
-      : undefined
+    const next =
+      typeof current === "object" && current !== null ? (current as { readonly cause?: unknown }).cause : undefined
     if (next === undefined || next === null || next === current) return current
     current = next
   }
@@ -124,7 +132,9 @@ export const fromUnknown = (error: unknown): DatabaseError => {
   const own = stringOf(cause, "message") || String(cause)
   const detail = own.split("\n")[0]!
   const props = { detail, code, cause: error }
-  return new DatabaseError({ reason: reasonOf(code, props, stringOf(cause, "where"), stringOf(cause, "detail"), error) })
+  return new DatabaseError({
+    reason: reasonOf(code, props, stringOf(cause, "where"), stringOf(cause, "detail"), error)
+  })
 }
 
 const reasonOf = (
@@ -143,7 +153,11 @@ const reasonOf = (
   }
   if (code === "58030") return new Busy(props)
   if (code.startsWith("22") || code.startsWith("23")) {
-    return new Refused({ ...props, detail: more === "" ? props.detail : `${props.detail} (${more})`, where: where.split("\n")[0]! })
+    return new Refused({
+      ...props,
+      detail: more === "" ? props.detail : `${props.detail} (${more})`,
+      where: where.split("\n")[0]!
+    })
   }
   if (code === "42P01" || code === "3F000" || code === "42703") return new NotMigrated(props)
   if (code.startsWith("28") || code === "42501" || code === "3D000") return new Denied(props)
@@ -154,16 +168,15 @@ const reasonOf = (
 }
 
 const isConnectionReason = (error: unknown): boolean =>
-  typeof error === "object" && error !== null && "reason" in error &&
+  typeof error === "object" &&
+  error !== null &&
+  "reason" in error &&
   stringOf((error as { readonly reason: unknown }).reason, "_tag") === "ConnectionError"
 
 /** Replaces `SqlError` by `DatabaseError`. */
 export const mapSqlError = <A, E, R>(
   effect: Effect.Effect<A, E | SqlError, R>
 ): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
-  Effect.mapError(
-    effect,
-    (error) => isSqlError(error) ? fromUnknown(error) : error as Exclude<E, SqlError>
-  )
+  Effect.mapError(effect, (error) => (isSqlError(error) ? fromUnknown(error) : (error as Exclude<E, SqlError>)))
 
 const isSqlError = (error: unknown): error is SqlError => stringOf(error, "_tag") === "SqlError"

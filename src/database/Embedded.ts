@@ -42,7 +42,7 @@ export interface EmbeddedOptions {
  */
 export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgClient.PgClient, DatabaseError> =>
   Layer.effectContext(
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const { database } = yield* make(options)
       yield* Effect.provideService(Migrations.migrate, Database, database)
       return Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql))
@@ -50,13 +50,13 @@ export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgC
   ).pipe(Layer.provide(Reactivity.layer))
 
 /** An empty database in memory with all its tables, as bytes. Starting from it takes a fraction of starting from nothing. */
-export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(function*() {
+export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(function* () {
   const { database, engine } = yield* make({})
   yield* Effect.provideService(Migrations.migrate, Database, database)
   return (yield* engine.ask({ kind: "dump" })).data!
 }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
 
-const make = Effect.fnUntraced(function*(
+const make = Effect.fnUntraced(function* (
   options: EmbeddedOptions
 ): Effect.fn.Return<
   { readonly database: Database["Service"]; readonly engine: Engine },
@@ -72,26 +72,34 @@ const make = Effect.fnUntraced(function*(
     (engine) => Effect.ignore(engine.ask({ kind: "close" }))
   )
   const schema = options.schema ?? "public"
-  const sql = yield* mapSqlError(PgClient.make({
-    stream: engine.wire,
-    username: "postgres",
-    database: "postgres",
-    ssl: false,
-    maxConnections: 1,
-    minConnections: 1,
-    idleTimeout: "1 hour"
-  }))
+  const sql = yield* mapSqlError(
+    PgClient.make({
+      stream: engine.wire,
+      username: "postgres",
+      database: "postgres",
+      ssl: false,
+      maxConnections: 1,
+      minConnections: 1,
+      idleTimeout: "1 hour"
+    })
+  )
   const database = Database.of({
     engine: "embedded",
     sql,
     schema,
     name: qualifier(schema),
     copyTransaction: (body) =>
-      Effect.uninterruptible(mapSqlError(sql.withTransaction(body({
-        query: (text, params) => mapSqlError(sql.unsafe(text, params)),
-        copyIn: (table, columns, data) =>
-          Effect.map(engine.ask({ kind: "copy", table, columns, data }), (answer) => answer.count ?? 0)
-      })))) as any,
+      Effect.uninterruptible(
+        mapSqlError(
+          sql.withTransaction(
+            body({
+              query: (text, params) => mapSqlError(sql.unsafe(text, params)),
+              copyIn: (table, columns, data) =>
+                Effect.map(engine.ask({ kind: "copy", table, columns, data }), (answer) => answer.count ?? 0)
+            })
+          )
+        )
+      ) as any,
     outside: (effect) => effect
   })
   return { database, engine }
@@ -121,7 +129,9 @@ const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
       const question = (post: () => void): Promise<Answer & { readonly ok: true }> =>
         new Promise((resolve, reject) => {
           if (ended !== undefined) return reject(Object.assign(new Error(ended), { code: "08006" }))
-          waiting.push((answer) => answer.ok ? resolve(answer) : reject(Object.assign(new Error(answer.message), answer)))
+          waiting.push((answer) =>
+            answer.ok ? resolve(answer) : reject(Object.assign(new Error(answer.message), answer))
+          )
           post()
         })
       await question(() => {})

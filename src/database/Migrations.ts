@@ -19,7 +19,7 @@ const tableName = "billing_migrations"
  *
  * @since 0.1.0
  */
-export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, Database> = Effect.gen(function*() {
+export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, Database> = Effect.gen(function* () {
   const { name, schema, sql } = yield* Database
   if (schema !== "public") yield* sql`create schema if not exists ${sql(schema)}`
   const applied = yield* Migrator.make({})({
@@ -30,7 +30,7 @@ export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, D
 }).pipe(Effect.mapError(fromUnknown))
 
 /** Fails with the reason `NotMigrated` when steps are missing. */
-export const check: Effect.Effect<void, DatabaseError, Database> = Effect.gen(function*() {
+export const check: Effect.Effect<void, DatabaseError, Database> = Effect.gen(function* () {
   const { name, schema, sql } = yield* Database
   const wanted = Object.keys(steps(name)).length
   const rows = yield* sql<{ found: string }>`

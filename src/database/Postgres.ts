@@ -56,10 +56,11 @@ export const layer = (
 ): Layer.Layer<Database | PgClient.PgClient, DatabaseError | InvalidInput> =>
   Layer.effectContext(
     Effect.map(make(options), (database) =>
-      Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql)))
+      Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql))
+    )
   ).pipe(Layer.provide(Reactivity.layer))
 
-const make = Effect.fnUntraced(function*(
+const make = Effect.fnUntraced(function* (
   options: PostgresOptions
 ): Effect.fn.Return<Database["Service"], DatabaseError | InvalidInput, Scope.Scope | Reactivity.Reactivity> {
   const target = yield* Effect.fromResult(ConnectionUrl.parse(options.url))
@@ -68,22 +69,24 @@ const make = Effect.fnUntraced(function*(
   const applicationName = options.applicationName ?? "effect-usage"
   const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
   const schema = options.schema ?? "public"
-  const sql = yield* mapSqlError(PgClient.make({
-    host: target.host,
-    port: target.port,
-    database: target.database,
-    username: target.username,
-    password: target.password,
-    ssl,
-    applicationName,
-    connectTimeout,
-    keepAlive: "10 seconds",
-    maxConnections: options.maxConnections ?? 10,
-    prepare: options.prepare ?? true,
-    // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
-    ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
-    ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
-  }))
+  const sql = yield* mapSqlError(
+    PgClient.make({
+      host: target.host,
+      port: target.port,
+      database: target.database,
+      username: target.username,
+      password: target.password,
+      ssl,
+      applicationName,
+      connectTimeout,
+      keepAlive: "10 seconds",
+      maxConnections: options.maxConnections ?? 10,
+      prepare: options.prepare ?? true,
+      // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
+      ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
+      ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
+    })
+  )
   // The pool connects when it is first used; a wrong address or password should show at start.
   yield* mapSqlError(sql`select 1`)
   const pool = yield* makeCopyPool({
@@ -141,41 +144,51 @@ const copyTransaction = <A, E>(
   timeoutMillis: number,
   body: (tx: CopyTransaction) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | DatabaseError> =>
-  Effect.uninterruptible(Effect.gen(function*() {
-    const client = yield* attempt(() => pool.connect())
-    // A connection that breaks while it is checked out says so here too; the statement in flight fails with the reason.
-    const onError = () => {}
-    client.on("error", onError)
-    const release = (broken: boolean) =>
-      Effect.sync(() => {
-        client.removeListener("error", onError)
-        client.release(broken)
-      })
-    const guarded = <B>(run: () => Promise<B>) => attempt(() => withTimeout(client, timeoutMillis, run))
-    const tx: CopyTransaction = {
-      query: (text, params) => Effect.map(guarded(() => client.query(text, params as Array<unknown>)), (_) => _.rows),
-      copyIn: (table, columns, data) => guarded(() => copyIn(client, table, columns, data))
-    }
-    yield* Effect.onError(
-      guarded(() => client.query(`begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis}`)),
-      () => release(true)
-    )
-    const exit = yield* Effect.exit(body(tx))
-    if (exit._tag === "Failure") {
-      const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
-      yield* release(rolledBack._tag === "Failure")
-      return yield* exit
-    }
-    const committed = yield* Effect.exit(guarded(() => client.query("commit")))
-    yield* release(committed._tag === "Failure")
-    // `pg` resolves with ROLLBACK when the transaction had failed unnoticed.
-    if ((yield* committed).command !== "COMMIT") {
-      return yield* new DatabaseError({
-        reason: new Busy({ detail: "COMMIT answered ROLLBACK", code: "25P02", cause: undefined })
-      })
-    }
-    return exit.value
-  }))
+  Effect.uninterruptible(
+    Effect.gen(function* () {
+      const client = yield* attempt(() => pool.connect())
+      // A connection that breaks while it is checked out says so here too; the statement in flight fails with the reason.
+      const onError = () => {}
+      client.on("error", onError)
+      const release = (broken: boolean) =>
+        Effect.sync(() => {
+          client.removeListener("error", onError)
+          client.release(broken)
+        })
+      const guarded = <B>(run: () => Promise<B>) => attempt(() => withTimeout(client, timeoutMillis, run))
+      const tx: CopyTransaction = {
+        query: (text, params) =>
+          Effect.map(
+            guarded(() => client.query(text, params as Array<unknown>)),
+            (_) => _.rows
+          ),
+        copyIn: (table, columns, data) => guarded(() => copyIn(client, table, columns, data))
+      }
+      yield* Effect.onError(
+        guarded(() =>
+          client.query(
+            `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis}`
+          )
+        ),
+        () => release(true)
+      )
+      const exit = yield* Effect.exit(body(tx))
+      if (exit._tag === "Failure") {
+        const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
+        yield* release(rolledBack._tag === "Failure")
+        return yield* exit
+      }
+      const committed = yield* Effect.exit(guarded(() => client.query("commit")))
+      yield* release(committed._tag === "Failure")
+      // `pg` resolves with ROLLBACK when the transaction had failed unnoticed.
+      if ((yield* committed).command !== "COMMIT") {
+        return yield* new DatabaseError({
+          reason: new Busy({ detail: "COMMIT answered ROLLBACK", code: "25P02", cause: undefined })
+        })
+      }
+      return exit.value
+    })
+  )
 
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
   Effect.tryPromise({ try: run, catch: fromUnknown })
@@ -193,7 +206,12 @@ const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
 /** Slices keep a large batch from being one giant protocol message. */
 const sliceBytes = 262_144
 
-const copyIn = (client: pg.PoolClient, table: string, columns: ReadonlyArray<string>, data: Uint8Array): Promise<number> =>
+const copyIn = (
+  client: pg.PoolClient,
+  table: string,
+  columns: ReadonlyArray<string>,
+  data: Uint8Array
+): Promise<number> =>
   new Promise((resolve, reject) => {
     const stream = client.query(copyFrom(`copy ${table} (${columns.join(", ")}) from stdin`))
     stream.once("error", reject)
@@ -203,4 +221,3 @@ const copyIn = (client: pg.PoolClient, table: string, columns: ReadonlyArray<str
     }
     stream.end()
   })
-

@@ -9,10 +9,12 @@ import { parseIdentifier } from "./Text.ts"
 export type CustomerId = typeof CustomerId.Type
 /** @since 0.1.0 */
 export const CustomerId = Schema.String.check(
-  Schema.makeFilter((id) => Result.match(parseIdentifier("customer", id, 255), {
-    onSuccess: () => true,
-    onFailure: (error) => error.message
-  }))
+  Schema.makeFilter((id) =>
+    Result.match(parseIdentifier("customer", id, 255), {
+      onSuccess: () => true,
+      onFailure: (error) => error.message
+    })
+  )
 ).pipe(Schema.brand("effect-usage/CustomerId"))
 
 /** Checks a customer's id. Fails with `InvalidInput` on the field `customer`. */

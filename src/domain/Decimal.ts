@@ -124,7 +124,7 @@ const refuse = (field: string, input: unknown, problem: string) =>
     new InvalidInput({
       field,
       problem: `${excerpt(input)} ${problem}`,
-      remedy: "Give a decimal number such as 1, 0.25 or \"1.5e3\""
+      remedy: 'Give a decimal number such as 1, 0.25 or "1.5e3"'
     })
   )
 

@@ -55,8 +55,8 @@ export const parse = (field: string, input: unknown): Result.Result<Instant, Inv
 
 const inRange = (field: string, input: unknown, micros: number): Result.Result<Instant, InvalidInput> => {
   if (micros >= earliest && micros <= latest) return Result.succeed(micros as Instant)
-  const seconds = typeof input === "number" && input * 1000 >= earliest / microsPerMilli &&
-    input * 1000 <= latest / microsPerMilli
+  const seconds =
+    typeof input === "number" && input * 1000 >= earliest / microsPerMilli && input * 1000 <= latest / microsPerMilli
   return refuse(
     field,
     input,
@@ -70,7 +70,9 @@ const refuse = (field: string, input: unknown, problem: string, remedy?: string)
     new InvalidInput({
       field,
       problem: `${excerpt(input instanceof Date ? `${input.getTime()}` : input)} ${problem}`,
-      remedy: remedy ?? "Give a time such as 2026-01-30T16:45:23Z, 2026-01-30 16:45 or 2026-01-30 (UTC unless it names an offset)"
+      remedy:
+        remedy ??
+        "Give a time such as 2026-01-30T16:45:23Z, 2026-01-30 16:45 or 2026-01-30 (UTC unless it names an offset)"
     })
   )
 
@@ -95,23 +97,30 @@ export const parseText = (text: string): WrittenTime | string => {
   const [y, mo, d] = [Number(year), Number(month), Number(day ?? 1)]
   const [h, mi, s] = [Number(hour ?? 0), Number(minute ?? 0), Number(second ?? 0)]
   if (mo < 1 || mo > 12) return `has no month ${mo}`
-  if (d < 1 || d > new Date(Date.UTC(2000 + (y % 400), mo, 0)).getUTCDate()) return "is a day that its month does not have"
+  if (d < 1 || d > new Date(Date.UTC(2000 + (y % 400), mo, 0)).getUTCDate())
+    return "is a day that its month does not have"
   if (h > 23 || mi > 59) return "is not a time of day"
   if (s > 59) return s === 60 ? "is a leap second, which PostgreSQL does not keep" : "is not a time of day"
   const date = new Date(0)
   date.setUTCFullYear(y, mo - 1, d)
-  const micros = (date.getTime() + (h * 3600 + mi * 60 + s) * 1000) * microsPerMilli +
+  const micros =
+    (date.getTime() + (h * 3600 + mi * 60 + s) * 1000) * microsPerMilli +
     Number((fraction ?? "").slice(0, 6).padEnd(6, "0"))
   const offsetMinutes = offset === undefined ? undefined : parseOffset(offset)
   if (offsetMinutes !== undefined && Math.abs(offsetMinutes) > 15 * 60 + 59) return "has no such offset from UTC"
   return {
     micros,
     offsetMinutes,
-    precision: fraction !== undefined ? "fraction" : second !== undefined ? "second" : hour !== undefined
-      ? "minute"
-      : day !== undefined
-      ? "day"
-      : "month"
+    precision:
+      fraction !== undefined
+        ? "fraction"
+        : second !== undefined
+          ? "second"
+          : hour !== undefined
+            ? "minute"
+            : day !== undefined
+              ? "day"
+              : "month"
   }
 }
 

@@ -31,7 +31,8 @@ export const fromValue = (input: unknown): Result.Result<string | null, InvalidI
   } catch (cause) {
     return refuse(`cannot be written as JSON: ${reasonOf(cause)}`)
   }
-  if (text === undefined || text.charCodeAt(0) !== openBrace) return refuse("is not a JSON object once it is serialised")
+  if (text === undefined || text.charCodeAt(0) !== openBrace)
+    return refuse("is not a JSON object once it is serialised")
   return checkText(text)
 }
 

@@ -59,12 +59,12 @@ export const parseName = (input: unknown): Result.Result<ServiceName, InvalidInp
   typeof input === "string" && namePattern.test(input)
     ? Result.succeed(input as ServiceName)
     : Result.fail(
-      new InvalidInput({
-        field: "service",
-        problem: input === "" ? "is empty" : `${excerpt(input)} is not a service's name`,
-        remedy: "Give lower-case letters, digits, - and _, a letter first, at most 63: api, gpu-hours"
-      })
-    )
+        new InvalidInput({
+          field: "service",
+          problem: input === "" ? "is empty" : `${excerpt(input)} is not a service's name`,
+          remedy: "Give lower-case letters, digits, - and _, a letter first, at most 63: api, gpu-hours"
+        })
+      )
 
 /** An amount in base units as a quantity in billing units, rounded once. */
 export const toQuantity = (amount: Decimal.Decimal, service: Pick<Service, "unitSize">): Decimal.Decimal =>

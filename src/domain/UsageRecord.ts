@@ -56,24 +56,18 @@ export interface UsageRecord {
 }
 
 /** Checks usage for a known service. `now` is in milliseconds since 1970. */
-export const make = (
-  input: UsageInput,
-  service: Service,
-  now: number
-): Result.Result<UsageRecord, InvalidInput> => {
+export const make = (input: UsageInput, service: Service, now: number): Result.Result<UsageRecord, InvalidInput> => {
   const customer = CustomerId.parse(input.customer)
   if (Result.isFailure(customer)) return Result.fail(customer.failure)
   const amount = amountText(input, service)
   if (Result.isFailure(amount)) return Result.fail(amount.failure)
   const recordedAt = Instant.parse("recordedAt", input.recordedAt ?? now)
   if (Result.isFailure(recordedAt)) return Result.fail(recordedAt.failure)
-  const metadata = typeof input.metadata === "string"
-    ? Metadata.fromText(input.metadata)
-    : Metadata.fromValue(input.metadata)
+  const metadata =
+    typeof input.metadata === "string" ? Metadata.fromText(input.metadata) : Metadata.fromValue(input.metadata)
   if (Result.isFailure(metadata)) return Result.fail(metadata.failure)
-  const unitCost = input.unitCost === undefined
-    ? undefined
-    : Decimal.parse("unitCost", input.unitCost, Decimal.unitCostBounds)
+  const unitCost =
+    input.unitCost === undefined ? undefined : Decimal.parse("unitCost", input.unitCost, Decimal.unitCostBounds)
   if (unitCost !== undefined && Result.isFailure(unitCost)) return Result.fail(unitCost.failure)
   return Result.succeed({
     customer: customer.success,

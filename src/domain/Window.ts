@@ -68,13 +68,13 @@ export const resolve = (options: {
     end > start
       ? Result.succeed({ start, end, tz: zone.value.id, label: label({ start, end }) })
       : Result.fail(
-        new InvalidInput({
-          field: "to",
-          problem: "the end is not after the start",
-          remedy: "Give the earlier time first"
-        })
-      )
-  return Result.gen(function*() {
+          new InvalidInput({
+            field: "to",
+            problem: "the end is not after the start",
+            remedy: "Give the earlier time first"
+          })
+        )
+  return Result.gen(function* () {
     if (options.period !== undefined) {
       const span = yield* read("period", options.period)
       return yield* window(span.start, span.end)
@@ -102,7 +102,8 @@ const startOf = (instant: Instant.Instant, part: "day" | "month", zone: DateTime
 
 const following = (start: Instant.Instant, unit: "day" | "month", zone: DateTime.TimeZone): Instant.Instant =>
   Instant.fromMillis(
-    DateTime.startOf(DateTime.add(zoned(start, zone), unit === "day" ? { days: 1 } : { months: 1 }), unit).epochMilliseconds
+    DateTime.startOf(DateTime.add(zoned(start, zone), unit === "day" ? { days: 1 } : { months: 1 }), unit)
+      .epochMilliseconds
   )
 
 const parseSpan = (
@@ -122,9 +123,10 @@ const parseSpan = (
       })
     )
   if (typeof written === "string") return refuse(written)
-  const start = written.offsetMinutes === undefined
-    ? fromWallClock(written.micros, zone)
-    : (written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant
+  const start =
+    written.offsetMinutes === undefined
+      ? fromWallClock(written.micros, zone)
+      : ((written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant)
   if (Result.isFailure(Instant.parse(field, Instant.toMillis(start)))) {
     return refuse("is outside the accepted years 2000 to 2099")
   }

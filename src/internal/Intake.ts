@@ -37,32 +37,34 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
           problem: `there is no service "${name}"`,
           remedy: `Use one of ${[...catalog.services.keys()].slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
         })
-      ))
+      )
+    )
   }
 
   const isUnknown = (catalog: Catalog, input: UsageInput): boolean =>
     typeof input?.service === "string" && !catalog.services.has(input.service)
 
   /** The catalog to check these with: read again if a service is unknown, since another process may have added it. */
-  const catalogFor = Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>, now: number) {
+  const catalogFor = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>, now: number) {
     const catalog = yield* catalogs.current
-    if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis) return catalog
+    if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis)
+      return catalog
     reloadedAt = now
     return yield* catalogs.reload
   })
 
-  const checkEach = Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>) {
+  const checkEach = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>) {
     const now = yield* Clock.currentTimeMillis
     const catalog = yield* catalogFor(inputs, now)
     return inputs.map((input) => checkWith(catalog, input, now))
   })
 
   return {
-    check: Effect.fnUntraced(function*(input: UsageInput) {
+    check: Effect.fnUntraced(function* (input: UsageInput) {
       const [result] = yield* checkEach([input])
       return yield* Effect.fromResult(result!)
     }),
-    checkAll: Effect.fnUntraced(function*(inputs: ReadonlyArray<UsageInput>) {
+    checkAll: Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>) {
       const records: Array<UsageRecord> = []
       for (const [index, result] of (yield* checkEach(inputs)).entries()) {
         if (Result.isFailure(result)) return yield* result.failure.at(`records[${index}]`)

@@ -17,11 +17,19 @@ export const parseDuration = (text: string): Option.Option<Duration.Duration> =>
 }
 
 const DurationText = Schema.String.check(
-  Schema.makeFilter((text) => Option.isSome(parseDuration(text)) || `${JSON.stringify(text)} is not a duration such as 5, 500ms or "2 minutes"`)
-).pipe(Schema.decodeTo(Schema.Duration, SchemaTransformation.transform({
-  decode: (text) => Option.getOrElse(parseDuration(text), () => Duration.zero),
-  encode: (duration) => `${Duration.toMillis(duration)} millis`
-})))
+  Schema.makeFilter(
+    (text) =>
+      Option.isSome(parseDuration(text)) || `${JSON.stringify(text)} is not a duration such as 5, 500ms or "2 minutes"`
+  )
+).pipe(
+  Schema.decodeTo(
+    Schema.Duration,
+    SchemaTransformation.transform({
+      decode: (text) => Option.getOrElse(parseDuration(text), () => Duration.zero),
+      encode: (duration) => `${Duration.toMillis(duration)} millis`
+    })
+  )
+)
 
 const PositiveInt = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 100_000 }))
 

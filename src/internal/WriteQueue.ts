@@ -100,7 +100,9 @@ export interface WriteQueue {
 const committedRecords = Metric.counter("usage_records_committed", { description: "usage records stored" })
 const failedRecords = Metric.counter("usage_records_failed", { description: "usage records that could not be stored" })
 const queuedRecords = Metric.gauge("usage_records_queued", { description: "usage records waiting to be stored" })
-const writeRetries = Metric.counter("usage_write_retries", { description: "attempts to store a batch that were repeated" })
+const writeRetries = Metric.counter("usage_write_retries", {
+  description: "attempts to store a batch that were repeated"
+})
 const writeTime = Metric.timer("usage_write_time", { description: "from a batch's first attempt until it is stored" })
 
 const interrupted = () =>
@@ -112,7 +114,7 @@ const interrupted = () =>
 const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
   Effect.catchDefect(effect, (defect) => Effect.fail(fromUnknown(defect)))
 
-export const make = Effect.fnUntraced(function*(
+export const make = Effect.fnUntraced(function* (
   store: UsageStore["Service"],
   options: Options
 ): Effect.fn.Return<WriteQueue, never, Scope.Scope> {
@@ -131,7 +133,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   let closed = false
-  let hurried = false
+  let waitingFlushes = 0
   let queued = 0
   let inFlight = 0
   let committed = 0
@@ -150,17 +152,9 @@ export const make = Effect.fnUntraced(function*(
     flushes = flushes.filter((flush) => {
       if (failure !== undefined && batch <= flush.upTo) flush.failure ??= failure
       if (earliest <= flush.upTo) return true
-      Deferred.doneUnsafe(
-        flush.marker.settled,
-        flush.failure === undefined ? Exit.void : Exit.fail(flush.failure)
-      )
+      Deferred.doneUnsafe(flush.marker.settled, flush.failure === undefined ? Exit.void : Exit.fail(flush.failure))
       return false
     })
-  }
-
-  const hurry = () => {
-    hurried = true
-    wake.openUnsafe()
   }
 
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
@@ -170,9 +164,9 @@ export const make = Effect.fnUntraced(function*(
           lastError = error
           return options.isRetryable(error)
             ? Effect.andThen(
-              Metric.update(metrics.retries, 1),
-              Effect.logDebug("a batch could not be stored and is tried again", error.message)
-            )
+                Metric.update(metrics.retries, 1),
+                Effect.logDebug("a batch could not be stored and is tried again", error.message)
+              )
             : Effect.void
         })
       ),
@@ -207,7 +201,9 @@ export const make = Effect.fnUntraced(function*(
     }
     return Effect.andThen(
       Metric.update(metrics.failed, count),
-      unattended === 0 ? Effect.void : Effect.logError(`${unattended} usage records could not be stored: ${error.message}`)
+      unattended === 0
+        ? Effect.void
+        : Effect.logError(`${unattended} usage records could not be stored: ${error.message}`)
     )
   }
 
@@ -216,13 +212,15 @@ export const make = Effect.fnUntraced(function*(
     items: ReadonlyArray<Item>,
     encoded: EncodedBatch | undefined
   ): Effect.Effect<DatabaseError | undefined> =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const records = encoded?.batch.records ?? recordsOf(items)
-      const result = yield* Effect.result(defectsAsErrors(
-        encoded === undefined
-          ? Effect.flatMap(encode(records), (again) => persistently(store.write(again)))
-          : persistently(store.write(encoded))
-      ))
+      const result = yield* Effect.result(
+        defectsAsErrors(
+          encoded === undefined
+            ? Effect.flatMap(encode(records), (again) => persistently(store.write(again)))
+            : persistently(store.write(encoded))
+        )
+      )
       if (result._tag === "Success") {
         yield* succeed(items, records.length, result.success)
         return undefined
@@ -237,11 +235,15 @@ export const make = Effect.fnUntraced(function*(
       return result.failure
     })
 
-  const storeBatch = Effect.fnUntraced(function*(batch: number, items: ReadonlyArray<Item>, encoded: EncodedBatch | undefined, count: number) {
+  const storeBatch = Effect.fnUntraced(function* (
+    batch: number,
+    items: ReadonlyArray<Item>,
+    encoded: EncodedBatch | undefined,
+    count: number
+  ) {
     const start = yield* Clock.currentTimeMillis
-    const failure = yield* Effect.onInterrupt(
-      writing.withPermits(1)(storeItems(items, encoded)),
-      () => Effect.suspend(() => fail(items, 0, interrupted()))
+    const failure = yield* Effect.onInterrupt(writing.withPermits(1)(storeItems(items, encoded)), () =>
+      Effect.suspend(() => fail(items, 0, interrupted()))
     )
     inFlight -= count
     settle(batch, failure)
@@ -251,18 +253,17 @@ export const make = Effect.fnUntraced(function*(
   })
 
   /** The items of the next batch; fails when the queue has ended and is empty. */
-  const take = Effect.gen(function*() {
+  const take = Effect.gen(function* () {
     yield* Queue.peek(queue)
     wake.closeUnsafe()
     // Nothing is taken while waiting: an item in a fiber that loses a race would be lost with it.
-    if (!hurried && !closed && Queue.sizeUnsafe(queue) < options.maxItems) {
+    if (waitingFlushes === 0 && !closed && Queue.sizeUnsafe(queue) < options.maxItems) {
       yield* Effect.timeoutOption(wake.await, options.linger)
     }
-    hurried = false
     return yield* Queue.takeBetween(queue, 1, options.maxItems)
   })
 
-  const collect = Effect.gen(function*() {
+  const collect = Effect.gen(function* () {
     yield* slots.take(1)
     const items = yield* take
     const records = recordsOf(items)
@@ -271,7 +272,9 @@ export const make = Effect.fnUntraced(function*(
     const batch = ++lastBatch
     unsettled.add(batch)
     for (const item of items) {
-      if (item instanceof Marker) flushes.push({ upTo: batch, marker: item, failure: undefined })
+      if (!(item instanceof Marker)) continue
+      waitingFlushes--
+      flushes.push({ upTo: batch, marker: item, failure: undefined })
     }
     yield* Metric.update(metrics.queued, queued)
     if (records.length === 0) {
@@ -279,7 +282,9 @@ export const make = Effect.fnUntraced(function*(
       return yield* slots.release(1)
     }
     // A failure to encode is met again, and handled, where the batch is stored.
-    const encoded = yield* Effect.option(defectsAsErrors(store.encode({ key: randomUUID(), source: options.source, records })))
+    const encoded = yield* Effect.option(
+      defectsAsErrors(store.encode({ key: randomUUID(), source: options.source, records }))
+    )
     const stored = items.filter((item) => !(item instanceof Marker))
     yield* FiberSet.run(
       writes,
@@ -290,10 +295,10 @@ export const make = Effect.fnUntraced(function*(
   const collector = yield* Effect.forkScoped(Effect.ignore(Effect.forever(collect)))
   // Registered after the fiber is forked, so it runs before the fiber would be interrupted.
   yield* Effect.addFinalizer(() =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       closed = true
       yield* Queue.end(queue)
-      hurry()
+      wake.openUnsafe()
       const drained = Effect.andThen(Fiber.await(collector), FiberSet.awaitEmpty(writes))
       const inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), options.drainTimeout)
       if (inTime._tag === "None") {
@@ -346,9 +351,8 @@ export const make = Effect.fnUntraced(function*(
         const settled = Deferred.makeUnsafe<Appended, DatabaseError>()
         queued += records.length
         return Effect.flatMap(
-          Effect.onInterrupt(
-            Queue.offer(queue, new Group(records, settled)),
-            () => Effect.sync(() => void (queued -= records.length))
+          Effect.onInterrupt(Queue.offer(queue, new Group(records, settled)), () =>
+            Effect.sync(() => void (queued -= records.length))
           ),
           (accepted) => {
             if (!accepted) queued -= records.length
@@ -359,11 +363,15 @@ export const make = Effect.fnUntraced(function*(
       }),
     flush: Effect.suspend(() => {
       const marker = new Marker(Deferred.makeUnsafe<void, DatabaseError>())
-      hurry()
-      return Effect.flatMap(Queue.offer(queue, marker), (accepted) => {
-        hurry()
-        return accepted ? Deferred.await(marker.settled) : Effect.void
-      })
+      waitingFlushes++
+      wake.openUnsafe()
+      return Effect.flatMap(
+        Effect.onInterrupt(Queue.offer(queue, marker), () => Effect.sync(() => void waitingFlushes--)),
+        (accepted) => {
+          if (!accepted) waitingFlushes--
+          return accepted ? Deferred.await(marker.settled) : Effect.void
+        }
+      )
     }),
     state: () => ({ queued, inFlight, committed, failed, lastError })
   }

@@ -64,30 +64,33 @@ const serviceOf = (row: typeof ServiceRow.Type): Service => ({
 
 const priceOf = (row: typeof PriceRow.Type): PriceBook.Price => ({
   service: row.service_name as ServiceName,
-  customer: row.customer_id === null ? undefined : row.customer_id as CustomerId,
+  customer: row.customer_id === null ? undefined : (row.customer_id as CustomerId),
   from: row.effective_from === "-Infinity" ? -Infinity : Number(row.effective_from),
   unitCost: row.unit_cost
 })
 
-export class CatalogStore extends Context.Service<CatalogStore, {
-  /** The copy in memory, loaded when it is first asked for. */
-  readonly current: Effect.Effect<Catalog, DatabaseError>
-  /** Reads the catalog again. */
-  readonly reload: Effect.Effect<Catalog, DatabaseError>
-  readonly prices: Effect.Effect<ReadonlyArray<PriceBook.Price>, DatabaseError>
-  /** Adds a service with its price from always on. `false` if the name is taken. */
-  readonly addService: (service: Service, unitCost: string) => Effect.Effect<boolean, DatabaseError>
-  /** Sets a price; one of the same service, customer and start is replaced. */
-  readonly setPrice: (price: PriceBook.Price) => Effect.Effect<void, DatabaseError>
-  readonly customers: Effect.Effect<ReadonlyArray<Customer>, DatabaseError>
-  /** Adds or renames a customer. */
-  readonly putCustomer: (id: CustomerId, name: string | undefined) => Effect.Effect<void, DatabaseError>
-  /** Registers the customers that are not yet. Never waits for a caller's own transaction on a server. */
-  readonly ensureCustomers: (ids: Iterable<CustomerId>) => Effect.Effect<void, DatabaseError>
-}>()("effect-usage/store/CatalogStore") {
+export class CatalogStore extends Context.Service<
+  CatalogStore,
+  {
+    /** The copy in memory, loaded when it is first asked for. */
+    readonly current: Effect.Effect<Catalog, DatabaseError>
+    /** Reads the catalog again. */
+    readonly reload: Effect.Effect<Catalog, DatabaseError>
+    readonly prices: Effect.Effect<ReadonlyArray<PriceBook.Price>, DatabaseError>
+    /** Adds a service with its price from always on. `false` if the name is taken. */
+    readonly addService: (service: Service, unitCost: string) => Effect.Effect<boolean, DatabaseError>
+    /** Sets a price; one of the same service, customer and start is replaced. */
+    readonly setPrice: (price: PriceBook.Price) => Effect.Effect<void, DatabaseError>
+    readonly customers: Effect.Effect<ReadonlyArray<Customer>, DatabaseError>
+    /** Adds or renames a customer. */
+    readonly putCustomer: (id: CustomerId, name: string | undefined) => Effect.Effect<void, DatabaseError>
+    /** Registers the customers that are not yet. Never waits for a caller's own transaction on a server. */
+    readonly ensureCustomers: (ids: Iterable<CustomerId>) => Effect.Effect<void, DatabaseError>
+  }
+>()("effect-usage/store/CatalogStore") {
   static readonly layer: Layer.Layer<CatalogStore, never, Database> = Layer.effect(
     CatalogStore,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const database = yield* Database
       const { name, sql } = database
       const services = name("billing_services")
@@ -99,7 +102,9 @@ export class CatalogStore extends Context.Service<CatalogStore, {
         Request: Schema.Void,
         Result: ServiceRow,
         execute: () =>
-          sql.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by created_at, service_name`)
+          sql.unsafe(
+            `select service_name, unit, base_unit, unit_size::text from ${services} order by created_at, service_name`
+          )
       })
       const readPrices = SqlSchema.findAll({
         Request: Schema.Void,
@@ -124,7 +129,7 @@ export class CatalogStore extends Context.Service<CatalogStore, {
       let cached: Catalog | undefined
 
       // The version is read first: a change in between makes the copy look older than it is, and it is read again.
-      const reload = Effect.gen(function*() {
+      const reload = Effect.gen(function* () {
         const version = yield* readVersion
         const foundServices = yield* readServices(undefined)
         const foundPrices = yield* readPrices(undefined)
@@ -139,65 +144,83 @@ export class CatalogStore extends Context.Service<CatalogStore, {
 
       /** Runs a change and raises the version with it; the row's lock puts changes one after the other. */
       const change = <A>(effect: Effect.Effect<A, unknown>) =>
-        sql.withTransaction(Effect.andThen(
-          sql.unsafe(`update ${catalogTable} set version = version + 1`),
-          effect
-        )).pipe(Effect.mapError(fromUnknown), Effect.tap(() => reload))
+        sql
+          .withTransaction(Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect))
+          .pipe(
+            Effect.mapError(fromUnknown),
+            Effect.tap(() => reload)
+          )
 
       const addService = Effect.fn("CatalogStore.addService")((service: Service, unitCost: string) =>
-        change(Effect.gen(function*() {
-          const added = yield* sql.unsafe(
-            `insert into ${services} (service_name, unit, base_unit, unit_size)
+        change(
+          Effect.gen(function* () {
+            const added = yield* sql.unsafe(
+              `insert into ${services} (service_name, unit, base_unit, unit_size)
               values ($1, $2, $3, ($4::text)::numeric) on conflict do nothing returning 1 as added`,
-            [service.name, service.unit, service.baseUnit, Decimal.toText(service.unitSize)]
-          )
-          if (added.length === 0) return false
-          yield* sql.unsafe(
-            `insert into ${prices} (service_name, unit_cost) values ($1, ($2::text)::numeric)`,
-            [service.name, unitCost]
-          )
-          return true
-        }))
+              [service.name, service.unit, service.baseUnit, Decimal.toText(service.unitSize)]
+            )
+            if (added.length === 0) return false
+            yield* sql.unsafe(`insert into ${prices} (service_name, unit_cost) values ($1, ($2::text)::numeric)`, [
+              service.name,
+              unitCost
+            ])
+            return true
+          })
+        )
       )
 
-      const setPrice = Effect.fn("CatalogStore.setPrice")(function*(price: PriceBook.Price) {
+      const setPrice = Effect.fn("CatalogStore.setPrice")(function* (price: PriceBook.Price) {
         if (price.customer !== undefined) yield* ensureCustomers([price.customer])
-        yield* change(sql.unsafe(
-          `insert into ${prices} (service_name, customer_id, unit_cost, effective_from)
+        yield* change(
+          sql.unsafe(
+            `insert into ${prices} (service_name, customer_id, unit_cost, effective_from)
             values ($1, $2, ($3::text)::numeric, coalesce(to_timestamp(0) + ($4::text)::bigint * interval '1 microsecond', '-infinity'))
             on conflict (service_name, customer_id, effective_from) do update set unit_cost = excluded.unit_cost`,
-          [price.service, price.customer ?? null, price.unitCost, price.from === -Infinity ? null : `${price.from}`]
-        ))
+            [price.service, price.customer ?? null, price.unitCost, price.from === -Infinity ? null : `${price.from}`]
+          )
+        )
       })
 
       const putCustomer = Effect.fn("CatalogStore.putCustomer")((id: CustomerId, displayName: string | undefined) =>
-        Effect.asVoid(Effect.mapError(
-          sql.unsafe(
-            `insert into ${customers} (customer_id, display_name) values ($1, $2)
+        Effect.asVoid(
+          Effect.mapError(
+            sql.unsafe(
+              `insert into ${customers} (customer_id, display_name) values ($1, $2)
               on conflict (customer_id) do update set display_name = coalesce(excluded.display_name, ${customers}.display_name)`,
-            [id, displayName ?? null]
-          ),
-          fromUnknown
-        ))
+              [id, displayName ?? null]
+            ),
+            fromUnknown
+          )
+        )
       )
 
       let known = new Set<string>()
-      const ensureCustomers = Effect.fnUntraced(function*(ids: Iterable<CustomerId>) {
+      const ensureCustomers = Effect.fnUntraced(function* (ids: Iterable<CustomerId>) {
         const missing = new Set<CustomerId>()
         for (const id of ids) if (!known.has(id)) missing.add(id)
         if (missing.size === 0) return
         // In order: two writers that register the same customers in different orders would deadlock.
-        yield* sql.unsafe(
-          `insert into ${customers} (customer_id) select u.id from unnest($1::text[]) as u(id) order by u.id on conflict do nothing`,
-          [[...missing]]
-        ).pipe(Effect.mapError(fromUnknown), Effect.andThen(sql.afterCommit(Effect.sync(() => {
-          if (known.size + missing.size > knownCustomersLimit) known = new Set()
-          for (const id of missing) known.add(id)
-        }))), database.outside)
+        yield* sql
+          .unsafe(
+            `insert into ${customers} (customer_id) select u.id from unnest($1::text[]) as u(id) order by u.id on conflict do nothing`,
+            [[...missing]]
+          )
+          .pipe(
+            Effect.mapError(fromUnknown),
+            Effect.andThen(
+              sql.afterCommit(
+                Effect.sync(() => {
+                  if (known.size + missing.size > knownCustomersLimit) known = new Set()
+                  for (const id of missing) known.add(id)
+                })
+              )
+            ),
+            database.outside
+          )
       })
 
       return CatalogStore.of({
-        current: Effect.suspend(() => cached === undefined ? reload : Effect.succeed(cached)),
+        current: Effect.suspend(() => (cached === undefined ? reload : Effect.succeed(cached))),
         reload,
         prices: Effect.map(Effect.mapError(readPrices(undefined), fromUnknown), (rows) => rows.map(priceOf)),
         addService,
@@ -207,7 +230,8 @@ export class CatalogStore extends Context.Service<CatalogStore, {
             id: row.customer_id as CustomerId,
             name: row.display_name ?? undefined,
             createdAt: Number(row.created_at) as Instant.Instant
-          }))),
+          }))
+        ),
         putCustomer,
         ensureCustomers
       })

@@ -3,7 +3,14 @@ import * as Instant from "../domain/Instant.ts"
 
 /** Columns of `billing_usage_records`, in the order of `encode`. */
 export const columns = [
-  "customer_id", "service_name", "amount", "unit_cost", "recorded_at", "metadata", "batch_id", "position"
+  "customer_id",
+  "service_name",
+  "amount",
+  "unit_cost",
+  "recorded_at",
+  "metadata",
+  "batch_id",
+  "position"
 ] as const
 
 const special = /[\\\n\r\t]/

@@ -20,32 +20,37 @@ const nextMonth = (month: Month): Month => {
   return new Date(Date.UTC(year!, index!, 1)).toISOString().slice(0, 10)
 }
 
-export class PartitionStore extends Context.Service<PartitionStore, {
-  /** Makes the partitions of these months, and those of this month and the next, unless they are there. */
-  readonly ensure: (months: ReadonlyArray<Month>) => Effect.Effect<void, DatabaseError>
-  /** Forgets what is known to be there: somebody else may have dropped a partition. */
-  readonly forget: Effect.Effect<void>
-  /** The months that have a partition, in order. */
-  readonly list: Effect.Effect<ReadonlyArray<Month>, DatabaseError>
-}>()("effect-usage/store/PartitionStore") {
+export class PartitionStore extends Context.Service<
+  PartitionStore,
+  {
+    /** Makes the partitions of these months, and those of this month and the next, unless they are there. */
+    readonly ensure: (months: ReadonlyArray<Month>) => Effect.Effect<void, DatabaseError>
+    /** Forgets what is known to be there: somebody else may have dropped a partition. */
+    readonly forget: Effect.Effect<void>
+    /** The months that have a partition, in order. */
+    readonly list: Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+  }
+>()("effect-usage/store/PartitionStore") {
   static readonly layer: Layer.Layer<PartitionStore, never, Database> = Layer.effect(
     PartitionStore,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const database = yield* Database
       const { name, schema, sql } = database
       const parent = name("billing_usage_records")
       const prefix = "billing_usage_records_"
       const known = new Set<Month>()
 
-      const list = sql.unsafe<{ partition: string }>(
-        `select c.relname as partition from pg_inherits i join pg_class c on c.oid = i.inhrelid
+      const list = sql
+        .unsafe<{ partition: string }>(
+          `select c.relname as partition from pg_inherits i join pg_class c on c.oid = i.inhrelid
           where i.inhparent = '${parent}'::regclass order by c.relname`
-      ).pipe(
-        Effect.map((rows) => rows.map((row) => `${row.partition.slice(prefix.length).replace("_", "-")}-01`)),
-        Effect.mapError(fromUnknown)
-      )
+        )
+        .pipe(
+          Effect.map((rows) => rows.map((row) => `${row.partition.slice(prefix.length).replace("_", "-")}-01`)),
+          Effect.mapError(fromUnknown)
+        )
 
-      const attach = Effect.fnUntraced(function*(month: Month) {
+      const attach = Effect.fnUntraced(function* (month: Month) {
         const table = name(prefix + month.slice(0, 7).replace("-", "_"))
         yield* sql.unsafe(`create table if not exists ${table} (like ${parent} including all)`)
         yield* sql.unsafe(
@@ -53,25 +58,33 @@ export class PartitionStore extends Context.Service<PartitionStore, {
         )
       })
 
-      const ensure = Effect.fnUntraced(function*(months: ReadonlyArray<Month>) {
+      const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month>) {
         if (months.every((month) => known.has(month))) return
         const current = Instant.monthOf(Instant.fromMillis(yield* Clock.currentTimeMillis))
         const wanted = new Set(months)
         if (current >= "2000-01-01" && current < "2099-12-01") wanted.add(current).add(nextMonth(current))
-        yield* sql.withTransaction(Effect.gen(function*() {
-          yield* sql.unsafe("set local lock_timeout = '10s'")
-          yield* sql`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
-          const there = new Set(yield* list)
-          for (const month of [...wanted].sort()) {
-            if (!there.has(month)) yield* attach(month)
-          }
-        })).pipe(
-          Effect.mapError(fromUnknown),
-          Effect.andThen(sql.afterCommit(Effect.sync(() => {
-            for (const month of wanted) known.add(month)
-          }))),
-          database.outside
-        )
+        yield* sql
+          .withTransaction(
+            Effect.gen(function* () {
+              yield* sql.unsafe("set local lock_timeout = '10s'")
+              yield* sql`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
+              const there = new Set(yield* list)
+              for (const month of [...wanted].sort()) {
+                if (!there.has(month)) yield* attach(month)
+              }
+            })
+          )
+          .pipe(
+            Effect.mapError(fromUnknown),
+            Effect.andThen(
+              sql.afterCommit(
+                Effect.sync(() => {
+                  for (const month of wanted) known.add(month)
+                })
+              )
+            ),
+            database.outside
+          )
       })
 
       return PartitionStore.of({ ensure, forget: Effect.sync(() => known.clear()), list })

@@ -71,21 +71,24 @@ const idBlock = 256
 /** How often a batch is encoded or sent again because the catalog or the partitions changed under it. */
 const adjustments = 5
 
-export class UsageStore extends Context.Service<UsageStore, {
-  /** Takes an id, prices and encodes a batch: the part that can be done while another batch is in flight. */
-  readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
-  /** Sends an encoded batch: one attempt, all or nothing, not interruptible. */
-  readonly write: (encoded: EncodedBatch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
-  /** `encode` and `write`. */
-  readonly append: (batch: Batch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
-  /** Stores a batch in the transaction that the calling fiber has open on the same client. */
-  readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
-  /** Whether the calling fiber has a transaction open on this database's client. */
-  readonly inTransaction: Effect.Effect<boolean>
-}>()("effect-usage/store/UsageStore") {
+export class UsageStore extends Context.Service<
+  UsageStore,
+  {
+    /** Takes an id, prices and encodes a batch: the part that can be done while another batch is in flight. */
+    readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
+    /** Sends an encoded batch: one attempt, all or nothing, not interruptible. */
+    readonly write: (encoded: EncodedBatch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
+    /** `encode` and `write`. */
+    readonly append: (batch: Batch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
+    /** Stores a batch in the transaction that the calling fiber has open on the same client. */
+    readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
+    /** Whether the calling fiber has a transaction open on this database's client. */
+    readonly inTransaction: Effect.Effect<boolean>
+  }
+>()("effect-usage/store/UsageStore") {
   static readonly layerNoDeps: Layer.Layer<UsageStore, never, Database | CatalogStore | PartitionStore> = Layer.effect(
     UsageStore,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const database = yield* Database
       const catalogs = yield* CatalogStore
       const partitions = yield* PartitionStore
@@ -108,14 +111,16 @@ export class UsageStore extends Context.Service<UsageStore, {
             with ordinality as u(customer, service, amount, cost, at, metadata, place)
         ) select ${answer}`
 
-      const nextId = yield* makeIds(Effect.map(
-        sql.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
-        (rows) => BigInt(rows[0]!.id)
-      ))
+      const nextId = yield* makeIds(
+        Effect.map(
+          sql.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
+          (rows) => BigInt(rows[0]!.id)
+        )
+      )
 
-      const encode = Effect.fnUntraced(function*(batch: Batch) {
+      const encode = Effect.fnUntraced(function* (batch: Batch) {
         const catalog = yield* catalogs.current
-        return encodeWith(batch, yield* nextId, catalog)
+        return yield* encodeWith(batch, yield* nextId, catalog)
       })
 
       const ledgerParams = (encoded: EncodedBatch) => [
@@ -138,7 +143,7 @@ export class UsageStore extends Context.Service<UsageStore, {
 
       const byCopy = (encoded: EncodedBatch, data: Uint8Array, companion: Companion | undefined) =>
         database.copyTransaction((tx) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             const found = outcome(encoded, yield* tx.query(ledgerStatement, ledgerParams(encoded)))
             if (found === "known") return appended(encoded, true)
             // Failing rolls the ledger row back.
@@ -151,7 +156,7 @@ export class UsageStore extends Context.Service<UsageStore, {
         )
 
       const byStatement = (encoded: EncodedBatch, columns: ReadonlyArray<ReadonlyArray<string | null>>) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const rows = yield* Effect.mapError(
             sql.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
             fromUnknown
@@ -165,36 +170,40 @@ export class UsageStore extends Context.Service<UsageStore, {
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
         const statement = byStatement(encoded, encoded.payload.columns)
         if (companion === undefined) return Effect.uninterruptible(statement)
-        const query: CopyTransaction["query"] = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
-        return Effect.uninterruptible(sql.withTransaction(
-          Effect.tap(statement, (result) => result.alreadyCommitted ? Effect.void : companion(query))
-        )).pipe(Effect.mapError((error) => error instanceof StaleCatalog ? error : fromUnknown(error)))
+        const query: CopyTransaction["query"] = (text, params) =>
+          Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+        return Effect.uninterruptible(
+          sql.withTransaction(
+            Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query)))
+          )
+        ).pipe(Effect.mapError((error) => (error instanceof StaleCatalog ? error : fromUnknown(error))))
       }
 
-      const write = Effect.fnUntraced(function*(first: EncodedBatch, companion?: Companion) {
+      const write = Effect.fnUntraced(function* (first: EncodedBatch, companion?: Companion) {
         let encoded = first
-        for (let turn = 0;; turn++) {
+        for (let turn = 0; ; turn++) {
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
           const result = yield* Effect.result(send(encoded, companion))
           if (result._tag === "Success") return result.success
           const error = result.failure
           if (turn === adjustments) {
-            return yield* (error instanceof StaleCatalog ? unexpected("the catalog keeps changing") : error)
+            return yield* error instanceof StaleCatalog ? unexpected("the catalog keeps changing") : error
           }
-          if (error instanceof StaleCatalog) encoded = encodeWith(encoded.batch, encoded.batchId, yield* catalogs.reload)
-          else if (isMissingPartition(error)) yield* partitions.forget
+          if (error instanceof StaleCatalog) {
+            encoded = yield* encodeWith(encoded.batch, encoded.batchId, yield* catalogs.reload)
+          } else if (isMissingPartition(error)) yield* partitions.forget
           else return yield* error
         }
       })
 
-      const append = Effect.fn("UsageStore.append")(function*(batch: Batch, companion?: Companion) {
+      const append = Effect.fn("UsageStore.append")(function* (batch: Batch, companion?: Companion) {
         return yield* write(yield* encode(batch), companion)
       })
 
-      const appendInTransaction = Effect.fn("UsageStore.appendInTransaction")(function*(batch: Batch) {
-        for (let turn = 0;; turn++) {
-          const encoded = encodeWith(batch, yield* nextId, yield* catalogs.current, "statement")
+      const appendInTransaction = Effect.fn("UsageStore.appendInTransaction")(function* (batch: Batch) {
+        for (let turn = 0; ; turn++) {
+          const encoded = yield* encodeWith(batch, yield* nextId, yield* catalogs.current, "statement")
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
           if (encoded.payload.way !== "statement") return yield* unexpected("a statement was asked for")
@@ -240,7 +249,7 @@ const makeIds = (reserve: Effect.Effect<bigint, unknown>) =>
   Effect.sync(() => {
     let next = 0n
     let end = 0n
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       if (next === end) {
         const first = yield* Effect.mapError(reserve, fromUnknown)
         // Another fiber may have reserved meanwhile; its block is then given up, which only leaves a gap.
@@ -251,7 +260,12 @@ const makeIds = (reserve: Effect.Effect<bigint, unknown>) =>
     })
   })
 
-const encodeWith = (batch: Batch, batchId: string, catalog: Catalog, way?: "statement"): EncodedBatch => {
+const encodeWith = Effect.fnUntraced(function* (
+  batch: Batch,
+  batchId: string,
+  catalog: Catalog,
+  way?: "statement"
+): Effect.fn.Return<EncodedBatch> {
   const months = new Set<string>()
   const customers = new Set<CustomerId>()
   let lastMonthStart = 1
@@ -265,34 +279,55 @@ const encodeWith = (batch: Batch, batchId: string, catalog: Catalog, way?: "stat
     lastMonthEnd = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) * Instant.microsPerMilli
     months.add(Instant.monthOf(recordedAt))
   }
-  const payload = way === "statement" || batch.records.length <= statementLimit
-    ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
-    : { way: "copy" as const, data: asCopyText(batch.records, batchId, catalog) }
+  const payload =
+    way === "statement" || batch.records.length <= statementLimit
+      ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
+      : { way: "copy" as const, data: yield* asCopyText(batch.records, batchId, catalog) }
   return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
-}
+})
 
 const unitCostOf = (record: UsageRecord, catalog: Catalog): string =>
   record.unitCost ?? PriceBook.unitCost(catalog.prices, record.service, record.customer, record.recordedAt)
 
-const asCopyText = (records: ReadonlyArray<UsageRecord>, batchId: string, catalog: Catalog): Uint8Array => {
-  let text = ""
-  for (let position = 0; position < records.length; position++) {
-    const record = records[position]!
-    text += CopyText.encode(
-      record.customer,
-      record.service,
-      record.amount,
-      unitCostOf(record, catalog),
-      record.recordedAt,
-      record.metadata,
-      batchId,
-      position
-    )
-  }
-  return Buffer.from(text, "utf8")
-}
+/** Records encoded before others get a turn: about half a millisecond. */
+const encodeSlice = 256
 
-const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): ReadonlyArray<ReadonlyArray<string | null>> => [
+/**
+ * A batch is encoded while the one before it is on its way, on the same thread. In one piece that would hold up every
+ * answer of the server by some 15 ms; in slices ingest of batches of 5,000 is half as fast again.
+ */
+const asCopyText = Effect.fnUntraced(function* (
+  records: ReadonlyArray<UsageRecord>,
+  batchId: string,
+  catalog: Catalog
+): Effect.fn.Return<Uint8Array> {
+  const slices: Array<Uint8Array> = []
+  for (let start = 0; start < records.length; start += encodeSlice) {
+    if (start > 0) yield* Effect.yieldNow
+    let text = ""
+    const end = Math.min(start + encodeSlice, records.length)
+    for (let position = start; position < end; position++) {
+      const record = records[position]!
+      text += CopyText.encode(
+        record.customer,
+        record.service,
+        record.amount,
+        unitCostOf(record, catalog),
+        record.recordedAt,
+        record.metadata,
+        batchId,
+        position
+      )
+    }
+    slices.push(Buffer.from(text, "utf8"))
+  }
+  return Buffer.concat(slices)
+})
+
+const asColumns = (
+  records: ReadonlyArray<UsageRecord>,
+  catalog: Catalog
+): ReadonlyArray<ReadonlyArray<string | null>> => [
   records.map((record) => record.customer),
   records.map((record) => record.service),
   records.map((record) => record.amount),

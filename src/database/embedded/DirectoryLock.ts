@@ -13,13 +13,15 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { DatabaseError, fromUnknown, InUse } from "../DatabaseError.ts"
 
-const Owner = Schema.fromJsonString(Schema.Struct({
-  pid: Schema.Int,
-  /** Start of the process, in the kernel's words; empty where it does not tell. */
-  started: Schema.String,
-  host: Schema.String,
-  command: Schema.String
-}))
+const Owner = Schema.fromJsonString(
+  Schema.Struct({
+    pid: Schema.Int,
+    /** Start of the process, in the kernel's words; empty where it does not tell. */
+    started: Schema.String,
+    host: Schema.String,
+    command: Schema.String
+  })
+)
 type Owner = typeof Owner.Type
 
 const encode = Schema.encodeSync(Owner)
@@ -28,7 +30,7 @@ const decode = Schema.decodeUnknownOption(Owner)
 /** Takes the lock of `directory`, which is made if need be, until the scope closes. */
 export const acquire = (directory: string): Effect.Effect<void, DatabaseError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const file = join(directory, "lock")
       const owner = yield* Effect.try({ try: () => take(directory, file), catch: fromUnknown })
       if (owner !== undefined) {

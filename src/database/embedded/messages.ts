@@ -4,7 +4,12 @@ export type Question =
   /** Bytes of the PostgreSQL wire protocol. */
   | { readonly kind: "wire"; readonly data: Uint8Array }
   /** `copy table (columns) from` the given data, in whatever transaction is open on the one connection. */
-  | { readonly kind: "copy"; readonly table: string; readonly columns: ReadonlyArray<string>; readonly data: Uint8Array }
+  | {
+      readonly kind: "copy"
+      readonly table: string
+      readonly columns: ReadonlyArray<string>
+      readonly data: Uint8Array
+    }
   /** The whole data directory as a tar archive. */
   | { readonly kind: "dump" }
   | { readonly kind: "close" }

@@ -50,9 +50,7 @@ const answer = async (database: PGlite, question: Question): Promise<void> => {
 try {
   const database = await PGlite.create({
     ...(options.directory === undefined ? {} : { dataDir: options.directory }),
-    ...(options.snapshot === undefined
-      ? {}
-      : { loadDataDir: new Blob([options.snapshot as Uint8Array<ArrayBuffer>]) })
+    ...(options.snapshot === undefined ? {} : { loadDataDir: new Blob([options.snapshot as Uint8Array<ArrayBuffer>]) })
   })
   let last: Promise<void> = Promise.resolve()
   port.on("message", (question: Question) => {
