@@ -173,10 +173,10 @@ const isConnectionReason = (error: unknown): boolean =>
   "reason" in error &&
   stringOf((error as { readonly reason: unknown }).reason, "_tag") === "ConnectionError"
 
-/** Replaces `SqlError` by `DatabaseError`. */
+/** Replaces `SqlError` by `DatabaseError`; other errors pass. */
 export const mapSqlError = <A, E, R>(
   effect: Effect.Effect<A, E | SqlError, R>
-): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
-  Effect.mapError(effect, (error) => (isSqlError(error) ? fromUnknown(error) : (error as Exclude<E, SqlError>)))
+): Effect.Effect<A, E | DatabaseError, R> =>
+  Effect.mapError(effect, (error) => (isSqlError(error) ? fromUnknown(error) : (error as E)))
 
 const isSqlError = (error: unknown): error is SqlError => stringOf(error, "_tag") === "SqlError"

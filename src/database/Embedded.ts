@@ -99,7 +99,7 @@ const make = Effect.fnUntraced(function* (
             })
           )
         )
-      ) as any,
+      ),
     outside: (effect) => effect
   })
   return { database, engine }

@@ -102,8 +102,11 @@ const make = Effect.fnUntraced(function* (
     schema,
     name: qualifier(schema),
     copyTransaction: (body) => copyTransaction(pool, statementTimeout, body),
-    outside: (effect) =>
-      Effect.updateContext(effect, (context: Context.Context<any>) => Context.omit(sql.transactionService)(context))
+    outside: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.updateContext(
+        effect,
+        (context: Context.Context<R>) => Context.omit(sql.transactionService)(context) as Context.Context<R>
+      )
   })
 })
 
