@@ -72,7 +72,7 @@ const make = Effect.fnUntraced(function* (
     (engine) => Effect.ignore(engine.ask({ kind: "close" }))
   )
   const schema = options.schema ?? "public"
-  const sql = yield* mapSqlError(
+  const sql = yield* Effect.mapError(
     PgClient.make({
       stream: engine.wire,
       username: "postgres",
@@ -81,7 +81,8 @@ const make = Effect.fnUntraced(function* (
       maxConnections: 1,
       minConnections: 1,
       idleTimeout: "1 hour"
-    })
+    }),
+    fromUnknown
   )
   const database = Database.of({
     engine: "embedded",
@@ -93,7 +94,7 @@ const make = Effect.fnUntraced(function* (
         mapSqlError(
           sql.withTransaction(
             body({
-              query: (text, params) => mapSqlError(sql.unsafe(text, params)),
+              query: (text, params) => Effect.mapError(sql.unsafe(text, params), fromUnknown),
               copyIn: (table, columns, data) =>
                 Effect.map(engine.ask({ kind: "copy", table, columns, data }), (answer) => answer.count ?? 0)
             })

@@ -20,7 +20,7 @@ import { from as copyFrom } from "pg-copy-streams"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
 import { type CopyTransaction, Database, qualifier } from "./Database.ts"
-import { Busy, DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
+import { Busy, DatabaseError, fromUnknown } from "./DatabaseError.ts"
 
 /**
  * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
@@ -69,7 +69,7 @@ const make = Effect.fnUntraced(function* (
   const applicationName = options.applicationName ?? "effect-usage"
   const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
   const schema = options.schema ?? "public"
-  const sql = yield* mapSqlError(
+  const sql = yield* Effect.mapError(
     PgClient.make({
       host: target.host,
       port: target.port,
@@ -85,10 +85,11 @@ const make = Effect.fnUntraced(function* (
       // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
       ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
       ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
-    })
+    }),
+    fromUnknown
   )
   // The pool connects when it is first used; a wrong address or password should show at start.
-  yield* mapSqlError(sql`select 1`)
+  yield* Effect.mapError(sql`select 1`, fromUnknown)
   const pool = yield* makeCopyPool({
     target,
     ssl,

@@ -91,7 +91,7 @@ export interface WriteQueue {
   /** Free places. */
   readonly room: () => number
   /** Adds records that are stored in one transaction, and waits until they are. `undefined`: the queue is closed. */
-  readonly store: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<Appended | undefined, DatabaseError>
+  readonly store: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<Appended | void, DatabaseError>
   /** Waits until all that was offered before is settled; fails with the first failure among it. */
   readonly flush: Effect.Effect<void, DatabaseError>
   readonly state: () => State
@@ -347,7 +347,7 @@ export const make = Effect.fnUntraced(function* (
     room: () => options.capacity - Queue.sizeUnsafe(queue),
     store: (records) =>
       Effect.suspend(() => {
-        if (closed) return Effect.succeed(undefined)
+        if (closed) return Effect.void
         const settled = Deferred.makeUnsafe<Appended, DatabaseError>()
         queued += records.length
         return Effect.flatMap(
@@ -357,7 +357,7 @@ export const make = Effect.fnUntraced(function* (
           (accepted) => {
             if (!accepted) queued -= records.length
             else if (Queue.sizeUnsafe(queue) >= options.maxItems) wake.openUnsafe()
-            return accepted ? Deferred.await(settled) : Effect.succeed(undefined)
+            return accepted ? Deferred.await(settled) : Effect.void
           }
         )
       }),
