@@ -66,6 +66,14 @@ export const parseName = (input: unknown): Result.Result<ServiceName, InvalidInp
         })
       )
 
+/** The refusal of a service that the catalog does not know. */
+export const unknown = (name: ServiceName, known: Iterable<string>): InvalidInput =>
+  new InvalidInput({
+    field: "service",
+    problem: `there is no service "${name}"`,
+    remedy: `Use one of ${[...known].slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
+  })
+
 /** An amount in base units as a quantity in billing units, rounded once. */
 export const toQuantity = (amount: Decimal.Decimal, service: Pick<Service, "unitSize">): Decimal.Decimal =>
   Decimal.divide(amount, service.unitSize)

@@ -31,13 +31,7 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
     const service = typeof input.service === "string" ? catalog.services.get(input.service) : undefined
     if (service !== undefined) return make(input, service, now)
     return Result.flatMap(Service.parseName(input.service), (name) =>
-      Result.fail(
-        new InvalidInput({
-          field: "service",
-          problem: `there is no service "${name}"`,
-          remedy: `Use one of ${[...catalog.services.keys()].slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
-        })
-      )
+      Result.fail(Service.unknown(name, catalog.services.keys()))
     )
   }
 
