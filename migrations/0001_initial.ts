@@ -20,6 +20,7 @@ const initial: Step = (name) =>
       unit text not null check (unit <> ''),
       base_unit text not null check (base_unit <> ''),
       unit_size numeric not null check (unit_size > 0 and unit_size < 1e24 and scale(unit_size) <= 18),
+      place integer generated always as identity,
       created_at timestamptz not null default now()
     )`)
     yield* run(`comment on column ${name("billing_services")}.unit_size is 'base units in a billing unit'`)

@@ -66,7 +66,7 @@ export const resolve = (options: {
   const label = (span: Span) => labels(span.start, span.end, zone.value)
   const window = (start: Instant.Instant, end: Instant.Instant): Result.Result<Window, InvalidInput> =>
     end > start
-      ? Result.succeed({ start, end, tz: zone.value.id, label: label({ start, end }) })
+      ? Result.succeed({ start, end, tz: options.tz ?? "UTC", label: label({ start, end }) })
       : Result.fail(
           new InvalidInput({
             field: "to",

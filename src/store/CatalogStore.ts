@@ -102,9 +102,7 @@ export class CatalogStore extends Context.Service<
         Request: Schema.Void,
         Result: ServiceRow,
         execute: () =>
-          sql.unsafe(
-            `select service_name, unit, base_unit, unit_size::text from ${services} order by created_at, service_name`
-          )
+          sql.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by place`)
       })
       const readPrices = SqlSchema.findAll({
         Request: Schema.Void,

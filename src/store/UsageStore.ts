@@ -49,7 +49,7 @@ export interface EncodedBatch {
   readonly customers: ReadonlySet<CustomerId>
   readonly payload:
     | { readonly way: "copy"; readonly data: Uint8Array }
-    | { readonly way: "statement"; readonly columns: ReadonlyArray<ReadonlyArray<string | null>> }
+    | { readonly way: "statement"; readonly columns: ReadonlyArray<ReadonlyArray<string>> }
 }
 
 /** What became of a batch. `alreadyCommitted`: an earlier attempt had stored it. */
@@ -106,7 +106,7 @@ export class UsageStore extends Context.Service<
           on conflict (batch_key) do nothing returning batch_id
         ), stored as (
           insert into ${records} (${CopyText.columns.join(", ")})
-          select u.customer, u.service, u.amount::numeric, u.cost::numeric, u.at::timestamptz, u.metadata::json, ledger.batch_id, u.place - 1
+          select u.customer, u.service, u.amount::numeric, u.cost::numeric, u.at::timestamptz, nullif(u.metadata, '')::json, ledger.batch_id, u.place - 1
           from ledger, unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
             with ordinality as u(customer, service, amount, cost, at, metadata, place)
         ) select ${answer}`
@@ -155,7 +155,7 @@ export class UsageStore extends Context.Service<
           })
         )
 
-      const byStatement = (encoded: EncodedBatch, columns: ReadonlyArray<ReadonlyArray<string | null>>) =>
+      const byStatement = (encoded: EncodedBatch, columns: ReadonlyArray<ReadonlyArray<string>>) =>
         Effect.gen(function* () {
           const rows = yield* Effect.mapError(
             sql.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
@@ -324,14 +324,12 @@ const asCopyText = Effect.fnUntraced(function* (
   return Buffer.concat(slices)
 })
 
-const asColumns = (
-  records: ReadonlyArray<UsageRecord>,
-  catalog: Catalog
-): ReadonlyArray<ReadonlyArray<string | null>> => [
+const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): ReadonlyArray<ReadonlyArray<string>> => [
   records.map((record) => record.customer),
   records.map((record) => record.service),
   records.map((record) => record.amount),
   records.map((record) => unitCostOf(record, catalog)),
   records.map((record) => CopyText.timestamp(record.recordedAt)),
-  records.map((record) => record.metadata)
+  // An array of nothing but nulls has no type to the driver; metadata is never empty text.
+  records.map((record) => record.metadata ?? "")
 ]

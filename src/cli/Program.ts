@@ -1,0 +1,83 @@
+/** The `usage` command: its tree, and how a run of it ends. */
+import * as Cause from "effect/Cause"
+import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import packageJson from "../../package.json" with { type: "json" }
+import { customer } from "./commands/customer.ts"
+import { migrate } from "./commands/migrate.ts"
+import { price } from "./commands/price.ts"
+import { record } from "./commands/record.ts"
+import { report } from "./commands/report.ts"
+import { service } from "./commands/service.ts"
+import { track } from "./commands/track.ts"
+import { exitCodes, present } from "./failures.ts"
+import * as Flags from "./flags.ts"
+
+const usage = Command.make("usage").pipe(
+  Command.withDescription(
+    "Usage metering for billing: record what customers use, exactly once, and report what it costs"
+  ),
+  Command.withSubcommands([track, record, report, service, customer, price, migrate]),
+  Command.withGlobalFlags(Flags.globals)
+)
+
+/** Help that was asked for goes to stdout. What is wrong with an invocation is one line and a hint on stderr. */
+const presenter: CliOutput.Presenter = {
+  present: (event) => {
+    const command = event._tag === "Version" ? "usage" : event.commandPath.join(" ")
+    if (event._tag === "InvalidInvocation") {
+      const [first] = event.errors
+      const message = (first?.message ?? "wrong usage")
+        .split("\n")
+        .filter((line) => line.trim() !== "")
+        .join(" ")
+      return Console.error(`${command}: ${message}\nHint: \`${command} --help\` shows what it takes`)
+    }
+    if (event._tag === "Help" && event.reason === "Implicit" && event.commandPath.length > 1) {
+      const names = (event.helpDoc.subcommands ?? []).flatMap((group) => group.commands.map((_) => _.name))
+      return Console.error(`${command}: name one of ${names.join(", ")}\nHint: \`${command} --help\` tells them apart`)
+    }
+    return CliOutput.defaultPresenter.present(event)
+  }
+}
+
+const layer = Layer.mergeAll(
+  CliOutput.layerPresenter(presenter),
+  // The wizard asks for every flag in turn; it has no place among commands that scripts call.
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+  // Stdout is for data.
+  Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)]),
+  Layer.succeed(References.MinimumLogLevel, "Warn")
+)
+
+/** Runs the command line `args`; gives the exit code and has said everything that there is to say. */
+export const run = (args: ReadonlyArray<string>) =>
+  Command.runWith(usage, { version: packageJson.version })(args).pipe(
+    Effect.as(0),
+    Effect.catchCause((cause) => Effect.suspend(() => explain(cause, args))),
+    Effect.provide(layer)
+  )
+
+const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: ReadonlyArray<string>) {
+  if (Cause.hasInterruptsOnly(cause)) return exitCodes.interrupted
+  const error = Cause.squash(cause)
+  if (typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp") {
+    // The presenter has spoken.
+    return args.length === 0 ? 0 : exitCodes.usage
+  }
+  const { exitCode, hint, line } = present(cause)
+  yield* Console.error(`usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`)
+  if (wantsTrace(args)) yield* Console.error(Cause.pretty(cause))
+  return exitCode
+})
+
+const wantsTrace = (args: ReadonlyArray<string>): boolean =>
+  args.some(
+    (arg, index) =>
+      /^--log-level=(debug|trace|all)$/.test(arg) ||
+      (arg === "--log-level" && /^(debug|trace|all)$/.test(args[index + 1] ?? ""))
+  )

@@ -1,0 +1,105 @@
+/** What a command needs from outside: which database, which customer, and how to speak on stderr. */
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { Catalog } from "../Catalog.ts"
+import type { Database } from "../database/Database.ts"
+import { isSchemaName } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Settings from "../internal/Settings.ts"
+import { DatabaseUrl, given, Quiet, SchemaName } from "./flags.ts"
+
+/** Which database the flags and the environment name. */
+export const target = Effect.gen(function* () {
+  const flagged = yield* DatabaseUrl
+  const url = Option.orElse(flagged, () => Option.none())
+  const configured = Option.isSome(url) ? url : yield* Settings.databaseUrl
+  const schema = given(yield* SchemaName) ?? (yield* Settings.schema)
+  if (!isSchemaName(schema)) {
+    return yield* new InvalidInput({
+      field: "schema",
+      problem: `${JSON.stringify(schema)} is not a schema's name`,
+      remedy: "Give lower-case letters, digits and underscores, at most 63"
+    })
+  }
+  const home = yield* Settings.home
+  return {
+    url: Option.filter(configured, (text) => Redacted.value(text) !== ""),
+    schema,
+    home
+  }
+})
+
+/**
+ * The database that the flags and the environment name. The engines are loaded when they are used: neither is needed for
+ * `--help`, and the embedded one is 20 MB.
+ */
+export const layerDatabase: Layer.Layer<Database, DatabaseError | InvalidInput | Config.ConfigError, SettingServices> =
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { home, schema, url } = yield* target
+      if (Option.isSome(url)) {
+        const Postgres = yield* Effect.promise(() => import("../database/Postgres.ts"))
+        return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
+      }
+      const Embedded = yield* Effect.promise(() => import("../database/Embedded.ts"))
+      return Embedded.layer({ directory: home, schema })
+    })
+  )
+
+type ServiceOf<T> = T extends Effect.Effect<unknown, unknown, infer R> ? R : never
+type SettingServices = ServiceOf<typeof DatabaseUrl> | ServiceOf<typeof SchemaName>
+
+/** Uses the catalog of the database that the flags and the environment name. */
+export const withCatalog = <A, E, R>(use: (catalog: Catalog["Service"]) => Effect.Effect<A, E, R>) =>
+  Effect.provide(Effect.flatMap(Catalog, use), Layer.provide(Catalog.layer, layerDatabase))
+
+/** The customer that a command is about; fails with the flag and the variable if there is none. */
+export const requireCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>) {
+  const id = given(flag) ?? given(yield* Settings.customerId)
+  if (id !== undefined) return id
+  return yield* new InvalidInput({
+    field: "customer",
+    problem: "no customer is named",
+    remedy: "Give --customer ID, or set USAGE_CUSTOMER_ID"
+  })
+})
+
+/** The customer of a report, or `undefined` for all of them. */
+export const reportCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>, all: boolean) {
+  if (!all) {
+    const id = given(flag) ?? given(yield* Settings.customerId)
+    if (id !== undefined) return id
+    return yield* new InvalidInput({
+      field: "customer",
+      problem: "no customer is named",
+      remedy: "Give --customer ID or --all-customers, or set USAGE_CUSTOMER_ID"
+    })
+  }
+  if (given(flag) === undefined) return undefined
+  return yield* new InvalidInput({
+    field: "all-customers",
+    problem: "--customer and --all-customers exclude each other",
+    remedy: "Give one of them"
+  })
+})
+
+/** Whether a person is looking at stderr. */
+export const isWatched: Effect.Effect<boolean, never, ServiceOf<typeof Quiet>> = Effect.map(
+  Quiet,
+  (quiet) => !quiet && process.stderr.isTTY === true
+)
+
+/** A line on stderr, unless `--quiet`. */
+export const say = Effect.fnUntraced(function* (line: string) {
+  if (!(yield* Quiet)) yield* Console.error(line)
+})
+
+/** A line on stderr for a person; a script does not see it. */
+export const confirm = Effect.fnUntraced(function* (line: string) {
+  if (yield* isWatched) yield* Console.error(line)
+})

@@ -1,0 +1,72 @@
+/**
+ * What the command says and answers when something goes wrong: one line and a hint on stderr, and an exit code that a
+ * script can act on. Never a stack trace, unless `--log-level debug` asks for it.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | 0 | done, or nothing to do |
+ * | 1 | failure |
+ * | 2 | wrong usage: a flag, an argument or a value |
+ * | 3 | done, with findings: refused lines of an import |
+ * | 75 | try again later: the database is out of reach, busy or in use |
+ * | 130, 143 | ended by SIGINT, SIGTERM |
+ */
+import * as Cause from "effect/Cause"
+import { CliError } from "effect/cli"
+import * as Schema from "effect/Schema"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+
+export const exitCodes = { failure: 1, usage: 2, findings: 3, tryLater: 75, interrupted: 130, terminated: 143 } as const
+
+/** The command did its work and found something that the caller should look at. */
+export class Findings extends Schema.TaggedError<Findings>()("Findings", { summary: Schema.String }) {
+  override get message(): string {
+    return this.summary
+  }
+}
+
+/** How a failure is presented. */
+export interface Presentation {
+  readonly line: string
+  readonly hint: string | undefined
+  readonly exitCode: number
+}
+
+const hasReason = (error: unknown): error is { readonly reason: unknown } =>
+  typeof error === "object" && error !== null && "reason" in error
+
+/** Down through the services' errors to the reason. */
+const reasonOf = (error: unknown): unknown => (hasReason(error) ? reasonOf(error.reason) : error)
+
+const hints: Record<string, string> = {
+  Unreachable: "Check --database-url or USAGE_DATABASE_URL; without either the embedded database is used",
+  NotMigrated: "Run `usage migrate` once, with a role that may create tables",
+  Denied: "Check the user, the password and the rights of the role",
+  InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"
+}
+
+export const present = (cause: Cause.Cause<unknown>): Presentation => {
+  if (Cause.hasInterruptsOnly(cause)) return { line: "interrupted", hint: undefined, exitCode: exitCodes.interrupted }
+  const error = reasonOf(Cause.squash(cause))
+  if (error instanceof InvalidInput) {
+    return { line: `${error.field}: ${error.problem}`, hint: error.remedy, exitCode: exitCodes.usage }
+  }
+  if (error instanceof Findings) return { line: error.summary, hint: undefined, exitCode: exitCodes.findings }
+  if (CliError.isCliError(error)) return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
+  const tag = tagOf(error)
+  if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
+  const retryable = typeof error === "object" && error !== null && "isRetryable" in error && error.isRetryable === true
+  return {
+    line: messageOf(error),
+    hint: hints[tag],
+    exitCode: retryable ? exitCodes.tryLater : exitCodes.failure
+  }
+}
+
+const tagOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string" ? error._tag : ""
+
+const messageOf = (error: unknown): string => {
+  const message = error instanceof Error ? error.message : String(error)
+  return message.split("\n").find((line) => line.trim() !== "") ?? "failed"
+}

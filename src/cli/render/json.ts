@@ -1,0 +1,19 @@
+/** JSON for scripts: two spaces, and numbers with all their digits. */
+import type { Decimal } from "../../domain/Decimal.ts"
+import { toText } from "../../domain/Decimal.ts"
+
+type Raw = object
+declare global {
+  interface JSON {
+    rawJSON(text: string): Raw
+  }
+}
+
+/** A decimal as a JSON number to the last digit, which a double would not hold. */
+export const number = (value: Decimal | bigint): Raw =>
+  JSON.rawJSON(typeof value === "bigint" ? `${value}` : toText(value))
+
+/** Metadata as it is stored, or `null`. */
+export const raw = (text: string | null): Raw | null => (text === null ? null : JSON.rawJSON(text))
+
+export const render = (value: unknown): string => JSON.stringify(value, undefined, 2)

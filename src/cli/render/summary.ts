@@ -1,0 +1,88 @@
+/** The usage summary: the box that the reports of the shell system drew. */
+import * as CliOutput from "effect/cli/CliOutput"
+import type { UsageReport } from "../../Reporter.ts"
+import * as Decimal from "../../domain/Decimal.ts"
+import * as Json from "./json.ts"
+import { exactMoney, humanQuantity, money } from "./numbers.ts"
+import { csv, pad, type Table } from "./table.ts"
+import { safe } from "./text.ts"
+
+const headers = ["Service", "Usage", "Unit", "Cost"] as const
+const aligns = ["left", "right", "left", "left"] as const
+/** Widths of the columns, with the spaces around them, before anything needs more. */
+const leastWidths = [18, 16, 12, 13]
+
+/** Draws a report as a box. `exact` shows every digit. */
+export const box = (report: UsageReport, exact: boolean): string => {
+  const rows = report.services.map((usage) => [
+    safe(usage.service),
+    exact ? Decimal.toText(usage.quantity) : humanQuantity(usage.quantity),
+    safe(usage.unit),
+    exact ? exactMoney(usage.cost) : money(usage.cost)
+  ])
+  const total = exact ? exactMoney(report.totalCost) : money(report.totalCost)
+  const heading = [
+    `Period: ${report.window.label.start} to ${report.window.label.end}${
+      report.window.tz === "UTC" ? "" : ` (${report.window.tz})`
+    }`,
+    `Customer: ${report.customer === undefined ? "all" : safe(report.customer)}`
+  ]
+  const widths = leastWidths.map((least, index) =>
+    [...rows.map((row) => row[index]!), index === 3 ? total : ""].reduce(
+      (width, cell) => Math.max(width, CliOutput.displayWidth(cell) + 2),
+      least
+    )
+  )
+  const needed = Math.max(...heading.map((line) => CliOutput.displayWidth(line) + 2))
+  const inner = Math.max(widths.reduce((sum, width) => sum + width, 0) + 3, needed)
+  widths[0]! += inner - 3 - widths.reduce((sum, width) => sum + width, 0)
+
+  const title = "USAGE SUMMARY"
+  const across = (left: string, right: string, joint = "═") =>
+    left + widths.map((width) => "═".repeat(width)).join(joint) + right
+  const full = (text: string) => `║${pad(` ${text}`, inner)}║`
+  const cells = (row: ReadonlyArray<string>) =>
+    `║${row.map((cell, index) => ` ${pad(cell, widths[index]! - 2, aligns[index])} `).join("│")}║`
+
+  return [
+    across("╔", "╗"),
+    `║${pad(" ".repeat((inner - title.length) >> 1) + title, inner)}║`,
+    across("╠", "╣"),
+    ...heading.map(full),
+    across("╠", "╣"),
+    cells(headers),
+    across("╠", "╣", "╪"),
+    ...(rows.length === 0 ? [cells(["(no usage)", "", "", ""])] : rows.map(cells)),
+    across("╠", "╣", "╪"),
+    cells(["Total", "", "", total]),
+    across("╚", "╝", "╧")
+  ].join("\n")
+}
+
+export const json = (report: UsageReport): string =>
+  Json.render({
+    schema: 1,
+    period: { start: report.window.label.start, end: report.window.label.end, tz: report.window.tz },
+    customer_id: report.customer ?? null,
+    services: report.services.map((usage) => ({
+      service: usage.service,
+      unit: usage.unit,
+      quantity: Json.number(usage.quantity),
+      cost: Json.number(usage.cost),
+      events: Json.number(usage.events)
+    })),
+    total_cost: Json.number(report.totalCost)
+  })
+
+const table = (report: UsageReport): Table => ({
+  columns: ["service", "quantity", "unit", "cost", "events"],
+  rows: report.services.map((usage) => [
+    usage.service,
+    Decimal.toText(usage.quantity),
+    usage.unit,
+    Decimal.toText(usage.cost),
+    `${usage.events}`
+  ])
+})
+
+export const toCsv = (report: UsageReport): string => csv(table(report))
