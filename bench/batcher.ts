@@ -1,0 +1,78 @@
+/** Ours in `ingest`, `ingest-small` and `embedded`: a Batcher, from inputs to committed rows. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import { readFileSync } from "node:fs"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { Batcher } from "../src/Batcher.ts"
+import { Database } from "../src/database/Database.ts"
+import * as Embedded from "../src/database/Embedded.ts"
+import * as Postgres from "../src/database/Postgres.ts"
+import type { Contest } from "./harness.ts"
+import { makeInputs } from "./workload.ts"
+
+/** One of `url`, of a server, and `snapshot`, a file with the embedded database to begin with. */
+export interface Options {
+  readonly url?: string | undefined
+  readonly snapshot?: string | undefined
+  readonly size: number
+  readonly flushes: number
+  readonly count: number
+}
+
+/** Records that a caller offers at a time. */
+const chunk = 250
+
+export const contest = async (options: Options): Promise<Contest> => {
+  const inputs = makeInputs(options.count)
+  const database =
+    options.snapshot === undefined
+      ? Postgres.layer({ url: Redacted.make(options.url!) })
+      : Embedded.layer({ snapshot: readFileSync(options.snapshot) })
+  const scope = Effect.runSync(Scope.make())
+  const context = await Effect.runPromise(
+    Layer.buildWithScope(
+      Layer.provideMerge(Batcher.layer({ size: options.size, flushes: options.flushes }), database),
+      scope
+    )
+  )
+  const batcher = Context.get(context, Batcher)
+  const { engine, sql } = Context.get(context, Database)
+
+  const chunks = Array.from({ length: Math.ceil(inputs.length / chunk) }, (_, i) =>
+    inputs.slice(i * chunk, (i + 1) * chunk)
+  )
+  const ingest = Effect.gen(function* () {
+    for (let offered = 0; offered < options.count;) {
+      for (const some of chunks) {
+        const rest = options.count - offered
+        if (rest <= 0) break
+        yield* batcher.enqueueAll(rest < some.length ? some.slice(0, rest) : some)
+        offered += Math.min(rest, some.length)
+      }
+    }
+    yield* batcher.flush
+  })
+  const check = Effect.gen(function* () {
+    const [row] = yield* sql.unsafe<{ count: string }>("select count(*)::text as count from billing_usage_records")
+    if (row?.count !== `${options.count}`) return yield* Effect.die(`${row?.count} records instead of ${options.count}`)
+  })
+
+  return {
+    run: async () => {
+      if (engine === "embedded") await Effect.runPromise(sql`truncate billing_usage_records, billing_usage_batches`)
+      const delay = monitorEventLoopDelay({ resolution: 1 })
+      delay.enable()
+      const start = performance.now()
+      await Effect.runPromise(ingest)
+      const millis = performance.now() - start
+      delay.disable()
+      await Effect.runPromise(check)
+      return { millis, figures: { longestDelay: delay.max / 1e6 } }
+    },
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}

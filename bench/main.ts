@@ -1,0 +1,80 @@
+/**
+ * Runs benchmarks and prints a table: `bench/main.ts [names…] [--json FILE] [--scale 0.01] [--runs 5]`.
+ *
+ * `--scale` shrinks the sizes, for trying things out and to keep this code alive in CI; its ratios mean little.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import * as Migrations from "../src/database/Migrations.ts"
+import * as Postgres from "../src/database/Postgres.ts"
+import { PartitionStore } from "../src/store/PartitionStore.ts"
+import { PostgresServer } from "../test/support/PostgresServer.ts"
+import { benchmark as embedded } from "./embedded.ts"
+import { type Row, toJson, toMarkdown } from "./harness.ts"
+import { benchmark as ingestSmall } from "./ingest-small.ts"
+import { benchmark as ingest } from "./ingest.ts"
+import { benchmark as record } from "./record.ts"
+import { benchmark as start } from "./start.ts"
+import { month } from "./workload.ts"
+
+const benchmarks = [ingest, ingestSmall, record, embedded, start]
+
+const { positionals: names, values: flags } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: "string" },
+    scale: { type: "string", default: "1" },
+    runs: { type: "string", default: "5" }
+  }
+})
+const scale = Number(flags.scale)
+const runs = Number(flags.runs)
+const unknown = names.filter((name) => !benchmarks.some((benchmark) => benchmark.name === name))
+if (unknown.length > 0 || !(scale > 0) || !(runs >= 1)) {
+  process.stderr.write(
+    `names: ${benchmarks.map(({ name }) => name).join(", ")}; --scale and --runs are positive numbers\n`
+  )
+  process.exit(2)
+}
+
+/** A server as one would run it, but for its size. */
+const server = await PostgresServer.start(["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"])
+const directory = mkdtempSync(join(tmpdir(), "effect-usage-bench-"))
+try {
+  await Effect.runPromise(
+    Effect.gen(function* () {
+      yield* Migrations.migrate
+      yield* Effect.flatMap(PartitionStore, (partitions) => partitions.ensure([month]))
+    }).pipe(
+      Effect.provide(
+        Layer.provideMerge(
+          PartitionStore.layer,
+          Postgres.layer({ url: Redacted.make(server.url()), maxConnections: 1 })
+        )
+      )
+    )
+  )
+  const rows: Array<Row> = []
+  for (const benchmark of benchmarks) {
+    if (names.length > 0 && !names.includes(benchmark.name)) continue
+    rows.push(
+      ...(await benchmark.run({
+        server,
+        directory,
+        runs,
+        size: (full) => Math.max(1, Math.round(full * scale)),
+        progress: (text) => process.stderr.write(`${text}\n`)
+      }))
+    )
+  }
+  process.stdout.write(toMarkdown(rows))
+  if (flags.json !== undefined) writeFileSync(flags.json, toJson(rows))
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+  await server.destroy()
+}
