@@ -81,6 +81,18 @@ interface Interface {
   ) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
 }
 
+type ForCurrent<Input> = (
+  usage: Omit<Input, "customer">
+) => Effect.Effect<UsageRecord, RecorderError, Recorder | CurrentCustomer>
+
+const forCurrent = <Input extends { readonly customer: string }>(
+  method: (recorder: Interface) => (usage: Input) => Recorded
+): ForCurrent<Input> =>
+  Effect.fnUntraced(function* (usage) {
+    const customer = yield* CurrentCustomer
+    return yield* method(yield* Recorder)({ ...usage, customer } as unknown as Input)
+  })
+
 /** @since 0.1.0 */
 export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
   static readonly layerNoDeps = (
@@ -95,6 +107,23 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly layerBatched: Layer.Layer<Recorder, never, Batcher | Database> = Layer.suspend(() =>
     Layer.provide(Layer.effect(Recorder, makeBatched), UsageStore.layer)
   )
+
+  // For the `CurrentCustomer`, whom the application's authentication provides.
+
+  /** Records one API request of the current customer. */
+  static readonly trackApiRequest: ForCurrent<Tracking.ApiRequest> = forCurrent((_) => _.trackApiRequest)
+  /** Records stored bytes of the current customer. */
+  static readonly trackStorage: ForCurrent<Tracking.StorageUse> = forCurrent((_) => _.trackStorage)
+  /** Records transferred bytes of the current customer. */
+  static readonly trackBandwidth: ForCurrent<Tracking.BandwidthUse> = forCurrent((_) => _.trackBandwidth)
+  /** Records CPU seconds of the current customer. */
+  static readonly trackCompute: ForCurrent<Tracking.ComputeUse> = forCurrent((_) => _.trackCompute)
+  /** Records one database query of the current customer. */
+  static readonly trackDatabaseQuery: ForCurrent<Tracking.DatabaseQuery> = forCurrent((_) => _.trackDatabaseQuery)
+  /** Records one function invocation of the current customer. */
+  static readonly trackFunction: ForCurrent<Tracking.FunctionInvocation> = forCurrent((_) => _.trackFunction)
+  /** Records usage of any service by the current customer. */
+  static readonly record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
 }
 
 const fail = (reason: RecorderError["reason"]) => new RecorderError({ reason })
@@ -167,7 +196,7 @@ const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTran
   const track =
     <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
     (input: A): Recorded =>
-      Effect.flatMap(Effect.mapError(Effect.fromResult(toUsage(input)), fail), base.record)
+      Effect.flatMap(Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), fail), base.record)
   return {
     ...base,
     trackApiRequest: track(Tracking.apiRequest),
@@ -178,30 +207,3 @@ const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTran
     trackFunction: track(Tracking.functionInvocation)
   }
 }
-
-type ForCurrent<Input> = (
-  usage: Omit<Input, "customer">
-) => Effect.Effect<UsageRecord, RecorderError, Recorder | CurrentCustomer>
-
-const forCurrent = <Input extends { readonly customer: string }>(
-  method: (recorder: Interface) => (usage: Input) => Recorded
-): ForCurrent<Input> =>
-  Effect.fnUntraced(function* (usage) {
-    const customer = yield* CurrentCustomer
-    return yield* method(yield* Recorder)({ ...usage, customer } as unknown as Input)
-  })
-
-/** Records one API request of the `CurrentCustomer`. @since 0.1.0 */
-export const trackApiRequest: ForCurrent<Tracking.ApiRequest> = forCurrent((_) => _.trackApiRequest)
-/** Records stored bytes of the `CurrentCustomer`. @since 0.1.0 */
-export const trackStorage: ForCurrent<Tracking.StorageUse> = forCurrent((_) => _.trackStorage)
-/** Records transferred bytes of the `CurrentCustomer`. @since 0.1.0 */
-export const trackBandwidth: ForCurrent<Tracking.BandwidthUse> = forCurrent((_) => _.trackBandwidth)
-/** Records CPU seconds of the `CurrentCustomer`. @since 0.1.0 */
-export const trackCompute: ForCurrent<Tracking.ComputeUse> = forCurrent((_) => _.trackCompute)
-/** Records one database query of the `CurrentCustomer`. @since 0.1.0 */
-export const trackDatabaseQuery: ForCurrent<Tracking.DatabaseQuery> = forCurrent((_) => _.trackDatabaseQuery)
-/** Records one function invocation of the `CurrentCustomer`. @since 0.1.0 */
-export const trackFunction: ForCurrent<Tracking.FunctionInvocation> = forCurrent((_) => _.trackFunction)
-/** Records usage of any service by the `CurrentCustomer`. @since 0.1.0 */
-export const record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
