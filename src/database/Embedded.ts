@@ -12,10 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Duplex } from "node:stream"
 import { Worker } from "node:worker_threads"
-import { Database, qualifier } from "./Database.ts"
+import { Database, qualifier, type Query, type Row } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as DirectoryLock from "./embedded/DirectoryLock.ts"
 import type { Answer, Question, WorkerOptions } from "./embedded/messages.ts"
@@ -63,7 +64,15 @@ const make = Effect.fnUntraced(function* (
   DatabaseError,
   Scope.Scope | Reactivity.Reactivity
 > {
-  if (options.directory !== undefined) yield* DirectoryLock.acquire(options.directory)
+  if (options.directory !== undefined) {
+    const directory = options.directory
+    yield* DirectoryLock.acquire(directory)
+    // Whoever may enter the directory above may not look into the data.
+    yield* Effect.try({
+      try: () => mkdirSync(join(directory, "database"), { recursive: true, mode: 0o700 }),
+      catch: fromUnknown
+    })
+  }
   const engine = yield* Effect.acquireRelease(
     start({
       directory: options.directory === undefined ? undefined : join(options.directory, "database"),
@@ -89,18 +98,20 @@ const make = Effect.fnUntraced(function* (
     sql,
     schema,
     name: qualifier(schema),
-    copyTransaction: (body) =>
-      Effect.uninterruptible(
+    copyTransaction: ({ columns, data, params, statement, table }, body) => {
+      const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
+      return Effect.uninterruptible(
         mapSqlError(
           sql.withTransaction(
-            body({
-              query: (text, params) => Effect.mapError(sql.unsafe(text, params), fromUnknown),
-              copyIn: (table, columns, data) =>
-                Effect.map(engine.ask({ kind: "copy", table, columns, data }), (answer) => answer.count ?? 0)
+            Effect.gen(function* () {
+              const rows = yield* query(statement, params)
+              const { count } = yield* engine.ask({ kind: "copy", table, columns, data })
+              return yield* body({ rows, count: count ?? 0, query })
             })
           )
         )
-      ),
+      )
+    },
     outside: (effect) => effect
   })
   return { database, engine }

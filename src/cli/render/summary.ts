@@ -10,7 +10,7 @@ import { safe } from "./text.ts"
 const headers = ["Service", "Usage", "Unit", "Cost"] as const
 const aligns = ["left", "right", "left", "left"] as const
 /** Widths of the columns, with the spaces around them, before anything needs more. */
-const leastWidths = [18, 16, 12, 13]
+const leastWidths = [18, 16, 13, 13]
 
 /** Draws a report as a box. `exact` shows every digit. */
 export const box = (report: UsageReport, exact: boolean): string => {

@@ -1,0 +1,58 @@
+import { assert, describe, it } from "@effect/vitest"
+import { once } from "node:events"
+import { mkdtempSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll } from "vitest"
+import { spawnUsage, usageProcess } from "../support/cli.ts"
+
+describe("the command as a process, on the embedded database", () => {
+  const home = mkdtempSync(join(tmpdir(), "effect-usage-home-"))
+  const env = { USAGE_HOME: home, USAGE_CUSTOMER_ID: "acme" }
+  beforeAll(async () => {
+    // Makes the database, which takes seconds the first time.
+    const first = await usageProcess(env, ["record", "api", "1", "--at", "2026-01-30"])
+    assert.strictEqual(first.code, 0, first.stderr)
+    assert.deepStrictEqual([first.stdout, first.stderr], ["", ""])
+  })
+  afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+  it("keeps what was recorded from one process to the next, in a directory of its owner", async () => {
+    const report = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
+    assert.strictEqual(report.stdout, "service,quantity,unit,cost,events\napi,1,requests,0.0001,1\n")
+    assert.strictEqual(statSync(join(home, "database")).mode & 0o077, 0)
+  })
+
+  it("a reader that leaves early is no failure", async () => {
+    const child = spawnUsage(env, "price", "list")
+    child.stdout.once("data", () => child.stdout.destroy())
+    const [code] = await once(child, "close")
+    assert.strictEqual(code, 0)
+  })
+
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143]
+  ] as const)("%s ends it with %i and leaves the database usable", async (signal, expected) => {
+    const child = spawnUsage(env, "record", "api", "1")
+    setTimeout(() => child.kill(signal), 700)
+    const [code] = await once(child, "close")
+    // It may have been done before the signal came.
+    assert.include([0, expected], code)
+    const after = await usageProcess(env, ["customer", "list", "--format", "csv"])
+    assert.strictEqual(after.code, 0, after.stderr)
+  })
+
+  it("a second process is told who owns the database, and to try again later", async () => {
+    const owner = spawnUsage(env, "report", "2026-01")
+    const second = await new Promise<Awaited<ReturnType<typeof usageProcess>>>((resolve) => {
+      // The owner has the lock as soon as it has started; it needs longer to open the database than this takes to look.
+      setTimeout(() => resolve(usageProcess(env, ["record", "api", "1"])), 300)
+    })
+    await once(owner, "close")
+    if (second.code !== 0) {
+      assert.strictEqual(second.code, 75, second.stderr)
+      assert.include(second.stderr, `process ${owner.pid}`)
+    }
+  })
+})
