@@ -144,3 +144,19 @@ export const functionInvocation = (input: FunctionInvocation): Usage =>
     const memory = yield* digits("memoryMb", input.memoryMb ?? 128)
     return usage(input, "functions", "1", `{"function":${name},"duration_ms":${duration},"memory_mb":${memory}}`)
   })
+
+/** A tracker's input may come from plain JavaScript: what is no object, or throws when it is read, is refused like the rest. */
+export const guarded = <A>(toUsage: (input: A) => Usage, input: A): Usage => {
+  try {
+    if (typeof input === "object" && input !== null) return toUsage(input)
+  } catch {
+    // Said below.
+  }
+  return Result.fail(
+    new InvalidInput({
+      field: "usage",
+      problem: "is not an object with plain values",
+      remedy: 'Give an object such as { customer: "acme", … }'
+    })
+  )
+}

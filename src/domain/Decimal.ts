@@ -43,7 +43,9 @@ export const zero: Decimal = BigDecimal.fromBigInt(0n)
 export const one: Decimal = BigDecimal.fromBigInt(1n)
 
 // The lengths bound the work: nothing longer is ever turned into a bigint.
-const decimalPattern = /^([+-]?)(\d{0,80})(?:\.(\d{0,80}))?(?:[eE]([+-]?\d{1,3}))?$/
+const decimalPattern = /^([+-]?)(\d{0,80})(?:\.(\d{0,80}))?(?:[eE]([+-]?\d{1,15}))?$/
+/** What is a decimal in form, whatever its length. */
+const anyDecimal = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
 
 /**
  * Checks and reads a decimal that must be zero or more.
@@ -58,7 +60,10 @@ export const parse = (
   let text: string
   switch (typeof input) {
     case "number":
-      if (Number.isSafeInteger(input) && input >= 0) return Result.succeed(BigDecimal.make(BigInt(input), 0))
+      // Nearly every amount, so it is answered at once; sixteen digits are the most that it can have.
+      if (Number.isSafeInteger(input) && input >= 0 && bounds.integerDigits >= 16) {
+        return Result.succeed(BigDecimal.make(BigInt(input), 0))
+      }
       if (!Number.isFinite(input)) return refuse(field, input, "is not a finite number")
       text = `${input}`
       break
@@ -78,12 +83,12 @@ export const parse = (
   }
   const match = decimalPattern.exec(text)
   if (match === null) {
-    return text.length > 80
+    return text.length > 80 && anyDecimal.test(text)
       ? tooLarge(field, bounds)
-      : refuse(field, input, text === "" ? "is empty" : "is not a decimal number")
+      : refuse(field, input, "is not a decimal number")
   }
   const [, sign, lead = "", trail = "", exponent = "0"] = match
-  if (lead === "" && trail === "") return refuse(field, input, "is not a decimal number")
+  if (lead === "" && trail === "") return refuse(field, input, text === "" ? "is empty" : "is not a decimal number")
   const scale = trail.length - Number(exponent)
   const value = BigInt(lead + trail)
   // An exponent is looked at before it becomes a power of ten.

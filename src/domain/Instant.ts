@@ -94,6 +94,8 @@ export const parseText = (text: string): WrittenTime | string => {
   const match = text.length <= 64 ? textPattern.exec(text) : null
   if (match === null) return "is not a time"
   const [, year, month, day, hour, minute, second, fraction, offset] = match
+  // Without this `2026-01-05:30` would be January, five and a half hours west of Greenwich.
+  if (offset !== undefined && day === undefined) return "is not a time"
   const [y, mo, d] = [Number(year), Number(month), Number(day ?? 1)]
   const [h, mi, s] = [Number(hour ?? 0), Number(minute ?? 0), Number(second ?? 0)]
   if (mo < 1 || mo > 12) return `has no month ${mo}`
@@ -107,7 +109,9 @@ export const parseText = (text: string): WrittenTime | string => {
     (date.getTime() + (h * 3600 + mi * 60 + s) * 1000) * microsPerMilli +
     Number((fraction ?? "").slice(0, 6).padEnd(6, "0"))
   const offsetMinutes = offset === undefined ? undefined : parseOffset(offset)
-  if (offsetMinutes !== undefined && Math.abs(offsetMinutes) > 15 * 60 + 59) return "has no such offset from UTC"
+  if (offsetMinutes === undefined ? offset !== undefined : Math.abs(offsetMinutes) > 15 * 60 + 59) {
+    return "has no such offset from UTC"
+  }
   return {
     micros,
     offsetMinutes,
@@ -124,9 +128,10 @@ export const parseText = (text: string): WrittenTime | string => {
   }
 }
 
-const parseOffset = (offset: string): number => {
+const parseOffset = (offset: string): number | undefined => {
   if (/^z$/i.test(offset)) return 0
   const digits = offset.slice(1).replace(":", "")
+  if (Number(digits.slice(2) || 0) > 59) return undefined
   const minutes = Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2) || 0)
   return offset.startsWith("-") ? -minutes : minutes
 }

@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 
 /** Longest excerpt of a refused value that a message repeats. */
 const excerptLength = 60
+const excerptLimit = 10n ** 60n
 
 /**
  * A refused value.
@@ -43,8 +44,8 @@ export const excerpt = (value: unknown): string => {
     case "number":
       return Object.is(value, -0) ? "-0" : `${value}`
     case "bigint":
-      text = `${value}`
-      return text.length > excerptLength ? `${text.slice(0, excerptLength)}… (${text.length} digits)` : text
+      // Printing a bigint of a million digits takes seconds.
+      return value < excerptLimit && value > -excerptLimit ? `${value}` : "a bigint of more than 60 digits"
     case "undefined":
     case "boolean":
       return `${value}`

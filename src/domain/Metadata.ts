@@ -58,14 +58,26 @@ const checkText = (text: string): Result.Result<string, InvalidInput> => {
   if (tooDeep(text)) return refuse(`is nested deeper than ${maxDepth} levels`)
   if (!text.isWellFormed()) return refuse("contains half a surrogate pair")
   // The escapes are rare, so the scan for them is only paid by texts that have one.
-  if (text.includes("\\u")) {
-    if (/(?<!\\)(?:\\\\)*\\u0000/.test(text)) return refuse("contains the character U+0000")
-    const plain = JSON.stringify(JSON.parse(text))
-    if (/(?<!\\)(?:\\\\)*\\ud[89ab]/.test(plain) || /(?<!\\)(?:\\\\)*\\ud[c-f]/.test(plain)) {
-      return refuse("contains half a surrogate pair")
-    }
+  const problem = text.includes("\\u") ? problemOfEscapes(text) : undefined
+  return problem === undefined ? Result.succeed(text) : refuse(problem)
+}
+
+/**
+ * What PostgreSQL would choke on among the escapes of a JSON text. The text itself is looked at and not the value that it
+ * parses to: of a key that comes twice the value has only the last.
+ */
+const problemOfEscapes = (text: string): string | undefined => {
+  let highEnds = -1
+  for (const { 0: escape, 1: hex, index } of text.matchAll(/\\(?:u([0-9a-fA-F]{4})|.)/gs)) {
+    const code = hex === undefined ? -1 : Number.parseInt(hex, 16)
+    if (code === 0) return "contains the character U+0000"
+    const low = code >= 0xdc00 && code <= 0xdfff
+    // A high half must be followed by a low one at once, and a low one must follow a high one.
+    if (low !== (highEnds === index)) return "contains half a surrogate pair"
+    if (highEnds >= 0 && !low) return "contains half a surrogate pair"
+    highEnds = code >= 0xd800 && code <= 0xdbff ? index + escape.length : -1
   }
-  return Result.succeed(text)
+  return highEnds >= 0 ? "contains half a surrogate pair" : undefined
 }
 
 const tooDeep = (text: string): boolean => {
@@ -89,9 +101,13 @@ const tooDeep = (text: string): boolean => {
   return false
 }
 
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g
+
 const reasonOf = (cause: unknown): string => {
   try {
-    return cause instanceof Error ? cause.message.split("\n")[0]!.slice(0, 120) : "the value refused"
+    // The parser's words may quote the text, control characters and all.
+    return cause instanceof Error ? cause.message.replace(controlCharacters, " ").slice(0, 120) : "the value refused"
   } catch {
     return "the value refused"
   }

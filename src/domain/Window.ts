@@ -52,7 +52,8 @@ export const resolve = (options: {
   readonly tz?: string | undefined
   readonly now: number
 }): Result.Result<Window, InvalidInput> => {
-  const zone = DateTime.zoneMakeNamed(options.tz ?? "UTC")
+  // Node takes +05:30 for a zone too, and so does PostgreSQL, which means by it the west.
+  const zone = /^[+-]/.test(options.tz ?? "") ? Option.none() : DateTime.zoneMakeNamed(options.tz || "UTC")
   if (Option.isNone(zone)) {
     return Result.fail(
       new InvalidInput({
@@ -123,15 +124,29 @@ const parseSpan = (
       })
     )
   if (typeof written === "string") return refuse(written)
-  const start =
-    written.offsetMinutes === undefined
-      ? fromWallClock(written.micros, zone)
-      : ((written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant)
-  if (Result.isFailure(Instant.parse(field, Instant.toMillis(start)))) {
+  if (Result.isFailure(Instant.parse(field, Math.floor(written.micros / Instant.microsPerMilli)))) {
     return refuse("is outside the accepted years 2000 to 2099")
+  }
+  if (written.offsetMinutes !== undefined) {
+    const start = (written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant
+    // A day at an offset is 24 hours from there, whatever the days of the zone are.
+    const end = written.precision === "day" ? start + microsPerDay : endOf(written.precision, start, zone)
+    return Result.succeed({ start, end: end as Instant.Instant })
+  }
+  const start = fromWallClock(written.micros, zone)
+  if (written.precision === "day" && dateOf(start, zone) !== text.slice(0, 10)) {
+    // Samoa went from the 29th to the 31st of December 2011.
+    return refuse(`is a day that ${zoneName(zone)} does not have`)
   }
   return Result.succeed({ start, end: endOf(written.precision, start, zone) })
 }
+
+const microsPerDay = 86_400 * Instant.microsPerSecond
+
+const zoneName = (zone: DateTime.TimeZone): string => DateTime.zoneToString(zone)
+
+const dateOf = (instant: Instant.Instant, zone: DateTime.TimeZone): string =>
+  DateTime.formatIsoZoned(zoned(instant, zone)).slice(0, 10)
 
 const fromWallClock = (micros: number, zone: DateTime.TimeZone): Instant.Instant => {
   const millis = Math.floor(micros / Instant.microsPerMilli)

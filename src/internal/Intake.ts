@@ -28,6 +28,15 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
 
   const checkWith = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {
     if (typeof input !== "object" || input === null) return Result.fail(notAnObject)
+    try {
+      return checkObject(catalog, input, now)
+    } catch {
+      // A getter or a proxy of the caller's.
+      return Result.fail(unreadable)
+    }
+  }
+
+  const checkObject = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {
     const service = typeof input.service === "string" ? catalog.services.get(input.service) : undefined
     if (service !== undefined) return make(input, service, now)
     return Result.flatMap(Service.parseName(input.service), (name) =>
@@ -35,8 +44,13 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
     )
   }
 
-  const isUnknown = (catalog: Catalog, input: UsageInput): boolean =>
-    typeof input?.service === "string" && !catalog.services.has(input.service)
+  const isUnknown = (catalog: Catalog, input: UsageInput): boolean => {
+    try {
+      return typeof input?.service === "string" && !catalog.services.has(input.service)
+    } catch {
+      return false
+    }
+  }
 
   /** The catalog to check these with: read again if a service is unknown, since another process may have added it. */
   const catalogFor = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>, now: number) {
@@ -59,6 +73,7 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
       return yield* Effect.fromResult(result!)
     }),
     checkAll: Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>) {
+      if (!Array.isArray(inputs)) return yield* notAnArray
       const records: Array<UsageRecord> = []
       for (const [index, result] of (yield* checkEach(inputs)).entries()) {
         if (Result.isFailure(result)) return yield* result.failure.at(`records[${index}]`)
@@ -69,6 +84,18 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
     checkEach
   }
 }
+
+const notAnArray = new InvalidInput({
+  field: "records",
+  problem: "is not an array",
+  remedy: "Give [{ customer, service, quantity }, …]"
+})
+
+const unreadable = new InvalidInput({
+  field: "record",
+  problem: "has a property that throws when it is read",
+  remedy: "Give plain values"
+})
 
 const notAnObject = new InvalidInput({
   field: "record",
