@@ -87,13 +87,15 @@ const initial: Step = (name) =>
     )
     yield* run(`create index billing_usage_records_batch on ${name("billing_usage_records")} (batch_id)`)
 
-    // What was imported of which file: a chunk is known by the digest of all that precedes it.
+    // What was imported of which file: a chunk is known by the digest of all that precedes it. Two files that go on
+    // differently from there are two variants. The checksums, four bytes a line, recognise a shorter copy.
     yield* run(`create table ${name("billing_import_chunks")} (
       digest_before bytea not null,
       variant integer not null,
       digest_after bytea not null,
       lines bigint not null,
       bytes bigint not null,
+      line_sums bytea not null,
       records integer not null,
       refused integer not null,
       batch_key uuid not null,

@@ -1,0 +1,108 @@
+/**
+ * Bytes into lines, a chunk at a time.
+ *
+ * A line ends with LF or CRLF. Blank lines are no pieces, but they count where lines are numbered. Text is UTF-8: a chunk in
+ * ASCII, the usual case, is decoded whole; otherwise each line is by itself, so that one with broken bytes spoils no other.
+ */
+import { isAscii, isUtf8 } from "node:buffer"
+import { crc32 } from "node:zlib"
+import { type Cut, type CutFrom, maxLineBytes, type Piece, tooLong } from "./Format.ts"
+
+const newline = 0x0a
+const carriageReturn = 0x0d
+
+/** Length of the byte order mark at the start of a content. */
+export const markLength = (view: Buffer, atStart: boolean): number =>
+  atStart && view[0] === 0xef && view[1] === 0xbb && view[2] === 0xbf ? 3 : 0
+
+/** Where a line's text ends: before a CR that stands before its LF. */
+export const textEnd = (view: Buffer, start: number, end: number): number =>
+  end > start && view[end - 1] === carriageReturn ? end - 1 : end
+
+const isBlank = (view: Buffer, start: number, end: number): boolean => {
+  for (let i = start; i < end; i++) if (view[i] !== 0x20 && view[i] !== 0x09) return false
+  return true
+}
+
+/** A part of a line that began before it and is too long: up to its end, and no piece of its own. */
+export const cutInside = (view: Buffer): Cut => {
+  const end = view.indexOf(newline)
+  return { bytes: end < 0 ? view.length : end + 1, lines: 0, pieces: [] }
+}
+
+/** What is left of a view after its last line end: cut only if it is all there is. */
+export const cutTail = (view: Buffer, start: number, line: number, from: CutFrom): Cut | undefined => {
+  const length = view.length - start
+  if (length > maxLineBytes) {
+    return { bytes: length, lines: 1, pieces: [{ line, start, end: view.length, refusal: tooLong("is") }] }
+  }
+  return from.ended
+    ? { bytes: length, lines: 1, pieces: [{ line, start, end: textEnd(view, start, view.length), refusal: undefined }] }
+    : undefined
+}
+
+/** Cuts a chunk of lines. */
+export const cut = (view: Buffer, from: CutFrom): Cut => {
+  if (from.open > maxLineBytes) return cutInside(view)
+  const pieces: Array<Piece> = []
+  // The end of a line that was imported before it had one begins no line.
+  let line = from.open > 0 ? -1 : 0
+  let lineStart = 0
+  let start = markLength(view, from.atStart)
+  while (pieces.length < from.maxLines) {
+    const lf = view.indexOf(newline, start)
+    if (lf < 0) break
+    const end = textEnd(view, start, lf)
+    if (end - start > maxLineBytes) pieces.push({ line, start, end, refusal: tooLong("is") })
+    else if (end > start && (view[start]! > 0x20 || !isBlank(view, start, end))) {
+      pieces.push({ line, start, end, refusal: undefined })
+    }
+    line++
+    start = lf + 1
+    lineStart = start
+  }
+  if (lineStart > 0) return { bytes: lineStart, lines: line, pieces }
+  const tail = start < view.length ? cutTail(view, start, 0, from) : undefined
+  // A file may be no more than a byte order mark.
+  if (tail === undefined) return { bytes: from.ended ? view.length : 0, lines: 0, pieces: [] }
+  return { bytes: view.length, lines: tail.lines, pieces: tail.pieces }
+}
+
+/** The texts of pieces; `undefined` for one that is not UTF-8. */
+export const texts = (chunk: Buffer, pieces: ReadonlyArray<Piece>): ReadonlyArray<string | undefined> => {
+  if (pieces.length === 0) return []
+  const first = pieces[0]!.start
+  const all = chunk.subarray(first, pieces.at(-1)!.end)
+  if (isAscii(all)) {
+    const text = all.toString("latin1")
+    return pieces.map((piece) => text.slice(piece.start - first, piece.end - first))
+  }
+  const whole = isUtf8(all)
+  return pieces.map((piece) =>
+    whole || isUtf8(chunk.subarray(piece.start, piece.end)) ? chunk.toString("utf8", piece.start, piece.end) : undefined
+  )
+}
+
+/**
+ * A checksum of the content up to the end of each line, four bytes a line. With it a shorter copy of a file is recognised
+ * although it ends inside a chunk. What ends a line is not in its own sum, so that a missing end of the last line does not
+ * matter.
+ */
+export const sums = (content: Buffer): Buffer => {
+  const result: Array<number> = []
+  let sum = 0
+  let start = 0
+  while (start < content.length) {
+    const lf = content.indexOf(newline, start)
+    const end = lf < 0 ? content.length : lf
+    const text = textEnd(content, start, end)
+    sum = crc32(content.subarray(start, text), sum)
+    result.push(sum)
+    if (lf < 0) break
+    sum = crc32(content.subarray(text, lf + 1), sum)
+    start = lf + 1
+  }
+  const bytes = Buffer.alloc(result.length * 4)
+  for (const [index, value] of result.entries()) bytes.writeUInt32LE(value, index * 4)
+  return bytes
+}

@@ -1,0 +1,196 @@
+/**
+ * Where an import stands in a file, and what comes next: a part that was imported before, or a chunk that was not.
+ *
+ * A place in a file is known by a digest of all content before it, of the format, and of the options that change what lines
+ * mean. At each place the chunks are looked up that once began there. The one whose bytes come next is skipped; if there is
+ * none, a new chunk is cut. So a file is recognised by its content: under another name, compressed, grown, or cut short. One
+ * that lost its beginning is another file.
+ *
+ * - A last line without its end is a chunk of its own. If it has grown when it is met again, the chunk is not recognised and
+ *   the whole line is read; but if the part was counted as a record then, the line is refused, since it would count twice.
+ * - A content that ends inside a chunk which was imported is recognised by the checksums of its lines.
+ * - After the first chunk that is not known nothing is looked up any more, until another process turns out to be importing the
+ *   same file.
+ */
+import * as Effect from "effect/Effect"
+import { createHash, type Hash } from "node:crypto"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import type { ImportStore, KnownChunk } from "../store/ImportStore.ts"
+import { type Cut, type Format, maxChunkBytes, maxLineBytes } from "./Format.ts"
+import { sums } from "./Lines.ts"
+import type { Window } from "./Source.ts"
+
+/**
+ * A place in a file.
+ *
+ * - `offset`, `line`: bytes and lines before it
+ * - `open`: bytes of the line that is not ended before it
+ */
+export interface Place {
+  readonly offset: number
+  readonly line: number
+  readonly open: number
+  readonly hash: Hash
+  readonly digest: string
+}
+
+export type Step =
+  | { readonly kind: "known"; readonly from: Place; readonly to: Place }
+  | {
+      readonly kind: "new"
+      readonly from: Place
+      readonly to: Place
+      readonly variant: number
+      readonly content: Buffer
+      readonly cut: Cut
+    }
+  | { readonly kind: "end"; readonly failure: Error | undefined }
+
+export interface Plan {
+  /** The next step, in which a new chunk has at most so many lines. The plan then stands after it. */
+  readonly next: (maxLines: number) => Effect.Effect<Step, DatabaseError>
+  /** Goes back to where a step began, and looks up again what is known from there on. */
+  readonly rewind: (place: Place) => void
+  /** Looks up again what is known. */
+  readonly lookAgain: () => void
+}
+
+/** Chunks that are read ahead along the chain of a file. From the beginning, which all files share, it is one. */
+const readAhead = 256
+
+const lineFeed = 0x0a
+const carriageReturn = 0x0d
+
+const counted = new InvalidInput({
+  field: "line",
+  problem: "has grown since an earlier import counted its first part",
+  remedy: "Correct the record of that part by hand; import logs whose last line is complete"
+})
+
+/** Plans the import of what is in `window`. `options` are those that change what lines mean. */
+export const make = (
+  window: Window,
+  format: Format,
+  imports: ImportStore["Service"],
+  options: { readonly [name: string]: string | undefined }
+): Plan => {
+  const hash = createHash("sha256").update(`${JSON.stringify(["effect-usage import", 1, options])}\n`)
+  let place: Place = { offset: 0, line: 0, open: 0, hash, digest: digestOf(hash) }
+  let looking = true
+  let known = new Map<string, Array<KnownChunk>>()
+
+  const ensure = (count: number) => Effect.promise(() => window.ensure(count))
+
+  const placeAfter = (content: Buffer, lines: number): Place => {
+    const hash = place.hash.copy().update(content)
+    const last = content.lastIndexOf(lineFeed)
+    return {
+      offset: place.offset + content.length,
+      line: place.line + lines,
+      open: last < 0 ? place.open + content.length : content.length - 1 - last,
+      hash,
+      digest: digestOf(hash)
+    }
+  }
+
+  const moveTo = (to: Place) => {
+    place = to
+    window.position = to.offset
+  }
+
+  const lookUp = Effect.fnUntraced(function* () {
+    const there = known.get(place.digest)
+    if (there !== undefined) return there
+    known = new Map()
+    for (const chunk of yield* imports.known(place.digest, place.offset === 0 ? 1 : readAhead)) {
+      const others = known.get(chunk.digestBefore)
+      if (others === undefined) known.set(chunk.digestBefore, [chunk])
+      else others.push(chunk)
+    }
+    return known.get(place.digest) ?? []
+  })
+
+  /** Whether a line that the content leaves open is ended by what comes after it. */
+  const isEnded = (content: Buffer, after: Buffer): boolean => {
+    const last = content.lastIndexOf(lineFeed)
+    const open = last < 0 ? place.open + content.length : content.length - 1 - last
+    if (open === 0 || open > maxLineBytes || after.length === 0) return true
+    return after[0] === lineFeed || (after[0] === carriageReturn && (after.length === 1 || after[1] === lineFeed))
+  }
+
+  /** The longest of the chunks that comes next in the file. */
+  const recognise = Effect.fnUntraced(function* (candidates: ReadonlyArray<KnownChunk>) {
+    const longest = candidates.reduce((length, chunk) => Math.max(length, chunk.bytes), 0)
+    yield* ensure(longest + 2)
+    const view = window.view(longest + 2)
+    const hash = place.hash.copy()
+    let hashed = 0
+    let found: KnownChunk | undefined
+    let grown: KnownChunk | undefined
+    for (const chunk of candidates.toSorted((a, b) => a.bytes - b.bytes)) {
+      if (chunk.bytes > view.length) break
+      hash.update(view.subarray(hashed, chunk.bytes))
+      hashed = chunk.bytes
+      if (digestOf(hash) !== chunk.digestAfter) continue
+      if (isEnded(view.subarray(0, chunk.bytes), view.subarray(chunk.bytes))) found = chunk
+      else grown = chunk
+    }
+    return { found, grown, longest }
+  })
+
+  const next = Effect.fnUntraced(function* (maxLines: number): Effect.fn.Return<Step, DatabaseError> {
+    yield* ensure(maxChunkBytes + 1)
+    if (window.available === 0) return { kind: "end", failure: window.failure }
+    const from = place
+    let variant = 0
+    let grown: KnownChunk | undefined
+    if (looking) {
+      const candidates = yield* lookUp()
+      variant = candidates.reduce((variant, chunk) => Math.max(variant, chunk.variant + 1), 0)
+      const recognised = yield* recognise(candidates)
+      grown = recognised.grown
+      const { found } = recognised
+      const whole = window.ended && window.failure === undefined
+      if (found !== undefined) moveTo(placeAfter(window.view(found.bytes), found.lines))
+      else if (whole && recognised.longest > window.available) {
+        const rest = window.view(window.available)
+        const lineSums = sums(rest)
+        if (yield* imports.covers(place.digest, lineSums)) {
+          moveTo(placeAfter(rest, lineSums.length / 4 - (place.open > 0 ? 1 : 0)))
+        }
+      }
+      if (place !== from) return { kind: "known", from, to: place }
+      looking = candidates.length > 0
+    }
+    const view = window.view(maxChunkBytes)
+    const cut = format.cut(view, {
+      ended: window.ended && window.failure === undefined && window.available === view.length,
+      atStart: place.offset === 0,
+      open: place.open,
+      maxLines
+    })
+    if (cut.bytes === 0) return { kind: "end", failure: window.failure }
+    const content = view.subarray(0, cut.bytes)
+    moveTo(placeAfter(content, cut.lines))
+    const step = { kind: "new" as const, from, to: place, variant, content, cut }
+    if (grown === undefined || grown.records === 0 || cut.pieces.length === 0) return step
+    const [first, ...others] = cut.pieces
+    return { ...step, cut: { ...cut, pieces: [{ ...first!, refusal: counted }, ...others] } }
+  })
+
+  return {
+    next,
+    rewind: (to) => {
+      moveTo(to)
+      looking = true
+      known = new Map()
+    },
+    lookAgain: () => {
+      looking = true
+      known = new Map()
+    }
+  }
+}
+
+const digestOf = (hash: Hash): string => hash.copy().digest("hex")

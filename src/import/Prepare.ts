@@ -1,0 +1,137 @@
+/** A chunk made ready to be written: its lines read and checked, its batch encoded, its row and its dead letters made. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { createHash } from "node:crypto"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
+import type { Intake } from "../internal/Intake.ts"
+import type { Chunk, DeadLetter } from "../store/ImportStore.ts"
+import type { Batch, EncodedBatch } from "../store/UsageStore.ts"
+import type { Format, Parsed, Piece } from "./Format.ts"
+import { sums } from "./Lines.ts"
+import type { Step } from "./Plan.ts"
+
+type NewStep = Extract<Step, { readonly kind: "new" }>
+
+/** `encoded` is absent where no line made a record. */
+export interface Prepared {
+  readonly step: NewStep
+  readonly row: Chunk
+  readonly encoded: EncodedBatch | undefined
+  readonly letters: ReadonlyArray<DeadLetter>
+  readonly refusals: ReadonlyArray<{ readonly line: number; readonly field: string; readonly problem: string }>
+}
+
+export interface Options {
+  readonly name: string
+  readonly format: Format
+  readonly intake: Intake
+  readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
+}
+
+/** Lines read before others get a turn: about a millisecond. */
+const slice = 256
+
+/** The same content after the same content has the same key, whoever imports it: the ledger takes it once. */
+const keyOf = (before: string, after: string): string => {
+  const hex = createHash("sha256").update(`batch ${before} ${after}`).digest("hex")
+  const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}
+
+/** Reads chunks of one file. `refuse` names the place of a line that the database itself does not take. */
+export const make = (options: Options) => {
+  const { format, intake, name } = options
+  const source = `import ${name}`
+  let poison: { readonly offset: number; readonly refusal: InvalidInput } | undefined
+
+  /** Checks what lines say, each by itself; a line with several records is refused whole. */
+  const check = Effect.fnUntraced(function* (parsed: ReadonlyArray<Parsed>) {
+    const inputs: Array<UsageInput> = []
+    for (const line of parsed) if (Result.isSuccess(line)) inputs.push(...line.success)
+    const checked = yield* intake.checkEach(inputs)
+    let at = 0
+    return parsed.map((line): Result.Result<ReadonlyArray<UsageRecord>, InvalidInput> => {
+      if (Result.isFailure(line)) return Result.fail(line.failure)
+      const records: Array<UsageRecord> = []
+      let refusal: InvalidInput | undefined
+      for (const end = at + line.success.length; at < end; at++) {
+        const result = checked[at]!
+        if (Result.isSuccess(result)) records.push(result.success)
+        else refusal ??= result.failure
+      }
+      return refusal === undefined ? Result.succeed(records) : Result.fail(refusal)
+    })
+  })
+
+  const chunk = Effect.fnUntraced(function* (step: NewStep): Effect.fn.Return<Prepared, DatabaseError> {
+    const { content, cut, from, to } = step
+    const records: Array<UsageRecord> = []
+    const refused: Array<{ readonly piece: Piece; readonly refusal: InvalidInput }> = []
+    const poisoned = poison?.offset === from.offset && cut.pieces.length === 1 ? poison.refusal : undefined
+    const readable = poisoned === undefined ? cut.pieces.filter((piece) => piece.refusal === undefined) : []
+    for (const piece of cut.pieces) {
+      const refusal = poisoned ?? piece.refusal
+      if (refusal !== undefined) refused.push({ piece, refusal })
+    }
+    for (let start = 0; start < readable.length; start += slice) {
+      if (start > 0) yield* Effect.yieldNow
+      const pieces = readable.slice(start, start + slice)
+      const checked = yield* check(format.parse(content, pieces))
+      for (const [index, line] of checked.entries()) {
+        if (Result.isSuccess(line)) records.push(...line.success)
+        else refused.push({ piece: pieces[index]!, refusal: line.failure })
+      }
+    }
+    refused.sort((a, b) => a.piece.start - b.piece.start)
+    const batchKey = keyOf(from.digest, to.digest)
+    const letters = refused.map(({ piece, refusal }) => {
+      const bytes = content.subarray(piece.start, piece.end)
+      const { problem, remedy } = refusal
+      const line = from.line + piece.line + 1
+      return {
+        line,
+        letter: {
+          source: name,
+          place: `line ${line}`,
+          field: format.spelled(refusal.field, bytes),
+          problem,
+          remedy,
+          content: bytes
+        }
+      }
+    })
+    return {
+      step,
+      row: {
+        digestBefore: from.digest,
+        variant: step.variant,
+        digestAfter: to.digest,
+        lines: cut.lines,
+        bytes: cut.bytes,
+        lineSums: sums(content),
+        records: records.length,
+        refused: refused.length,
+        batchKey
+      },
+      encoded: records.length === 0 ? undefined : yield* options.encode({ key: batchKey, source, records }),
+      letters: letters.map(({ letter }) => letter),
+      refusals: letters.slice(0, 10).map(({ letter: { field, problem }, line }) => ({ line, field, problem }))
+    }
+  })
+
+  return {
+    chunk,
+    refuse: (offset: number, error: DatabaseError) => {
+      poison = {
+        offset,
+        refusal: new InvalidInput({
+          field: "line",
+          problem: error.message,
+          remedy: "Look at the values of this line, and report what the database refuses of them"
+        })
+      }
+    }
+  }
+}

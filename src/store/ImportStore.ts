@@ -1,0 +1,198 @@
+/**
+ * What was imported of which file, and what was refused of it.
+ *
+ * Of a file there is a chain of chunks: each is known by the digest of all content before it, and ends at the digest of all
+ * content up to its end. A chunk's row, its dead letters and the batch of its records are written in one transaction, so a
+ * file can be taken up wherever an import of it ended. Of several that would write the same chunk, or one that begins at the
+ * same place, one succeeds and the others get a failure of which `isConflict` is true, and write nothing.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { type CopyTransaction, Database, type Row } from "../database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { Companion } from "./UsageStore.ts"
+
+/**
+ * A part of a file, as it is to be written.
+ *
+ * - `digestBefore`, `digestAfter`: of the content up to its start and up to its end, in hexadecimal
+ * - `variant`: tells chunks apart that begin at the same place
+ * - `lines`, `bytes`: how far it reaches; `lineSums`: checksums of its lines
+ * - `records`, `refused`: what became of the lines
+ */
+export interface Chunk {
+  readonly digestBefore: string
+  readonly variant: number
+  readonly digestAfter: string
+  readonly lines: number
+  readonly bytes: number
+  readonly lineSums: Uint8Array
+  readonly records: number
+  readonly refused: number
+  readonly batchKey: string
+}
+
+/** A part of a file that was imported. */
+export type KnownChunk = Pick<
+  Chunk,
+  "digestBefore" | "variant" | "digestAfter" | "lines" | "bytes" | "records" | "refused"
+>
+
+/** A refused line: where it stood, what is wrong with it, and its bytes. */
+export interface DeadLetter {
+  readonly source: string
+  readonly place: string
+  readonly field: string
+  readonly problem: string
+  readonly remedy: string
+  readonly content: Uint8Array
+}
+
+const KnownRow = Schema.Struct({
+  digest_before: Schema.String,
+  variant: Schema.FiniteFromString,
+  digest_after: Schema.String,
+  lines: Schema.FiniteFromString,
+  bytes: Schema.FiniteFromString,
+  records: Schema.FiniteFromString,
+  refused: Schema.FiniteFromString
+})
+
+const CoversRow = Schema.Struct({ covers: Schema.String })
+
+/** Most bytes of a refused line that are kept. */
+const contentLimit = 65_536
+
+const primaryKey = "billing_import_chunks_pkey"
+
+/** Whether a chunk was not written because another begins at the same place. */
+export const isConflict = (error: DatabaseError): boolean =>
+  error.reason._tag === "Refused" && error.reason.code === "23505" && error.reason.detail.includes(primaryKey)
+
+export class ImportStore extends Context.Service<
+  ImportStore,
+  {
+    /** The chunks that begin at a digest, and those that follow them, `depth` deep. */
+    readonly known: (digest: string, depth: number) => Effect.Effect<ReadonlyArray<KnownChunk>, DatabaseError>
+    /** Whether a chunk that begins at a digest begins with these lines. */
+    readonly covers: (digest: string, lineSums: Uint8Array) => Effect.Effect<boolean, DatabaseError>
+    /** The statements that write a chunk and its dead letters in the transaction of its batch. */
+    readonly companion: (chunk: Chunk, letters: ReadonlyArray<DeadLetter>) => Companion
+    /** Writes a chunk that has no records. */
+    readonly insert: (chunk: Chunk, letters: ReadonlyArray<DeadLetter>) => Effect.Effect<void, DatabaseError>
+  }
+>()("effect-usage/store/ImportStore") {
+  static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.effect(
+    ImportStore,
+    Effect.gen(function* () {
+      const { name, sql } = yield* Database
+      const chunks = name("billing_import_chunks")
+
+      const readKnown = SqlSchema.findAll({
+        Request: Schema.Struct({ digest: Schema.String, depth: Schema.Number }),
+        Result: KnownRow,
+        execute: ({ depth, digest }) =>
+          sql.unsafe(
+            `with recursive chain as (
+              select c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused, 1 as depth
+              from ${chunks} c where c.digest_before = decode($1::text, 'hex')
+              union all
+              select c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused, chain.depth + 1
+              from chain join ${chunks} c on c.digest_before = chain.digest_after where chain.depth < $2::text::integer
+            )
+            select encode(digest_before, 'hex') as digest_before, variant::text, encode(digest_after, 'hex') as digest_after,
+              lines::text, bytes::text, records::text, refused::text from chain`,
+            [digest, `${depth}`]
+          )
+      })
+
+      const readCovers = SqlSchema.findAll({
+        Request: Schema.Struct({ digest: Schema.String, sums: Schema.String }),
+        Result: CoversRow,
+        execute: ({ digest, sums }) =>
+          sql.unsafe(
+            `select exists (
+              select 1 from ${chunks} where digest_before = decode($1::text, 'hex')
+                and substring(line_sums from 1 for length(decode($2::text, 'base64'))) = decode($2::text, 'base64')
+            )::text as covers`,
+            [digest, sums]
+          )
+      })
+
+      const insertChunk = `insert into ${chunks}
+          (digest_before, variant, digest_after, lines, bytes, line_sums, records, refused, batch_key)
+        values (decode($1::text, 'hex'), $2::text::integer, decode($3::text, 'hex'), $4::text::bigint, $5::text::bigint,
+          decode($6::text, 'base64'), $7::text::integer, $8::text::integer, $9::text::uuid)`
+      const insertLetters = `insert into ${name("billing_dead_letters")} (source, place, field, problem, remedy, content)
+        select u.source, u.place, u.field, u.problem, u.remedy, decode(u.content, 'base64')
+        from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+          with ordinality as u(source, place, field, problem, remedy, content, position)
+        order by u.position`
+
+      const companion =
+        (chunk: Chunk, letters: ReadonlyArray<DeadLetter>): Companion =>
+        (query) =>
+          Effect.gen(function* () {
+            yield* query(insertChunk, [
+              chunk.digestBefore,
+              `${chunk.variant}`,
+              chunk.digestAfter,
+              `${chunk.lines}`,
+              `${chunk.bytes}`,
+              Buffer.from(chunk.lineSums).toString("base64"),
+              `${chunk.records}`,
+              `${chunk.refused}`,
+              chunk.batchKey
+            ])
+            if (letters.length === 0) return
+            yield* query(insertLetters, [
+              letters.map((letter) => storable(letter.source)),
+              letters.map((letter) => storable(letter.place)),
+              letters.map((letter) => storable(letter.field)),
+              letters.map((letter) => storable(letter.problem)),
+              letters.map((letter) => storable(letter.remedy)),
+              letters.map((letter) => Buffer.from(letter.content.subarray(0, contentLimit)).toString("base64"))
+            ])
+          })
+
+      const query: CopyTransaction["query"] = (text, params) =>
+        Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+
+      return ImportStore.of({
+        known: (digest, depth) =>
+          Effect.map(Effect.mapError(readKnown({ digest, depth }), fromUnknown), (rows) =>
+            rows.map((row) => ({
+              digestBefore: row.digest_before,
+              variant: row.variant,
+              digestAfter: row.digest_after,
+              lines: row.lines,
+              bytes: row.bytes,
+              records: row.records,
+              refused: row.refused
+            }))
+          ),
+        covers: (digest, lineSums) =>
+          Effect.map(
+            Effect.mapError(readCovers({ digest, sums: Buffer.from(lineSums).toString("base64") }), fromUnknown),
+            (rows) => rows[0]?.covers === "true"
+          ),
+        companion,
+        insert: (chunk, letters) =>
+          Effect.uninterruptible(sql.withTransaction(companion(chunk, letters)(query))).pipe(
+            Effect.asVoid,
+            Effect.mapError(fromUnknown)
+          )
+      })
+    })
+  )
+}
+
+// oxlint-disable-next-line no-control-regex -- PostgreSQL stores no U+0000, and a message has one line
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
+
+/** Text that quotes what was refused, fit to be stored. */
+const storable = (text: string): string =>
+  text.toWellFormed().replace(controlCharacters, (character) => JSON.stringify(character).slice(1, -1))
