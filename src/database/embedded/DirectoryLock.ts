@@ -6,24 +6,21 @@
  * a second O_EXCL file, so that of several processes that find a stale lock one gets it.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from "node:fs"
-import { hostname } from "node:os"
-import { basename, join } from "node:path"
+import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as ProcessOwner from "../../system/ProcessOwner.ts"
 import { DatabaseError, fromUnknown, InUse } from "../DatabaseError.ts"
 
 const Owner = Schema.fromJsonString(
   Schema.Struct({
     pid: Schema.Int,
-    /** Start of the process, in the kernel's words; empty where it does not tell. */
     started: Schema.String,
     host: Schema.String,
     command: Schema.String
   })
 )
-type Owner = typeof Owner.Type
-
 const encode = Schema.encodeSync(Owner)
 const decode = Schema.decodeUnknownOption(Owner)
 
@@ -51,8 +48,8 @@ const take = (directory: string, file: string): string | undefined => {
       // Gone in between, or not written yet: its maker has it open.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
       if (read(file) !== undefined || !isOlderThan(file, 1_000)) continue
-    } else if (isAlive(owner)) {
-      return `process ${owner.pid}${owner.host === hostname() ? "" : ` on ${owner.host}`} (${owner.command})`
+    } else if (ProcessOwner.isAlive(owner)) {
+      return ProcessOwner.describe(owner)
     }
     if (!createExclusively(guard)) {
       if (isOlderThan(guard, 10_000)) removeIfThere(guard)
@@ -62,7 +59,7 @@ const take = (directory: string, file: string): string | undefined => {
     try {
       // Under the guard nobody else replaces the lock, so what is stale now is what is removed.
       const current = read(file)
-      if (current === undefined || !isAlive(current)) removeIfThere(file)
+      if (current === undefined || !ProcessOwner.isAlive(current)) removeIfThere(file)
     } finally {
       removeIfThere(guard)
     }
@@ -79,43 +76,14 @@ const createExclusively = (file: string): boolean => {
     throw cause
   }
   try {
-    writeSync(descriptor, encode(self()))
+    writeSync(descriptor, encode(ProcessOwner.self()))
   } finally {
     closeSync(descriptor)
   }
   return true
 }
 
-const self = (): Owner => ({
-  pid: process.pid,
-  started: startOf(process.pid),
-  host: hostname(),
-  command: [basename(process.argv[1] ?? "node"), ...process.argv.slice(2, 4)].join(" ").slice(0, 80)
-})
-
-/** Ticks after boot at which a process started: field 22 of its `stat`, counted after the name in parentheses. */
-const startOf = (pid: number): string => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
-  } catch {
-    return ""
-  }
-}
-
-const isAlive = (owner: Owner): boolean => {
-  // Whether a process lives on another machine cannot be seen from here.
-  if (owner.host !== hostname()) return true
-  try {
-    process.kill(owner.pid, 0)
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM"
-  }
-  const started = startOf(owner.pid)
-  return started === "" || owner.started === "" || started === owner.started
-}
-
-const read = (file: string): Owner | undefined => {
+const read = (file: string): ProcessOwner.ProcessOwner | undefined => {
   try {
     const owner = decode(readFileSync(file, "utf8"))
     return owner._tag === "Some" ? owner.value : undefined
