@@ -199,6 +199,8 @@ const recordsOf = (data: Buffer, delimiter: string): ReadonlyArray<ReadonlyArray
   }
 }
 
+const lineEnd = Buffer.of(newline)
+
 const parse = (
   chunk: Buffer,
   pieces: ReadonlyArray<Piece>,
@@ -206,10 +208,11 @@ const parse = (
   customer: string | undefined
 ): ReadonlyArray<Parsed> => {
   if (pieces.length === 0) return []
-  const all = chunk.subarray(pieces[0]!.start, pieces.at(-1)!.end)
+  // Only these: between them may stand what was refused.
+  const all = Buffer.concat(pieces.flatMap(({ end, start }) => [chunk.subarray(start, end), lineEnd]))
   const records = isUtf8(all) ? recordsOf(all, header.delimiter) : undefined
   if (records?.length === pieces.length) return records.map((record) => usage(record, header, customer))
-  // Something among them is not as it should be, or stands between them: each by itself.
+  // Something among them is not as it should be: each by itself.
   return pieces.map((piece) => {
     const own = chunk.subarray(piece.start, piece.end)
     if (!isUtf8(own)) return Result.fail(notUtf8)

@@ -1,7 +1,7 @@
 /** What the formats have in common: how a chunk of a file is cut, and what its lines are turned into. */
 import * as Result from "effect/Result"
 import type { DecimalInput } from "../domain/Decimal.ts"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 
 /** Longest line, or CSV record, in bytes. */
@@ -107,7 +107,7 @@ export const ignoredNames: ReadonlySet<string> = new Set(["total_cost", "id", "u
 
 export const unknownName = (name: string): InvalidInput =>
   new InvalidInput({
-    field: name.length > 60 ? `${name.slice(0, 60)}…` : name,
+    field: /^[\w.-]{1,60}$/.test(name) ? name : excerpt(name),
     problem: "is not a field of usage records",
     remedy: `Use ${[...fieldOf.keys()].join(", ")}; anything else belongs into metadata`
   })

@@ -206,6 +206,9 @@ const jsonOf = (raw: string): unknown => {
 
 const isJson = (raw: string): boolean => jsonOf(raw) !== broken
 
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g
+
 const remedy = 'Give one object a line, such as {"customer":"acme","service":"api","quantity":1}'
 
 const notJson = (text: string) => {
@@ -213,7 +216,8 @@ const notJson = (text: string) => {
   try {
     JSON.parse(text)
   } catch (cause) {
-    if (cause instanceof Error) reason = cause.message
+    // The parser's words quote the text, control characters and all.
+    if (cause instanceof Error) reason = cause.message.replace(controlCharacters, " ").toWellFormed()
   }
   return Result.fail(new InvalidInput({ field: "line", problem: `is not JSON: ${reason.slice(0, 120)}`, remedy }))
 }
