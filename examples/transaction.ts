@@ -16,7 +16,12 @@ const program = Effect.gen(function* () {
   const placeOrder = (order: number) =>
     sql.withTransaction(
       Effect.gen(function* () {
-        yield* recorder.recordInTransaction({ customer: "acme", service: "functions", quantity: 1, metadata: { order } })
+        yield* recorder.recordInTransaction({
+          customer: "acme",
+          service: "functions",
+          quantity: 1,
+          metadata: { order }
+        })
         yield* sql`insert into orders ${sql.insert({ order_id: order })}`
       })
     )

@@ -13,6 +13,17 @@ export { DatabaseError } from "./database/DatabaseError.ts"
 
 export { NotInTransaction, Recorder, RecorderError, type RecorderOptions } from "./Recorder.ts"
 export { Batcher, BatcherError, type BatcherOptions, type BatcherState, Closed, QueueFull } from "./Batcher.ts"
+export {
+  Importer,
+  ImporterError,
+  type ImporterOptions,
+  type ImportFormat,
+  type ImportOptions,
+  type ImportProgress,
+  type ImportSummary,
+  type Refusal,
+  UnreadableSource
+} from "./Importer.ts"
 export { Reporter, ReporterError, type ReportQuery, type ServiceUsage, type UsageReport } from "./Reporter.ts"
 export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./Catalog.ts"
 export type { ApiRequest, BandwidthUse, ComputeUse, DatabaseQuery, FunctionInvocation, StorageUse } from "./Tracking.ts"

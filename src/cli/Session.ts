@@ -58,9 +58,12 @@ type SettingServices = ServiceOf<typeof DatabaseUrl> | ServiceOf<typeof SchemaNa
 export const withCatalog = <A, E, R>(use: (catalog: Catalog["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(Catalog, use), Layer.provide(Catalog.layer, layerDatabase))
 
+/** The customer in `USAGE_CUSTOMER_ID`, if any. */
+export const currentCustomer = Effect.map(Settings.customerId, given)
+
 /** The customer that a command is about; fails with the flag and the variable if there is none. */
 export const requireCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>) {
-  const id = given(flag) ?? given(yield* Settings.customerId)
+  const id = given(flag) ?? (yield* currentCustomer)
   if (id !== undefined) return id
   return yield* new InvalidInput({
     field: "customer",
@@ -72,7 +75,7 @@ export const requireCustomer = Effect.fnUntraced(function* (flag: Option.Option<
 /** The customer of a report, or `undefined` for all of them. */
 export const reportCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>, all: boolean) {
   if (!all) {
-    const id = given(flag) ?? given(yield* Settings.customerId)
+    const id = given(flag) ?? (yield* currentCustomer)
     if (id !== undefined) return id
     return yield* new InvalidInput({
       field: "customer",

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { usage } from "../support/cli.ts"
 import { freshDatabase } from "../support/engines.ts"
 
@@ -189,6 +192,70 @@ describe("usage report", () => {
         assert.strictEqual(outcome.code, 2, `${args.join(" ")}: ${outcome.stderr}`)
         assert.strictEqual(outcome.stdout, "")
       }
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("usage import", () => {
+  const written = (name: string, text: string) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-import-"))),
+        (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+      ),
+      (directory) => {
+        const file = join(directory, name)
+        writeFileSync(file, text)
+        return file
+      }
+    )
+
+  it.live("tells the format by the name, and what was imported before", () =>
+    Effect.gen(function* () {
+      const env = yield* withServer
+      const file = yield* written("day.csv", "service,quantity,timestamp\napi,3,2026-01-05\ncompute,0.5,2026-01-06\n")
+      const first = yield* ok(env, "import", file)
+      assert.strictEqual(first.stdout, "")
+      assert.include(first.stderr, "2 records")
+      assert.include((yield* ok(env, "import", file)).stderr, "imported before")
+      const { stdout } = yield* ok(env, "report", "2026-01", "--format", "csv")
+      assert.include(stdout, "api,3,requests")
+      assert.include(stdout, "compute,0.5,CPU-hours")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says which lines were refused, keeps the others, and answers 3", () =>
+    Effect.gen(function* () {
+      const env = yield* withServer
+      const file = yield* written(
+        "day.ndjson",
+        [
+          '{"service":"api","quantity":1,"timestamp":"2026-01-05"}',
+          '{"service":"api","quantity":-1,"timestamp":"2026-01-05"}',
+          "not json \u001b[31m",
+          '{"service":"api","quantity":1,"timestamp":"2026-01-05"}'
+        ].join("\n")
+      )
+      const outcome = yield* usage(env, "import", file)
+      assert.strictEqual(outcome.code, 3, outcome.stderr)
+      assert.include(outcome.stderr, "line 2: quantity")
+      assert.include(outcome.stderr, "line 3: ")
+      assert.notInclude(outcome.stderr, "\u001b")
+      const { stdout } = yield* ok(env, "report", "2026-01", "--format", "csv")
+      assert.include(stdout, "api,2,requests")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("refuses what it cannot know or read", () =>
+    Effect.gen(function* () {
+      const env = yield* withServer
+      const file = yield* written("usage.txt", "x\n")
+      assert.strictEqual((yield* usage(env, "import", file)).code, 2)
+      const both = yield* usage(env, "import", "a.log", "--customer", "a", "--customer-from", "ip")
+      assert.strictEqual(both.code, 2)
+      const missing = yield* usage(env, "import", `${file}.log`)
+      assert.strictEqual(missing.code, 1, missing.stderr)
+      assert.include(missing.stderr, "cannot be read")
     }).pipe(Effect.scoped)
   )
 })

@@ -44,15 +44,25 @@ describe("the command as a process, on the embedded database", () => {
   })
 
   it("a second process is told who owns the database, and to try again later", async () => {
-    const owner = spawnUsage(env, "report", "2026-01")
-    const second = await new Promise<Awaited<ReturnType<typeof usageProcess>>>((resolve) => {
-      // The owner has the lock as soon as it has started; it needs longer to open the database than this takes to look.
-      setTimeout(() => resolve(usageProcess(env, ["record", "api", "1"])), 300)
-    })
-    await once(owner, "close")
-    if (second.code !== 0) {
-      assert.strictEqual(second.code, 75, second.stderr)
-      assert.include(second.stderr, `process ${owner.pid}`)
-    }
+    // An import whose input is still open keeps the database.
+    const owner = spawnUsage(env, "import", "-", "--format", "ndjson")
+    const ended = once(owner, "close")
+    const line = '{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n'
+    owner.stdin.write(line)
+    const second = await untilRefused()
+    assert.strictEqual(second.code, 75, second.stderr)
+    assert.include(second.stderr, `process ${owner.pid}`)
+    owner.stdin.end()
+    assert.strictEqual((await ended)[0], 0)
+    const after = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
+    assert.include(after.stdout, "compute,2,CPU-hours")
   })
+
+  /** The owner needs a moment to start; until then the lock is free. */
+  const untilRefused = async () => {
+    for (let attempt = 0; ; attempt++) {
+      const outcome = await usageProcess(env, ["customer", "list"])
+      if (outcome.code !== 0 || attempt === 20) return outcome
+    }
+  }
 })

@@ -15,7 +15,7 @@ const scales = [
 export const humanQuantity = (quantity: Decimal.Decimal): string => {
   for (const { decimals, from, suffix, unit } of scales) {
     if (BigDecimal.isGreaterThanOrEqualTo(quantity, from)) {
-      return `${Decimal.toText(Decimal.round(Decimal.divide(quantity, unit), decimals))}${suffix}`
+      return `${Decimal.toFixed(Decimal.divide(quantity, unit), decimals)}${suffix}`
     }
   }
   if (BigDecimal.isGreaterThanOrEqualTo(quantity, decimal("100"))) return Decimal.toText(Decimal.round(quantity, 1))
@@ -36,3 +36,15 @@ export const money = (cost: Decimal.Decimal): string => {
 
 /** All digits, grouped nowhere. */
 export const exactMoney = (cost: Decimal.Decimal): string => `$${Decimal.toText(cost)}`
+
+/** Bytes for progress lines: `3.4 MB`. Not for figures that are billed. */
+export const humanBytes = (bytes: number): string => {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  let value = bytes
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]!}`
+}

@@ -1,0 +1,145 @@
+/** `usage import`: records what files say was used. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Argument, Command, Flag } from "effect/cli"
+import { statSync } from "node:fs"
+import { basename } from "node:path"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import type { ImportFormat, ImportOptions, ImportSummary } from "../../Importer.ts"
+import { Findings } from "../failures.ts"
+import * as Flags from "../flags.ts"
+import * as Progress from "../render/progress.ts"
+import { safe } from "../render/text.ts"
+import * as Session from "../Session.ts"
+
+/** Importing brings parsers along that no other command needs. */
+const loadImporter = Effect.promise(() => import("../../Importer.ts"))
+
+export const importFiles = Command.make(
+  "import",
+  {
+    files: Argument.String("file").pipe(
+      Argument.withDescription("Files, plain or gzip; - is stdin"),
+      Argument.variadic({ min: 1 })
+    ),
+    format: Flag.Literals("format", ["access-log", "ndjson", "csv"]).pipe(
+      Flag.withAlias("f"),
+      Flag.withDescription(
+        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, also with .gz), if absent"
+      ),
+      Flag.optional
+    ),
+    customer: Flags.customer,
+    customerFrom: Flag.Literals("customer-from", ["ip", "user", "vhost"]).pipe(
+      Flag.withDescription("The part of an access log's line that names the customer"),
+      Flag.optional
+    ),
+    label: Flag.String("label").pipe(
+      Flag.withDescription(
+        "Tells apart sources that have the same content and are different usage, as two servers may"
+      ),
+      Flag.withMetavar("<text>"),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function* (input) {
+    const { Importer } = yield* loadImporter
+    const customerFrom = input.customerFrom._tag === "Some" ? input.customerFrom.value : undefined
+    const named = Flags.given(input.customer)
+    if (named !== undefined && customerFrom !== undefined) {
+      return yield* new InvalidInput({
+        field: "customer-from",
+        problem: "--customer and --customer-from exclude each other",
+        remedy: "Give one of them"
+      })
+    }
+    // Records of the other formats name their customers themselves; this is for those that do not.
+    const customer = customerFrom === undefined ? (named ?? (yield* Session.currentCustomer)) : undefined
+    const sources: Array<{ readonly file: string; readonly format: ImportFormat }> = []
+    for (const file of input.files) {
+      sources.push({ file, format: input.format._tag === "Some" ? input.format.value : yield* formatOf(file) })
+    }
+    const importAll = Effect.gen(function* () {
+      const importer = yield* Importer
+      let refused = 0
+      for (const { file, format } of sources) {
+        const summary = yield* withProgress(file, (onProgress) =>
+          importer.import({
+            source: file === "-" ? process.stdin : file,
+            name: file === "-" ? "stdin" : basename(file),
+            format,
+            customer,
+            customerFrom,
+            label: Flags.given(input.label),
+            onProgress
+          })
+        )
+        yield* tell(file, summary)
+        refused += summary.refused
+      }
+      return refused
+    })
+    const refused = yield* Effect.provide(importAll, Layer.provide(Importer.layer(), Session.layerDatabase))
+    if (refused > 0) {
+      return yield* new Findings({
+        summary: `${refused} ${refused === 1 ? "line was" : "lines were"} refused and kept aside; the others are stored`
+      })
+    }
+  })
+).pipe(
+  Command.withDescription(
+    "Record the usage in files. The same content again adds nothing, an interrupted import goes on where it was"
+  ),
+  Command.withExamples([
+    {
+      command: "usage import access.log --customer acme",
+      description: "Each request is one of api and its bytes of bandwidth"
+    },
+    { command: "usage import access.log.*.gz --format access-log --customer-from user", description: "Rotated logs" },
+    { command: "jq -c '.events[]' day.json | usage import - --format ndjson", description: "One JSON object a line" }
+  ])
+)
+
+const formatOf = (file: string): Effect.Effect<ImportFormat, InvalidInput> => {
+  const name = file.replace(/\.gz$/, "")
+  if (/\.log(\.\d+)?$/.test(name)) return Effect.succeed("access-log")
+  if (/\.(ndjson|jsonl)$/.test(name)) return Effect.succeed("ndjson")
+  if (name.endsWith(".csv")) return Effect.succeed("csv")
+  return Effect.fail(
+    new InvalidInput({
+      field: "format",
+      problem: `the name ${JSON.stringify(basename(file))} does not say what the file is`,
+      remedy: "Give --format access-log, ndjson or csv"
+    })
+  )
+}
+
+type OnProgress = NonNullable<ImportOptions["onProgress"]>
+
+const withProgress = Effect.fnUntraced(function* <A, E, R>(
+  file: string,
+  run: (onProgress: OnProgress | undefined) => Effect.Effect<A, E, R>
+) {
+  if (!(yield* Session.isWatched)) return yield* run(undefined)
+  const progress = Progress.make(process.stderr, sizeOf(file))
+  return yield* Effect.ensuring(
+    run(({ bytes, records }) => Effect.sync(() => progress.show(bytes, `${records} records`))),
+    Effect.sync(progress.clear)
+  )
+})
+
+/** How much there is to read; not known of a pipe, nor of what is compressed. */
+const sizeOf = (file: string): number | undefined =>
+  file === "-" || file.endsWith(".gz") ? undefined : statSync(file, { throwIfNoEntry: false })?.size
+
+const tell = Effect.fnUntraced(function* (file: string, summary: ImportSummary) {
+  const parts = [`${summary.records} records`]
+  if (summary.skippedLines > 0) parts.push(`${summary.skippedLines} lines imported before`)
+  if (summary.refused > 0) parts.push(`${summary.refused} refused`)
+  yield* Session.say(`${file}: ${summary.lines} lines, ${parts.join(", ")}`)
+  for (const refusal of summary.firstRefusals) {
+    yield* Session.say(`  line ${refusal.line}: ${refusal.field}: ${safe(refusal.problem)}`)
+  }
+  const more = summary.refused - summary.firstRefusals.length
+  if (more > 0) yield* Session.say(`  … and ${more} more`)
+})

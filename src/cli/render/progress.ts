@@ -1,0 +1,47 @@
+/** A line on a terminal's stderr that says how far long work is: redrawn in place, and gone when the work is done. */
+import { humanBytes } from "./numbers.ts"
+
+export interface Progress {
+  /** Bytes so far, of `total` where that is known, and what else there is to say. */
+  readonly show: (done: number, note: string) => void
+  readonly clear: () => void
+}
+
+const barWidth = 24
+/** A terminal needs no more than this, and drawing is not what the time is for. */
+const redrawMillis = 100
+
+const seconds = (value: number): string =>
+  value < 90
+    ? `${Math.ceil(value)} s`
+    : value < 5400
+      ? `${Math.ceil(value / 60)} min`
+      : `${(value / 3600).toFixed(1)} h`
+
+/** `total` is `undefined` where the end is not known, as for a pipe. */
+export const make = (stream: NodeJS.WriteStream, total: number | undefined): Progress => {
+  const started = Date.now()
+  let drawn = 0
+  return {
+    show: (done, note) => {
+      const now = Date.now()
+      if (now - drawn < redrawMillis) return
+      drawn = now
+      const elapsed = Math.max(0.001, (now - started) / 1000)
+      const rate = `${humanBytes(done / elapsed)}/s`
+      let line: string
+      if (total === undefined || total === 0) {
+        line = `${humanBytes(done)}  ${rate}  ${note}`
+      } else {
+        const part = Math.min(1, done / total)
+        const full = Math.floor(part * barWidth)
+        const left = part > 0 ? `  ${seconds((elapsed / part) * (1 - part))} left` : ""
+        line = `${"█".repeat(full)}${"░".repeat(barWidth - full)} ${Math.floor(part * 100)} %  ${rate}${left}  ${note}`
+      }
+      stream.write(`\r\u001b[2K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`)
+    },
+    clear: () => {
+      if (drawn > 0) stream.write("\r\u001b[2K")
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import { assert, describe, it } from "@effect/vitest"
+import { spawnSync } from "node:child_process"
+import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import * as Effect from "effect/Effect"
+import { usage } from "./support/cli.ts"
+import { freshDatabase } from "./support/engines.ts"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+const run = (command: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  spawnSync(command, args, { cwd: root, encoding: "utf8", env: { ...process.env, ...env } })
+
+describe("every example runs", () => {
+  it("embed.ts", () => {
+    const { status, stderr, stdout } = run(process.execPath, ["examples/embed.ts"])
+    assert.strictEqual(status, 0, stderr)
+    assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+      "api: 1 requests in 1 records",
+      "bandwidth: 0.055874697864055633544921875 GB in 10000 records"
+    ])
+  })
+
+  it("transaction.ts", () => {
+    const { status, stderr, stdout } = run(process.execPath, ["examples/transaction.ts"])
+    assert.strictEqual(status, 0, stderr)
+    assert.strictEqual(stdout, "orders placed: 1, invocations metered: 1\n")
+  })
+
+  it.live("nightly.sh, twice, and the sample of the demo", () =>
+    Effect.gen(function* () {
+      const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase() }
+      const log = join(directory, "access.log")
+      copyFileSync(join(root, "examples/data/access.log"), log)
+      for (let night = 0; night < 2; night++) {
+        const { status, stderr } = run("examples/nightly.sh", [log, directory], env)
+        assert.strictEqual(status, 0, stderr)
+      }
+      const [report] = readdirSync(directory).filter((name) => name.endsWith(".json"))
+      assert.strictEqual(JSON.parse(readFileSync(join(directory, report!), "utf8")).schema, 1)
+
+      // An independent sum of the log's own figures.
+      let bytes = 0n
+      let lines = 0
+      for (const line of readFileSync(log, "utf8").trimEnd().split("\n")) {
+        if (line.split(" ")[2] !== "acme") continue
+        const sent = line.split('"')[2]!.trim().split(" ")[1]!
+        bytes += sent === "-" ? 0n : BigInt(sent)
+        lines++
+      }
+      const { stdout } = yield* usage(env, "report", "2026-01", "--customer", "acme", "--format", "csv")
+      const [api, bandwidth] = stdout
+        .split("\n")
+        .slice(1)
+        .map((line) => line.split(","))
+      assert.strictEqual(api![1], `${lines}`)
+      // A number of bytes over 2^30 has at most 30 decimals: the quotient is exact.
+      const [whole, fraction = ""] = bandwidth![1]!.split(".")
+      assert.strictEqual(BigInt(whole! + fraction.padEnd(30, "0")) * 2n ** 30n, bytes * 10n ** 30n)
+    }).pipe(Effect.scoped)
+  )
+})
