@@ -7,11 +7,13 @@
  *
  * Owners and bounds: at most `capacity` items wait in the queue and `writers + ahead` batches outside it. The fiber and its
  * writes belong to the scope that `make` runs in. When that closes the queue takes nothing more, is drained, and every
- * batch is settled before the scope is closed.
+ * batch is settled before the scope is closed. What is not stored at the deadline is failed, so nobody waits for ever; only
+ * an attempt that is on its way is waited for, since what becomes of it must be known.
  *
  * Invariants:
  * - What was taken is settled: committed, or failed and reported; an interrupted caller changes nothing about it.
- * - A flush returns only when everything that was offered before it is settled.
+ * - A flush returns only when everything that was offered before it is settled, and fails if any of it that nobody else
+ *   was told of could not be stored.
  * - When the database refuses a batch for its data, the batch is halved until the culprit is alone: its neighbours land.
  */
 import * as Cause from "effect/Cause"
@@ -35,6 +37,8 @@ import type { Appended, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
 class Group {
+  /** Whether `State.queued` counts its records: until it is taken, or its caller gives up. */
+  counted = true
   readonly records: ReadonlyArray<UsageRecord>
   readonly settled: Deferred.Deferred<Appended, DatabaseError>
   constructor(records: ReadonlyArray<UsageRecord>, settled: Deferred.Deferred<Appended, DatabaseError>) {
@@ -45,6 +49,8 @@ class Group {
 
 /** A caller of `flush`, in its place in the queue. */
 class Marker {
+  /** Whether `waitingFlushes` counts it. */
+  counted = true
   readonly settled: Deferred.Deferred<void, DatabaseError>
   constructor(settled: Deferred.Deferred<void, DatabaseError>) {
     this.settled = settled
@@ -52,6 +58,15 @@ class Marker {
 }
 
 type Item = UsageRecord | Group | Marker
+
+/** What a batch was made of. */
+interface Collected {
+  readonly batch: number
+  readonly items: ReadonlyArray<UsageRecord | Group>
+  readonly records: ReadonlyArray<UsageRecord>
+  /** How many of the records are neither stored nor failed. */
+  open: number
+}
 
 /** Counts of records since the queue was made, and the failure that the writer is struggling with, if any. */
 export interface State {
@@ -144,9 +159,13 @@ export const make = Effect.fnUntraced(function* (
   let lastBatch = 0
   const unsettled = new Set<number>()
   let flushes: Array<{ readonly upTo: number; readonly marker: Marker; failure: DatabaseError | undefined }> = []
+  /** A failure of records that nobody waited for, until a flush tells of it. */
+  let untold: DatabaseError | undefined
+  const finished = Deferred.makeUnsafe<void, DatabaseError>()
 
-  const settle = (batch: number, failure: DatabaseError | undefined) => {
+  const settle = (batch: number, failure: DatabaseError | undefined, unattended: boolean) => {
     unsettled.delete(batch)
+    if (failure !== undefined && unattended && !flushes.some((flush) => batch <= flush.upTo)) untold ??= failure
     if (flushes.length === 0) return
     const earliest = unsettled.size === 0 ? Infinity : Math.min(...unsettled)
     flushes = flushes.filter((flush) => {
@@ -185,111 +204,143 @@ export const make = Effect.fnUntraced(function* (
   const encode = (records: ReadonlyArray<UsageRecord>) =>
     persistently(store.encode({ key: randomUUID(), source: options.source, records }))
 
-  const succeed = (items: ReadonlyArray<Item>, count: number, appended: Appended) => {
+  const succeed = (collected: Collected, items: Collected["items"], count: number, appended: Appended) => {
+    collected.open -= count
     committed += count
     lastError = undefined
     for (const item of items) if (item instanceof Group) Deferred.doneUnsafe(item.settled, Exit.succeed(appended))
     return Metric.update(metrics.committed, count)
   }
 
-  const fail = (items: ReadonlyArray<Item>, count: number, error: DatabaseError) => {
+  const fail = (collected: Collected, items: Collected["items"], count: number, error: DatabaseError) => {
+    collected.open -= count
     failed += count
-    let unattended = 0
+    let attended = 0
     for (const item of items) {
-      if (item instanceof Group) Deferred.doneUnsafe(item.settled, Exit.fail(error))
-      else unattended++
+      if (!(item instanceof Group)) continue
+      attended += item.records.length
+      Deferred.doneUnsafe(item.settled, Exit.fail(error))
     }
     return Effect.andThen(
       Metric.update(metrics.failed, count),
-      unattended === 0
+      count <= attended
         ? Effect.void
-        : Effect.logError(`${unattended} usage records could not be stored: ${error.message}`)
+        : Effect.logError(`${count - attended} usage records could not be stored: ${error.message}`)
     )
   }
 
   /** Stores items, halving them where the database refuses the data. Gives the first failure. */
   const storeItems = (
-    items: ReadonlyArray<Item>,
+    collected: Collected,
+    items: Collected["items"],
     encoded: EncodedBatch | undefined
   ): Effect.Effect<DatabaseError | undefined> =>
     Effect.gen(function* () {
       const records = encoded?.batch.records ?? recordsOf(items)
-      const result = yield* Effect.result(
-        defectsAsErrors(
-          encoded === undefined
-            ? Effect.flatMap(encode(records), (again) => persistently(store.write(again)))
-            : persistently(store.write(encoded))
+      // Whoever waits is told in the same breath: no interruption comes between a commit and its announcement.
+      const write = (batch: EncodedBatch) =>
+        persistently(
+          Effect.uninterruptible(
+            Effect.flatMap(store.write(batch), (appended) => succeed(collected, items, records.length, appended))
+          )
         )
+      const result = yield* Effect.result(
+        defectsAsErrors(encoded === undefined ? Effect.flatMap(encode(records), write) : write(encoded))
       )
-      if (result._tag === "Success") {
-        yield* succeed(items, records.length, result.success)
-        return undefined
-      }
+      if (result._tag === "Success") return undefined
       if (result.failure.reason._tag === "Refused" && items.length > 1) {
         const middle = items.length >> 1
-        const first = yield* storeItems(items.slice(0, middle), undefined)
-        const second = yield* storeItems(items.slice(middle), undefined)
+        const first = yield* storeItems(collected, items.slice(0, middle), undefined)
+        const second = yield* storeItems(collected, items.slice(middle), undefined)
         return first ?? second
       }
-      yield* fail(items, records.length, result.failure)
+      yield* fail(collected, items, records.length, result.failure)
       return result.failure
     })
 
-  const storeBatch = Effect.fnUntraced(function* (
-    batch: number,
-    items: ReadonlyArray<Item>,
-    encoded: EncodedBatch | undefined,
-    count: number
-  ) {
-    const start = yield* Clock.currentTimeMillis
-    const failure = yield* Effect.onInterrupt(writing.withPermits(1)(storeItems(items, encoded)), () =>
-      Effect.suspend(() => fail(items, 0, interrupted()))
+  /** The end of a batch, whatever it was: nobody waits for it any longer, and another may take its place. */
+  const conclude = ({ batch, items, records }: Collected, failure: DatabaseError | undefined) => {
+    inFlight -= records.length
+    if (unsettled.size === 1) lastError = undefined
+    settle(
+      batch,
+      failure,
+      items.some((item) => !(item instanceof Group))
     )
-    inFlight -= count
-    settle(batch, failure)
-    yield* slots.release(1)
+    return Effect.asVoid(slots.release(1))
+  }
+
+  const giveUp = (collected: Collected) => {
+    const failure = interrupted()
+    return Effect.andThen(fail(collected, collected.items, collected.open, failure), conclude(collected, failure))
+  }
+
+  const storeBatch = Effect.fnUntraced(function* (collected: Collected, encoded: EncodedBatch | undefined) {
+    const start = yield* Clock.currentTimeMillis
+    const failure = yield* Effect.onInterrupt(
+      writing.withPermits(1)(storeItems(collected, collected.items, encoded)),
+      () => giveUp(collected)
+    )
+    yield* conclude(collected, failure)
     const end = yield* Clock.currentTimeMillis
     yield* Metric.update(metrics.time, Duration.millis(end - start))
   })
 
-  /** The items of the next batch; fails when the queue has ended and is empty. */
-  const take = Effect.gen(function* () {
+  const ready = Effect.gen(function* () {
     yield* Queue.peek(queue)
     wake.closeUnsafe()
     // Nothing is taken while waiting: an item in a fiber that loses a race would be lost with it.
     if (waitingFlushes === 0 && !closed && Queue.sizeUnsafe(queue) < options.maxItems) {
       yield* Effect.timeoutOption(wake.await, options.linger)
     }
-    return yield* Queue.takeBetween(queue, 1, options.maxItems)
   })
 
-  const collect = Effect.gen(function* () {
-    yield* slots.take(1)
-    const items = yield* take
+  /** Takes items over from the queue. */
+  const receive = (items: ReadonlyArray<Item>): Collected => {
     const records = recordsOf(items)
-    queued -= records.length
-    inFlight += records.length
     const batch = ++lastBatch
     unsettled.add(batch)
+    inFlight += records.length
+    const earlier = untold
     for (const item of items) {
-      if (!(item instanceof Marker)) continue
-      waitingFlushes--
-      flushes.push({ upTo: batch, marker: item, failure: undefined })
+      if (item instanceof Marker) {
+        notWaiting(item)
+        untold = undefined
+        flushes.push({ upTo: batch, marker: item, failure: earlier })
+      } else if (item instanceof Group) uncount(item)
+      else queued--
     }
-    yield* Metric.update(metrics.queued, queued)
-    if (records.length === 0) {
-      settle(batch, undefined)
-      return yield* slots.release(1)
+    return {
+      batch,
+      items: items.filter((item): item is UsageRecord | Group => !(item instanceof Marker)),
+      records,
+      open: records.length
     }
-    // A failure to encode is met again, and handled, where the batch is stored.
-    const encoded = yield* Effect.option(
-      defectsAsErrors(store.encode({ key: randomUUID(), source: options.source, records }))
-    )
-    const stored = items.filter((item) => !(item instanceof Marker))
-    yield* FiberSet.run(
-      writes,
-      storeBatch(batch, stored, encoded._tag === "Some" ? encoded.value : undefined, records.length)
-    )
+  }
+
+  // Only the waiting can be interrupted. What has been taken has no other owner, and must reach its batch.
+  const collect = Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      yield* restore(slots.take(1))
+      yield* restore(ready)
+      const collected = receive(yield* Queue.takeBetween(queue, 1, options.maxItems))
+      yield* Metric.update(metrics.queued, queued)
+      const { records } = collected
+      if (records.length === 0) return yield* conclude(collected, undefined)
+      // A failure to encode is met again, and handled, where the batch is stored.
+      const encoded = yield* Effect.onInterrupt(
+        restore(Effect.option(defectsAsErrors(store.encode({ key: randomUUID(), source: options.source, records })))),
+        () => giveUp(collected)
+      )
+      yield* FiberSet.run(writes, storeBatch(collected, encoded._tag === "Some" ? encoded.value : undefined))
+    })
+  )
+
+  /** Fails all that is still in the queue. */
+  const abandon = Effect.gen(function* () {
+    for (let next = Queue.takeUnsafe(queue); next?._tag === "Success"; next = Queue.takeUnsafe(queue)) {
+      yield* giveUp(receive([next.value]))
+    }
   })
 
   const collector = yield* Effect.forkScoped(Effect.ignore(Effect.forever(collect)))
@@ -302,19 +353,34 @@ export const make = Effect.fnUntraced(function* (
       const drained = Effect.andThen(Fiber.await(collector), FiberSet.awaitEmpty(writes))
       const inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), options.drainTimeout)
       if (inTime._tag === "None") {
-        yield* FiberSet.clear(writes)
         yield* Effect.logError(
           `${queued + inFlight} usage records were not stored before the deadline for shutting down${
             lastError === undefined ? "" : `: ${lastError.message}`
           }`
         )
+        yield* Fiber.interrupt(collector)
+        yield* abandon
+        yield* FiberSet.clear(writes)
       }
+      Deferred.doneUnsafe(finished, untold === undefined ? Exit.void : Exit.fail(untold))
     })
   )
+
+  const uncount = (group: Group) => {
+    if (group.counted) queued -= group.records.length
+    group.counted = false
+  }
+
+  const notWaiting = (marker: Marker) => {
+    if (marker.counted) waitingFlushes--
+    marker.counted = false
+  }
 
   const noticeFull = () => {
     if (Queue.sizeUnsafe(queue) >= options.maxItems) wake.openUnsafe()
   }
+
+  const room = () => options.capacity - Queue.sizeUnsafe(queue)
 
   return {
     offerUnsafe: (record) => {
@@ -337,27 +403,27 @@ export const make = Effect.fnUntraced(function* (
               return
             }
             // One waited for room; as many as fit follow it at once.
-            const rest = Queue.offerAllUnsafe(queue, records.slice(place + 1)).length
-            queued += records.length - rest - place
-            place = records.length - rest
+            const fitting = records.slice(place + 1, place + 1 + Math.max(0, room()))
+            const rest = Queue.offerAllUnsafe(queue, fitting).length
+            const added = 1 + fitting.length - rest
+            queued += added
+            place += added
             noticeFull()
           }
         }).pipe(Effect.map(() => place === records.length))
       }),
-    room: () => options.capacity - Queue.sizeUnsafe(queue),
+    room,
     store: (records) =>
       Effect.suspend(() => {
         if (closed) return Effect.void
-        const settled = Deferred.makeUnsafe<Appended, DatabaseError>()
+        const group = new Group(records, Deferred.makeUnsafe<Appended, DatabaseError>())
         queued += records.length
         return Effect.flatMap(
-          Effect.onInterrupt(Queue.offer(queue, new Group(records, settled)), () =>
-            Effect.sync(() => void (queued -= records.length))
-          ),
+          Effect.onInterrupt(Queue.offer(queue, group), () => Effect.sync(() => uncount(group))),
           (accepted) => {
-            if (!accepted) queued -= records.length
-            else if (Queue.sizeUnsafe(queue) >= options.maxItems) wake.openUnsafe()
-            return accepted ? Deferred.await(settled) : Effect.void
+            if (!accepted) uncount(group)
+            else noticeFull()
+            return accepted ? Deferred.await(group.settled) : Effect.void
           }
         )
       }),
@@ -366,10 +432,10 @@ export const make = Effect.fnUntraced(function* (
       waitingFlushes++
       wake.openUnsafe()
       return Effect.flatMap(
-        Effect.onInterrupt(Queue.offer(queue, marker), () => Effect.sync(() => void waitingFlushes--)),
+        Effect.onInterrupt(Queue.offer(queue, marker), () => Effect.sync(() => notWaiting(marker))),
         (accepted) => {
-          if (!accepted) waitingFlushes--
-          return accepted ? Deferred.await(marker.settled) : Effect.void
+          if (!accepted) notWaiting(marker)
+          return Deferred.await(accepted ? marker.settled : finished)
         }
       )
     }),
