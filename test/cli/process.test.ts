@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { once } from "node:events"
-import { mkdtempSync, rmSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
@@ -16,6 +16,10 @@ describe("the command as a process, on the embedded database", () => {
     assert.deepStrictEqual([first.stdout, first.stderr], ["", ""])
   })
   afterAll(() => rmSync(home, { recursive: true, force: true }))
+
+  const hasLock = async () => {
+    while (!existsSync(join(home, "lock"))) await new Promise((resolve) => setTimeout(resolve, 50))
+  }
 
   it("keeps what was recorded from one process to the next, in a directory of its owner", async () => {
     const report = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
@@ -34,11 +38,12 @@ describe("the command as a process, on the embedded database", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143]
   ] as const)("%s ends it with %i and leaves the database usable", async (signal, expected) => {
-    const child = spawnUsage(env, "record", "api", "1")
-    setTimeout(() => child.kill(signal), 700)
-    const [code] = await once(child, "close")
-    // It may have been done before the signal came.
-    assert.include([0, expected], code)
+    // An import whose input never ends; it is at work once it has the lock.
+    const child = spawnUsage(env, "import", "-", "--format", "ndjson")
+    const ended = once(child, "close")
+    await hasLock()
+    child.kill(signal)
+    assert.deepStrictEqual(await ended, [expected, null])
     const after = await usageProcess(env, ["customer", "list", "--format", "csv"])
     assert.strictEqual(after.code, 0, after.stderr)
   })
@@ -49,7 +54,8 @@ describe("the command as a process, on the embedded database", () => {
     const ended = once(owner, "close")
     const line = '{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n'
     owner.stdin.write(line)
-    const second = await untilRefused()
+    await hasLock()
+    const second = await usageProcess(env, ["record", "api", "1"])
     assert.strictEqual(second.code, 75, second.stderr)
     assert.include(second.stderr, `process ${owner.pid}`)
     owner.stdin.end()
@@ -57,12 +63,4 @@ describe("the command as a process, on the embedded database", () => {
     const after = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
     assert.include(after.stdout, "compute,2,CPU-hours")
   })
-
-  /** The owner needs a moment to start; until then the lock is free. */
-  const untilRefused = async () => {
-    for (let attempt = 0; ; attempt++) {
-      const outcome = await usageProcess(env, ["customer", "list"])
-      if (outcome.code !== 0 || attempt === 20) return outcome
-    }
-  }
 })
