@@ -1,0 +1,221 @@
+/**
+ * Writes records to segments, and acknowledges them when they are on the disk.
+ *
+ * Group commit: while one write is being synced the next gathers, so many callers share an `fdatasync`. A segment is sealed
+ * when it has `maxRecords` or is `maxAge` old, and handed on.
+ *
+ * Owners and bounds: one fiber owns the open segment; at most `capacity` appends wait for it. Closing the scope writes what
+ * waits and seals the segment.
+ *
+ * Invariants:
+ * - `append` succeeds only after its records were synced.
+ * - After a failed write or sync nothing more is appended to that segment: what of it reached the disk is not known. It is
+ *   cut back to what was acknowledged and sealed; the next append begins a new one. So a disk that is full or broken
+ *   refuses, acknowledges nothing, and is used again as soon as it works.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { randomUUID } from "node:crypto"
+import { type FileHandle, open } from "node:fs/promises"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import { syncDirectory } from "../system/Files.ts"
+import * as Segment from "./Segment.ts"
+import * as SpoolDirectory from "./SpoolDirectory.ts"
+
+/** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
+export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
+  path: Schema.String,
+  detail: Schema.String,
+  cause: Schema.Defect()
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the spool in ${this.path} cannot be written: ${this.detail}`
+  }
+}
+
+export interface SealedSegment {
+  readonly batch: SpoolDirectory.SealedBatch
+  readonly records: ReadonlyArray<UsageRecord>
+}
+
+export interface SegmentWriter {
+  /** Returns when the records are synced. `false`: the writer is closed. */
+  readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolUnwritable>
+  /** Seals the open segment, if it has anything; returns when it is handed on. */
+  readonly seal: Effect.Effect<void>
+}
+
+export interface Options {
+  readonly maxRecords: number
+  readonly maxAge: Duration.Duration
+  readonly capacity: number
+  /** Takes over a sealed segment. It may wait: appends then wait too. */
+  readonly onSealed: (segment: SealedSegment) => Effect.Effect<void>
+  /** For tests of what a disk can do. */
+  readonly io?: Io | undefined
+}
+
+/** What the writer asks of the file system. */
+export interface Io {
+  readonly create: (path: string) => Promise<Pick<FileHandle, "write" | "datasync" | "truncate" | "close">>
+}
+
+const nodeIo: Io = { create: (path) => open(path, "wx", 0o600) }
+
+interface Append {
+  readonly records: ReadonlyArray<UsageRecord>
+  readonly settled: Deferred.Deferred<boolean, SpoolUnwritable>
+}
+
+interface OpenSegment {
+  readonly key: string
+  readonly path: string
+  readonly file: Pick<FileHandle, "write" | "datasync" | "truncate" | "close">
+  readonly records: Array<UsageRecord>
+  readonly openedAt: number
+  bytes: number
+}
+
+type Item = Append | { readonly seal: Deferred.Deferred<void> }
+
+export const make = Effect.fnUntraced(function* (
+  spool: SpoolDirectory.SpoolDirectory,
+  options: Options
+): Effect.fn.Return<SegmentWriter, never, Scope.Scope> {
+  const io = options.io ?? nodeIo
+  const queue = yield* Queue.make<Item, Cause.Done>({ capacity: options.capacity })
+  let segment: OpenSegment | undefined
+  let closed = false
+
+  const refusal = (cause: unknown) =>
+    new SpoolUnwritable({ path: spool.path, detail: cause instanceof Error ? cause.message : String(cause), cause })
+
+  const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: refusal })
+
+  const begin = Effect.gen(function* () {
+    const openedAt = yield* Clock.currentTimeMillis
+    const key = randomUUID()
+    const path = SpoolDirectory.openSegmentPath(spool, key)
+    const file = yield* attempt(async () => {
+      await SpoolDirectory.announce(spool)
+      const created = await io.create(path)
+      try {
+        await created.write(Segment.header)
+        await syncDirectory(spool.own)
+      } catch (cause) {
+        await created.close().catch(() => {})
+        throw cause
+      }
+      return created
+    })
+    segment = { key, path, file, records: [], openedAt, bytes: Segment.header.length }
+    return segment
+  })
+
+  /** Closes and hands on the open segment. An empty one leaves nothing behind. */
+  const sealOpen = Effect.gen(function* () {
+    const current = segment
+    if (current === undefined) return
+    segment = undefined
+    yield* Effect.promise(() => current.file.close().catch(() => {}))
+    if (current.records.length === 0) {
+      return yield* Effect.promise(() =>
+        SpoolDirectory.remove({ kind: "segment", key: current.key, path: current.path })
+      )
+    }
+    // A disk that cannot even rename keeps the segment where it is: the next process finds it there.
+    const sealed = yield* Effect.option(attempt(() => SpoolDirectory.seal(spool, current.path, current.key)))
+    const batch =
+      sealed._tag === "Some" ? sealed.value : { kind: "segment" as const, key: current.key, path: current.path }
+    yield* options.onSealed({ batch, records: current.records })
+  })
+
+  const writeAll = Effect.fnUntraced(function* (appends: ReadonlyArray<Append>) {
+    const written = yield* Effect.result(
+      Effect.gen(function* () {
+        const current = segment ?? (yield* begin)
+        const before = current.bytes
+        let text = ""
+        for (const { records } of appends) for (const record of records) text += Segment.encode(record)
+        const data = Buffer.from(text, "utf8")
+        yield* attempt(async () => {
+          try {
+            for (let offset = 0; offset < data.length;) {
+              offset += (await current.file.write(data, offset, data.length - offset)).bytesWritten
+            }
+            await current.file.datasync()
+          } catch (cause) {
+            await current.file.truncate(before).catch(() => {})
+            throw cause
+          }
+        })
+        current.bytes += data.length
+        for (const { records } of appends) for (const record of records) current.records.push(record)
+      })
+    )
+    for (const { settled } of appends) {
+      Deferred.doneUnsafe(settled, written._tag === "Success" ? Exit.succeed(true) : Exit.fail(written.failure))
+    }
+    if (written._tag === "Failure" || (segment !== undefined && segment.records.length >= options.maxRecords))
+      yield* sealOpen
+  })
+
+  /** How long the open segment may wait for more; `undefined`: it may wait for ever, there is none. */
+  const remaining = Effect.gen(function* () {
+    if (segment === undefined) return undefined
+    const now = yield* Clock.currentTimeMillis
+    // A clock that was set back must not keep a segment open for as long.
+    const age = Math.abs(now - segment.openedAt)
+    return Math.max(0, Duration.toMillis(options.maxAge) - age)
+  })
+
+  const turn = Effect.gen(function* () {
+    const millis = yield* remaining
+    if (millis !== undefined) {
+      // Nothing is taken while waiting: an item in a fiber that loses a race would be lost with it.
+      const more = yield* Effect.timeoutOption(Queue.peek(queue), Duration.millis(millis))
+      if (more._tag === "None") return yield* sealOpen
+    }
+    const items = yield* Queue.takeBetween(queue, 1, Math.max(1, options.maxRecords - (segment?.records.length ?? 0)))
+    const appends = items.filter((item): item is Append => "records" in item)
+    if (appends.length > 0) yield* writeAll(appends)
+    const seals = items.filter((item) => "seal" in item)
+    if (seals.length > 0) yield* sealOpen
+    for (const { seal } of seals) Deferred.doneUnsafe(seal, Exit.void)
+  })
+
+  const fiber = yield* Effect.forkScoped(Effect.ignore(Effect.forever(turn)))
+  yield* Effect.addFinalizer(() =>
+    Effect.gen(function* () {
+      closed = true
+      yield* Queue.end(queue)
+      yield* Fiber.await(fiber)
+      yield* sealOpen
+      yield* Effect.promise(() => SpoolDirectory.retire(spool).catch(() => {}))
+    })
+  )
+
+  return {
+    append: (records) =>
+      Effect.suspend(() => {
+        if (closed) return Effect.succeed(false)
+        const settled = Deferred.makeUnsafe<boolean, SpoolUnwritable>()
+        return Effect.flatMap(Queue.offer(queue, { records, settled }), (accepted) =>
+          accepted ? Deferred.await(settled) : Effect.succeed(false)
+        )
+      }),
+    seal: Effect.suspend(() => {
+      const seal = Deferred.makeUnsafe<void>()
+      return Effect.flatMap(Queue.offer(queue, { seal }), (accepted) => (accepted ? Deferred.await(seal) : Effect.void))
+    })
+  }
+})
