@@ -5,29 +5,44 @@
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
 import type { DatabaseError } from "./DatabaseError.ts"
 
 /** A row of text, as statements that go through COPY's connection return it: cast what you select. */
 export type Row = { readonly [column: string]: unknown }
 
-/** A transaction that can COPY. It is not interruptible: it commits whole, or leaves nothing. */
+/** Runs a statement of a transaction. */
+export type Query = (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
+
+/** A statement, and `copy … from stdin` in text format. */
+export interface Copy {
+  readonly statement: string
+  readonly params: ReadonlyArray<string>
+  readonly table: string
+  readonly columns: ReadonlyArray<string>
+  readonly data: Uint8Array
+}
+
+/** A transaction after its COPY. */
 export interface CopyTransaction {
-  readonly query: (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
-  /** `copy … from stdin` in text format. Gives the number of rows. */
-  readonly copyIn: (
-    table: string,
-    columns: ReadonlyArray<string>,
-    data: Uint8Array
-  ) => Effect.Effect<number, DatabaseError>
+  /** Of the statement before the COPY. */
+  readonly rows: ReadonlyArray<Row>
+  /** Rows that COPY stored. */
+  readonly count: number
+  readonly query: Query
 }
 
 /**
  * - `sql`: the client, without the name transformations that an application may have put on its own
  * - `schema`: the PostgreSQL schema of the tables
  * - `name`: a table's name, qualified and quoted, for SQL text
- * - `copyTransaction`: runs `body` in a READ COMMITTED transaction that can COPY, and checks that COMMIT committed
- * - `outside`: runs an effect outside the transaction that the calling fiber is in, where the engine has another
- *   connection for it. The embedded engine has one: there it runs inside.
+ * - `copyTransaction`: runs a statement and a COPY, then `body`, in a READ COMMITTED transaction, and checks that COMMIT
+ *   committed. A failing `body` rolls it back. Not interruptible: it commits whole, or leaves nothing.
+ * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
+ *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
+ *   and wait for us. The embedded engine has one connection, so there it is `sql`.
+ * - `bounded`: sorts the errors of SQL, and on a server gives up an attempt that is not answered: a silent peer would
+ *   keep it for ever. What became of the attempt is then not known.
  *
  * @since 0.1.0
  */
@@ -39,9 +54,13 @@ export class Database extends Context.Service<
     readonly schema: string
     readonly name: (table: string) => string
     readonly copyTransaction: <A, E>(
-      body: (tx: CopyTransaction) => Effect.Effect<A, E>
+      copy: Copy,
+      body: (copied: CopyTransaction) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | DatabaseError>
-    readonly outside: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    readonly own: PgClient
+    readonly bounded: <A, E, R>(
+      effect: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R>
   }
 >()("effect-usage/Database") {}
 

@@ -37,7 +37,12 @@ export class Busy extends Schema.TaggedError<Busy>()("Busy", fields) {
   }
 }
 
-export class Refused extends Schema.TaggedError<Refused>()("Refused", { ...fields, where: Schema.String }) {
+export class Refused extends Schema.TaggedError<Refused>()("Refused", {
+  ...fields,
+  where: Schema.String,
+  /** The constraint that the data violates; empty where it is none that has a name. */
+  constraint: Schema.String
+}) {
   readonly isRetryable = false
   override get message(): string {
     return `the database refused the data: ${this.detail}${this.where === "" ? "" : ` (${this.where})`}`
@@ -133,19 +138,21 @@ export const fromUnknown = (error: unknown): DatabaseError => {
   const detail = own.split("\n")[0]!
   const props = { detail, code, cause: error }
   return new DatabaseError({
-    reason: reasonOf(code, props, stringOf(cause, "where"), stringOf(cause, "detail"), error)
+    reason: reasonOf(code, props, cause, error)
   })
 }
+
+/** The server ended the connection: for a restart, or because it was idle for too long, in a transaction or out of it. */
+const connectionEnded = new Set(["57P01", "57P02", "57P05", "25P03", "25P04"])
 
 const reasonOf = (
   code: string,
   props: { readonly detail: string; readonly code: string; readonly cause: unknown },
-  where: string,
-  more: string,
+  cause: unknown,
   error: unknown
 ): (typeof Reason)["Type"] => {
   // 08: connection; 57P01…05: shutdown and restart; the rest of class 57 and 53: the server is short of something.
-  if (networkCodes.has(code) || code.startsWith("08") || code === "57P01" || code === "57P02" || code === "57P05") {
+  if (networkCodes.has(code) || code.startsWith("08") || connectionEnded.has(code)) {
     return new Unreachable(props)
   }
   if (code === "57P03" || code === "57014" || code.startsWith("53") || code.startsWith("40") || code === "55P03") {
@@ -153,17 +160,18 @@ const reasonOf = (
   }
   if (code === "58030") return new Busy(props)
   if (code.startsWith("22") || code.startsWith("23")) {
+    const more = stringOf(cause, "detail")
     return new Refused({
       ...props,
       detail: more === "" ? props.detail : `${props.detail} (${more})`,
-      where: where.split("\n")[0]!
+      where: stringOf(cause, "where").split("\n")[0]!,
+      constraint: stringOf(cause, "constraint")
     })
   }
   if (code === "42P01" || code === "3F000" || code === "42703") return new NotMigrated(props)
   if (code.startsWith("28") || code === "42501" || code === "3D000") return new Denied(props)
-  if (code === "" && (isConnectionReason(error) || /terminated|closed|timeout|timed out|ended/i.test(props.detail))) {
-    return new Unreachable(props)
-  }
+  if (isConnectionReason(error) || /^ERR_(STREAM|SOCKET)/.test(code)) return new Unreachable(props)
+  if (code === "" && /terminated|closed|timeout|timed out|ended/i.test(props.detail)) return new Unreachable(props)
   return new Unexpected(props)
 }
 
@@ -173,10 +181,16 @@ const isConnectionReason = (error: unknown): boolean =>
   "reason" in error &&
   stringOf((error as { readonly reason: unknown }).reason, "_tag") === "ConnectionError"
 
-/** Replaces `SqlError` by `DatabaseError`; other errors pass. */
+/**
+ * Replaces `SqlError` by `DatabaseError`; other errors pass. When the server is gone in the middle of a transaction, the
+ * ROLLBACK fails too, and Effect makes that a defect: it is the loss of a connection like any other.
+ */
 export const mapSqlError = <A, E, R>(
-  effect: Effect.Effect<A, E | SqlError, R>
-): Effect.Effect<A, E | DatabaseError, R> =>
-  Effect.mapError(effect, (error) => (isSqlError(error) ? fromUnknown(error) : (error as E)))
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
+  effect.pipe(
+    Effect.mapError((error) => (isSqlError(error) ? fromUnknown(error) : (error as Exclude<E, SqlError>))),
+    Effect.catchDefect((defect) => (isSqlError(defect) ? Effect.fail(fromUnknown(defect)) : Effect.die(defect)))
+  )
 
 const isSqlError = (error: unknown): error is SqlError => stringOf(error, "_tag") === "SqlError"

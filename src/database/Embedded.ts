@@ -112,7 +112,8 @@ const make = Effect.fnUntraced(function* (
         )
       )
     },
-    outside: (effect) => effect
+    own: sql,
+    bounded: mapSqlError
   })
   return { database, engine }
 })
@@ -133,7 +134,8 @@ const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
       let ended: string | undefined
       const end = (reason: string) => {
         ended = reason
-        for (const answer of waiting.splice(0)) answer({ ok: false, message: reason, code: "08006", where: "" })
+        for (const answer of waiting.splice(0))
+          answer({ ok: false, message: reason, code: "08006", where: "", constraint: "" })
       }
       worker.on("message", (answer: Answer) => waiting.shift()?.(answer))
       worker.on("error", (error) => end(`the embedded database stopped: ${error.message}`))

@@ -16,11 +16,11 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { ConnectionOptions } from "node:tls"
 import pg from "pg"
-import { from as copyFrom } from "pg-copy-streams"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
-import { type CopyTransaction, Database, qualifier } from "./Database.ts"
-import { Busy, DatabaseError, fromUnknown } from "./DatabaseError.ts"
+import { type Copy, type CopyTransaction, Database, qualifier, type Query } from "./Database.ts"
+import { Busy, DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
+import { CopyQuery, type CopyResult } from "./postgres/CopyQuery.ts"
 
 /**
  * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
@@ -69,7 +69,7 @@ const make = Effect.fnUntraced(function* (
   const applicationName = options.applicationName ?? "effect-usage"
   const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
   const schema = options.schema ?? "public"
-  const sql = yield* Effect.mapError(
+  const connect = (maxConnections: number) =>
     PgClient.make({
       host: target.host,
       port: target.port,
@@ -80,14 +80,14 @@ const make = Effect.fnUntraced(function* (
       applicationName,
       connectTimeout,
       keepAlive: "10 seconds",
-      maxConnections: options.maxConnections ?? 10,
+      maxConnections,
       prepare: options.prepare ?? true,
       // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
       ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
       ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
-    }),
-    fromUnknown
-  )
+    })
+  const sql = yield* Effect.mapError(connect(options.maxConnections ?? 10), fromUnknown)
+  const own = yield* Effect.mapError(connect(ownConnections), fromUnknown)
   // The pool connects when it is first used; a wrong address or password should show at start.
   yield* Effect.mapError(sql`select 1`, fromUnknown)
   const pool = yield* makeCopyPool({
@@ -102,14 +102,30 @@ const make = Effect.fnUntraced(function* (
     sql,
     schema,
     name: qualifier(schema),
-    copyTransaction: (body) => copyTransaction(pool, statementTimeout, body),
-    outside: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-      Effect.updateContext(
-        effect,
-        (context: Context.Context<R>) => Context.omit(sql.transactionService)(context) as Context.Context<R>
-      )
+    copyTransaction: (copy, body) => copyTransaction(pool, statementTimeout, copy, body),
+    own,
+    bounded: (effect) =>
+      Effect.timeoutOrElse(mapSqlError(effect), {
+        duration: statementTimeout + graceMillis,
+        orElse: () =>
+          Effect.fail(
+            new DatabaseError({
+              reason: new Unreachable({
+                detail: `no answer within ${statementTimeout + graceMillis} ms`,
+                code: "ETIMEDOUT",
+                cause: undefined
+              })
+            })
+          )
+      })
   })
 })
+
+/** Connections of the package's own statements, made when they are first needed. */
+const ownConnections = 4
+
+/** The server's own statement_timeout comes first; what is given up after this much more is a server that has fallen silent. */
+const graceMillis = 5_000
 
 const makeCopyPool = (options: {
   readonly target: ConnectionUrl.ConnectionTarget
@@ -146,7 +162,8 @@ const makeCopyPool = (options: {
 const copyTransaction = <A, E>(
   pool: pg.Pool,
   timeoutMillis: number,
-  body: (tx: CopyTransaction) => Effect.Effect<A, E>
+  copy: Copy,
+  body: (copied: CopyTransaction) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | DatabaseError> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
@@ -160,23 +177,17 @@ const copyTransaction = <A, E>(
           client.release(broken)
         })
       const guarded = <B>(run: () => Promise<B>) => attempt(() => withTimeout(client, timeoutMillis, run))
-      const tx: CopyTransaction = {
-        query: (text, params) =>
-          Effect.map(
-            guarded(() => client.query(text, params as Array<unknown>)),
-            (_) => _.rows
-          ),
-        copyIn: (table, columns, data) => guarded(() => copyIn(client, table, columns, data))
-      }
-      yield* Effect.onError(
-        guarded(() =>
-          client.query(
-            `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis}`
-          )
-        ),
-        () => release(true)
+      const query: Query = (text, params) =>
+        Effect.map(
+          guarded(() => client.query(text, params as Array<unknown>)),
+          (_) => _.rows
+        )
+      const exit = yield* Effect.exit(
+        Effect.flatMap(
+          guarded(() => copyIn(client, timeoutMillis, copy)),
+          (result) => body({ ...result, query })
+        )
       )
-      const exit = yield* Effect.exit(body(tx))
       if (exit._tag === "Failure") {
         const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
         yield* release(rolledBack._tag === "Failure")
@@ -199,29 +210,25 @@ const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
 
 /** Ends the socket under a statement that gets no answer: it then fails, and the transaction with it. */
 const withTimeout = <A>(client: pg.PoolClient, millis: number, run: () => Promise<A>): Promise<A> => {
-  // The server's own statement_timeout comes first; this one is for a server that has fallen silent.
-  const timer = setTimeout(() => socketOf(client).destroy(new Error(`timed out after ${millis} ms`)), millis + 5_000)
+  const timer = setTimeout(
+    () => socketOf(client).destroy(new Error(`timed out after ${millis} ms`)),
+    millis + graceMillis
+  )
   return run().finally(() => clearTimeout(timer))
 }
 
 const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
   (client as unknown as { connection: { stream: { destroy: (error: Error) => void } } }).connection.stream
 
-/** Slices keep a large batch from being one giant protocol message. */
-const sliceBytes = 262_144
-
-const copyIn = (
-  client: pg.PoolClient,
-  table: string,
-  columns: ReadonlyArray<string>,
-  data: Uint8Array
-): Promise<number> =>
+/** Begins a transaction, and runs a statement and a COPY in it: one message, so the statement's values go in its text. */
+const copyIn = (client: pg.PoolClient, timeoutMillis: number, copy: Copy): Promise<CopyResult> =>
   new Promise((resolve, reject) => {
-    const stream = client.query(copyFrom(`copy ${table} (${columns.join(", ")}) from stdin`))
-    stream.once("error", reject)
-    stream.once("finish", () => resolve(stream.rowCount))
-    for (let offset = 0; offset < data.length; offset += sliceBytes) {
-      stream.write(data.subarray(offset, offset + sliceBytes))
-    }
-    stream.end()
+    const statement = copy.statement.replace(/\$(\d+)/g, (_, place) =>
+      pg.escapeLiteral(copy.params[Number(place) - 1]!)
+    )
+    const text = `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis};
+      ${statement}; copy ${copy.table} (${copy.columns.join(", ")}) from stdin`
+    client.query(
+      new CopyQuery(text, copy.data, (error, result) => (error === undefined ? resolve(result) : reject(error)))
+    )
   })

@@ -8,10 +8,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -92,7 +93,7 @@ export class CatalogStore extends Context.Service<
     CatalogStore,
     Effect.gen(function* () {
       const database = yield* Database
-      const { name, sql } = database
+      const { bounded, name, own, sql } = database
       const services = name("billing_services")
       const prices = name("billing_prices")
       const catalogTable = name("billing_catalog")
@@ -102,16 +103,17 @@ export class CatalogStore extends Context.Service<
         Request: Schema.Void,
         Result: ServiceRow,
         execute: () =>
-          sql.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by place`)
+          own.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by place`)
       })
-      const readPrices = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: PriceRow,
-        execute: () =>
-          sql.unsafe(`select service_name, customer_id, trim_scale(unit_cost)::text as unit_cost,
+      const readPrices = (client: typeof sql) =>
+        SqlSchema.findAll({
+          Request: Schema.Void,
+          Result: PriceRow,
+          execute: () =>
+            client.unsafe(`select service_name, customer_id, trim_scale(unit_cost)::text as unit_cost,
               (extract(epoch from effective_from) * 1000000)::text as effective_from
             from ${prices} order by service_name, customer_id nulls first, effective_from`)
-      })
+        })
       const readCustomers = SqlSchema.findAll({
         Request: Schema.Void,
         Result: CustomerRow,
@@ -120,7 +122,7 @@ export class CatalogStore extends Context.Service<
             from ${customers} order by customer_id`)
       })
       const readVersion = Effect.map(
-        sql.unsafe<{ version: string }>(`select version::text from ${catalogTable}`),
+        own.unsafe<{ version: string }>(`select version::text from ${catalogTable}`),
         (rows) => rows[0]?.version ?? "0"
       )
 
@@ -130,7 +132,7 @@ export class CatalogStore extends Context.Service<
       const reload = Effect.gen(function* () {
         const version = yield* readVersion
         const foundServices = yield* readServices(undefined)
-        const foundPrices = yield* readPrices(undefined)
+        const foundPrices = yield* readPrices(own)(undefined)
         const catalog: Catalog = {
           version,
           services: new Map(foundServices.map((row) => [row.service_name, serviceOf(row)])),
@@ -138,13 +140,14 @@ export class CatalogStore extends Context.Service<
         }
         cached = catalog
         return catalog
-      }).pipe(Effect.mapError(fromUnknown), database.outside)
+      }).pipe(Effect.mapError(fromUnknown), bounded)
 
       /** Runs a change and raises the version with it; the row's lock puts changes one after the other. */
       const change = <A>(effect: Effect.Effect<A, unknown>) =>
         sql
           .withTransaction(Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect))
           .pipe(
+            mapSqlError,
             Effect.mapError(fromUnknown),
             Effect.tap(() => reload)
           )
@@ -197,30 +200,43 @@ export class CatalogStore extends Context.Service<
         const missing = new Set<CustomerId>()
         for (const id of ids) if (!known.has(id)) missing.add(id)
         if (missing.size === 0) return
+        for (const id of yield* visibleInTransaction(missing)) missing.delete(id)
+        if (missing.size === 0) return
         // In order: two writers that register the same customers in different orders would deadlock.
-        yield* sql
-          .unsafe(
+        yield* bounded(
+          own.unsafe(
             `insert into ${customers} (customer_id) select u.id from unnest($1::text[]) as u(id) order by u.id on conflict do nothing`,
             [[...missing]]
           )
-          .pipe(
-            Effect.mapError(fromUnknown),
-            Effect.andThen(
-              sql.afterCommit(
-                Effect.sync(() => {
-                  if (known.size + missing.size > knownCustomersLimit) known = new Set()
-                  for (const id of missing) known.add(id)
-                })
-              )
-            ),
-            database.outside
-          )
+        )
+        yield* own.afterCommit(
+          Effect.sync(() => {
+            if (known.size + missing.size > knownCustomersLimit) known = new Set()
+            for (const id of missing) known.add(id)
+          })
+        )
+      })
+
+      /**
+       * Those of the customers that the caller's transaction sees. It may have registered some itself: another connection
+       * that registers them would wait for it, while it waits for us.
+       */
+      const visibleInTransaction = Effect.fnUntraced(function* (ids: ReadonlySet<CustomerId>) {
+        if (own === sql || Option.isNone(yield* Effect.serviceOption(sql.transactionService))) return []
+        const rows = yield* Effect.mapError(
+          sql.unsafe<{ customer_id: CustomerId }>(
+            `select customer_id from ${customers} where customer_id = any($1::text[])`,
+            [[...ids]]
+          ),
+          fromUnknown
+        )
+        return rows.map((row) => row.customer_id)
       })
 
       return CatalogStore.of({
         current: Effect.suspend(() => (cached === undefined ? reload : Effect.succeed(cached))),
         reload,
-        prices: Effect.map(Effect.mapError(readPrices(undefined), fromUnknown), (rows) => rows.map(priceOf)),
+        prices: Effect.map(Effect.mapError(readPrices(sql)(undefined), fromUnknown), (rows) => rows.map(priceOf)),
         addService,
         setPrice,
         customers: Effect.map(Effect.mapError(readCustomers(undefined), fromUnknown), (rows) =>

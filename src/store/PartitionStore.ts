@@ -35,12 +35,12 @@ export class PartitionStore extends Context.Service<
     PartitionStore,
     Effect.gen(function* () {
       const database = yield* Database
-      const { name, schema, sql } = database
+      const { bounded, name, own, schema } = database
       const parent = name("billing_usage_records")
       const prefix = "billing_usage_records_"
       const known = new Set<Month>()
 
-      const list = sql
+      const list = own
         .unsafe<{ partition: string }>(
           `select c.relname as partition from pg_inherits i join pg_class c on c.oid = i.inhrelid
           where i.inhparent = '${parent}'::regclass order by c.relname`
@@ -52,8 +52,8 @@ export class PartitionStore extends Context.Service<
 
       const attach = Effect.fnUntraced(function* (month: Month) {
         const table = name(prefix + month.slice(0, 7).replace("-", "_"))
-        yield* sql.unsafe(`create table if not exists ${table} (like ${parent} including all)`)
-        yield* sql.unsafe(
+        yield* own.unsafe(`create table if not exists ${table} (like ${parent} including all)`)
+        yield* own.unsafe(
           `alter table ${parent} attach partition ${table} for values from ('${month} 00:00:00+00') to ('${nextMonth(month)} 00:00:00+00')`
         )
       })
@@ -63,28 +63,23 @@ export class PartitionStore extends Context.Service<
         const current = Instant.monthOf(Instant.fromMillis(yield* Clock.currentTimeMillis))
         const wanted = new Set(months)
         if (current >= "2000-01-01" && current < "2099-12-01") wanted.add(current).add(nextMonth(current))
-        yield* sql
-          .withTransaction(
+        yield* bounded(
+          own.withTransaction(
             Effect.gen(function* () {
-              yield* sql.unsafe("set local lock_timeout = '10s'")
-              yield* sql`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
+              yield* own.unsafe("set local lock_timeout = '10s'")
+              yield* own`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
               const there = new Set(yield* list)
               for (const month of [...wanted].sort()) {
                 if (!there.has(month)) yield* attach(month)
               }
             })
           )
-          .pipe(
-            Effect.mapError(fromUnknown),
-            Effect.andThen(
-              sql.afterCommit(
-                Effect.sync(() => {
-                  for (const month of wanted) known.add(month)
-                })
-              )
-            ),
-            database.outside
-          )
+        )
+        yield* own.afterCommit(
+          Effect.sync(() => {
+            for (const month of wanted) known.add(month)
+          })
+        )
       })
 
       return PartitionStore.of({ ensure, forget: Effect.sync(() => known.clear()), list })

@@ -18,7 +18,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type CopyTransaction, Database, type Row } from "../database/Database.ts"
+import { Database, type Query, type Row } from "../database/Database.ts"
 import { DatabaseError, fromUnknown, Unexpected } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -60,7 +60,7 @@ export interface Appended {
 }
 
 /** A statement that commits with the batch, in the same transaction. It runs only if the batch is new. */
-export type Companion = (query: CopyTransaction["query"]) => Effect.Effect<unknown, DatabaseError>
+export type Companion = (query: Query) => Effect.Effect<unknown, DatabaseError>
 
 /** Up to here one statement is faster than BEGIN, ledger, COPY and COMMIT. */
 const statementLimit = 500
@@ -92,7 +92,7 @@ export class UsageStore extends Context.Service<
       const database = yield* Database
       const catalogs = yield* CatalogStore
       const partitions = yield* PartitionStore
-      const { name, sql } = database
+      const { bounded, name, own, sql } = database
       const records = name("billing_usage_records")
 
       const ledgerValues = `$1::text::bigint, $2::text::uuid, $3::text::integer, $4::text::date[], $5::text`
@@ -113,7 +113,7 @@ export class UsageStore extends Context.Service<
 
       const nextId = yield* makeIds(
         Effect.map(
-          sql.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
+          own.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
           (rows) => BigInt(rows[0]!.id)
         )
       )
@@ -141,24 +141,37 @@ export class UsageStore extends Context.Service<
       const outcome = (encoded: EncodedBatch, rows: ReadonlyArray<Row>): "new" | "known" | "stale" =>
         rows[0]?.["version"] !== encoded.version ? "stale" : rows[0]?.["batch_id"] === null ? "known" : "new"
 
+      // Failing rolls back: the ledger row of a stale batch, and the rows of one that is known.
       const byCopy = (encoded: EncodedBatch, data: Uint8Array, companion: Companion | undefined) =>
-        database.copyTransaction((tx) =>
-          Effect.gen(function* () {
-            const found = outcome(encoded, yield* tx.query(ledgerStatement, ledgerParams(encoded)))
-            if (found === "known") return appended(encoded, true)
-            // Failing rolls the ledger row back.
-            if (found === "stale") return yield* new StaleCatalog()
-            const count = yield* tx.copyIn(records, CopyText.columns, data)
-            if (count !== encoded.batch.records.length) return yield* unexpectedCount(count, encoded)
-            if (companion !== undefined) yield* companion(tx.query)
-            return appended(encoded, false)
-          })
-        )
+        database
+          .copyTransaction(
+            {
+              statement: ledgerStatement,
+              params: ledgerParams(encoded),
+              table: records,
+              columns: CopyText.columns,
+              data
+            },
+            ({ count, query, rows }) =>
+              Effect.gen(function* () {
+                const found = outcome(encoded, rows)
+                if (found === "known") return yield* new KnownBatch()
+                if (found === "stale") return yield* new StaleCatalog()
+                if (count !== encoded.batch.records.length) return yield* unexpectedCount(count, encoded)
+                if (companion !== undefined) yield* companion(query)
+                return appended(encoded, false)
+              })
+          )
+          .pipe(Effect.catchTag("KnownBatch", () => Effect.succeed(appended(encoded, true))))
 
-      const byStatement = (encoded: EncodedBatch, columns: ReadonlyArray<ReadonlyArray<string>>) =>
+      const byStatement = (
+        client: Database["Service"]["sql"],
+        encoded: EncodedBatch,
+        columns: ReadonlyArray<ReadonlyArray<string>>
+      ) =>
         Effect.gen(function* () {
           const rows = yield* Effect.mapError(
-            sql.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
+            client.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
             fromUnknown
           )
           const found = outcome(encoded, rows)
@@ -168,15 +181,16 @@ export class UsageStore extends Context.Service<
 
       const send = (encoded: EncodedBatch, companion: Companion | undefined) => {
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
-        const statement = byStatement(encoded, encoded.payload.columns)
-        if (companion === undefined) return Effect.uninterruptible(statement)
-        const query: CopyTransaction["query"] = (text, params) =>
-          Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+        const statement = byStatement(own, encoded, encoded.payload.columns)
+        if (companion === undefined) return Effect.uninterruptible(bounded(statement))
+        const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
         return Effect.uninterruptible(
-          sql.withTransaction(
-            Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query)))
+          bounded(
+            own.withTransaction(
+              Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query)))
+            )
           )
-        ).pipe(Effect.mapError((error) => (error instanceof StaleCatalog ? error : fromUnknown(error))))
+        )
       }
 
       const write = Effect.fnUntraced(function* (first: EncodedBatch, companion?: Companion) {
@@ -207,8 +221,10 @@ export class UsageStore extends Context.Service<
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
           if (encoded.payload.way !== "statement") return yield* unexpected("a statement was asked for")
-          const result = yield* Effect.result(byStatement(encoded, encoded.payload.columns))
+          const result = yield* Effect.result(byStatement(sql, encoded, encoded.payload.columns))
           if (result._tag === "Success") return result.success
+          // That ended the caller's transaction; his next one finds the partition.
+          if (!(result.failure instanceof StaleCatalog) && isMissingPartition(result.failure)) yield* partitions.forget
           // A stale catalog wrote nothing and left the transaction usable; any other failure has ended it.
           if (!(result.failure instanceof StaleCatalog)) return yield* result.failure
           if (turn === adjustments) return yield* unexpected("the catalog keeps changing")
@@ -235,6 +251,9 @@ export class UsageStore extends Context.Service<
 /** The catalog changed between encoding and writing; nothing was written. */
 class StaleCatalog extends Data.TaggedError("StaleCatalog") {}
 
+/** An earlier attempt committed the batch. */
+class KnownBatch extends Data.TaggedError("KnownBatch") {}
+
 const unexpected = (detail: string) =>
   new DatabaseError({ reason: new Unexpected({ detail, code: "", cause: undefined }) })
 
@@ -242,7 +261,8 @@ const unexpectedCount = (count: number, encoded: EncodedBatch) =>
   unexpected(`COPY stored ${count} of ${encoded.batch.records.length} records`)
 
 const isMissingPartition = (error: DatabaseError): boolean =>
-  error.reason._tag === "Refused" && error.reason.code === "23514" && error.reason.detail.includes("no partition")
+  // In whatever language the server says so: a check that fails has a name, a missing partition has none.
+  error.reason._tag === "Refused" && error.reason.code === "23514" && error.reason.constraint === ""
 
 /** Hands out ids from blocks that the sequence reserves. */
 const makeIds = (reserve: Effect.Effect<bigint, unknown>) =>

@@ -289,19 +289,6 @@ describe("WriteQueue: bounds", () => {
       assert.deepStrictEqual([queue.state().queued, queue.state().inFlight], [0, 0])
     })
   )
-
-  it.effect("a long list does not cost the square of its length", () =>
-    Effect.gen(function* () {
-      const store = new FakeStore()
-      const queue = yield* make(store, { capacity: 10 })
-      const start = performance.now()
-      const records = Array.from({ length: 100_000 }, () => named("r"))
-      assert.isTrue(yield* queue.offerAll(records))
-      yield* queue.flush
-      assert.strictEqual(queue.state().committed, 100_000)
-      assert.isBelow(performance.now() - start, 10_000)
-    })
-  )
 })
 
 describe("WriteQueue: failures", () => {

@@ -10,7 +10,7 @@ import type { Appended, Batch, EncodedBatch, UsageStore } from "../../src/store/
 const fields = { detail: "as the test says", code: "", cause: undefined }
 export const unreachable = new DatabaseError({ reason: new Unreachable(fields) })
 export const busy = new DatabaseError({ reason: new Busy(fields) })
-export const refusedData = new DatabaseError({ reason: new Refused({ ...fields, where: "" }) })
+export const refusedData = new DatabaseError({ reason: new Refused({ ...fields, where: "", constraint: "" }) })
 
 export interface Attempt {
   readonly batch: Batch

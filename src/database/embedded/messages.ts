@@ -16,7 +16,13 @@ export type Question =
 
 export type Answer =
   | { readonly ok: true; readonly data?: Uint8Array; readonly count?: number }
-  | { readonly ok: false; readonly message: string; readonly code: string; readonly where: string }
+  | {
+      readonly ok: false
+      readonly message: string
+      readonly code: string
+      readonly where: string
+      readonly constraint: string
+    }
 
 export interface WorkerOptions {
   /** Where the data is; absent: in memory. */

@@ -14,8 +14,14 @@ const options = workerData as WorkerOptions
 const reply = (answer: Answer, transfer: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(answer, transfer)
 
 const failure = (cause: unknown): Answer => {
-  const error = cause as { readonly message?: string; readonly code?: string; readonly where?: string }
-  return { ok: false, message: error.message ?? String(cause), code: error.code ?? "", where: error.where ?? "" }
+  const error = cause as { readonly [key in "message" | "code" | "where" | "constraint"]?: string }
+  return {
+    ok: false,
+    message: error.message ?? String(cause),
+    code: error.code ?? "",
+    where: error.where ?? "",
+    constraint: error.constraint ?? ""
+  }
 }
 
 const bytesOf = (data: Uint8Array): Answer => ({ ok: true, data })
