@@ -185,14 +185,21 @@ export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<Sealed
 export const readSegment = (batch: SealedBatch): Promise<Uint8Array | undefined> =>
   readFile(batch.path).catch(ignoreMissing)
 
+/** A file that was dropped into the inbox. `modified`: when it was written, in milliseconds since 1970. */
+export interface ClaimedFile {
+  readonly name: string
+  readonly data: Uint8Array
+  readonly modified: number
+}
+
 /** The files of a claim, in order; `undefined` if somebody has stored and removed it. */
-export const readClaim = async (
-  batch: SealedBatch
-): Promise<ReadonlyArray<{ readonly name: string; readonly data: Uint8Array }> | undefined> => {
+export const readClaim = async (batch: SealedBatch): Promise<ReadonlyArray<ClaimedFile> | undefined> => {
   try {
-    const files = (await readdir(batch.path)).sort()
-    const contents: Array<{ readonly name: string; readonly data: Uint8Array }> = []
-    for (const name of files) contents.push({ name, data: await readFile(join(batch.path, name)) })
+    const contents: Array<ClaimedFile> = []
+    for (const name of (await readdir(batch.path)).sort()) {
+      const file = join(batch.path, name)
+      contents.push({ name, data: await readFile(file), modified: (await stat(file)).mtimeMs })
+    }
     return contents
   } catch (cause) {
     if (isMissing(cause)) return undefined

@@ -1,0 +1,240 @@
+/**
+ * Brings what is in a spool into the database: sealed segments, the inbox, and whatever processes that died have left.
+ *
+ * Each batch of the spool is stored under its own key and then removed, so it does not matter when this is interrupted, or
+ * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
+ * letters in the transaction of their batch.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { Database } from "./database/Database.ts"
+import { DatabaseError } from "./database/DatabaseError.ts"
+import type { InvalidInput } from "./domain/InvalidInput.ts"
+import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
+import * as Lines from "./import/Lines.ts"
+import * as Ndjson from "./import/Ndjson.ts"
+import * as Delivery from "./internal/Delivery.ts"
+import { makeIntake } from "./internal/Intake.ts"
+import { Spool } from "./Spool.ts"
+import * as Segment from "./spool/Segment.ts"
+import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
+import { CatalogStore } from "./store/CatalogStore.ts"
+import { DeadLetterStore, type NewDeadLetter } from "./store/DeadLetterStore.ts"
+import { UsageStore } from "./store/UsageStore.ts"
+
+/** @since 0.1.0 */
+export class SpoolDeliveryError extends Schema.TaggedError<SpoolDeliveryError>()("SpoolDeliveryError", {
+  reason: Schema.Union([DatabaseError, SpoolUnwritable])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * What was brought into the database.
+ *
+ * - `batches`, `records`: stored, also by an earlier attempt that could not say so
+ * - `refused`: lines, frames and records that became dead letters
+ *
+ * @since 0.1.0
+ */
+export interface SpoolDelivered {
+  readonly batches: number
+  readonly records: number
+  readonly refused: number
+}
+
+/**
+ * - `retryFor`: how long a batch is retried while the database is out of reach, for ever if absent
+ *
+ * @since 0.1.0
+ */
+export interface SpoolDeliveryOptions {
+  readonly retryFor?: Duration.Input | undefined
+}
+
+/** @since 0.1.0 */
+export class SpoolDelivery extends Context.Service<
+  SpoolDelivery,
+  {
+    /** Delivers all that is there now; `onBatch` runs after each batch. */
+    readonly deliverAll: (
+      onBatch?: (delivered: SpoolDelivered) => Effect.Effect<void>
+    ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+    /** Delivers one sealed batch, whose records are given if they are still in memory. */
+    readonly deliver: (
+      batch: SpoolDirectory.SealedBatch,
+      records?: ReadonlyArray<UsageRecord>
+    ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+  }
+>()("effect-usage/SpoolDelivery") {
+  static readonly layerNoDeps = (
+    options: SpoolDeliveryOptions = {}
+  ): Layer.Layer<SpoolDelivery, never, Spool | UsageStore | CatalogStore | DeadLetterStore> =>
+    Layer.effect(SpoolDelivery, make(options))
+
+  /** Delivery from a spool to a database. */
+  static readonly layer = (options: SpoolDeliveryOptions = {}): Layer.Layer<SpoolDelivery, never, Spool | Database> =>
+    Layer.provide(SpoolDelivery.layerNoDeps(options), [UsageStore.layer, DeadLetterStore.layer])
+}
+
+const nothing: SpoolDelivered = { batches: 0, records: 0, refused: 0 }
+
+const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
+  batches: a.batches + b.batches,
+  records: a.records + b.records,
+  refused: a.refused + b.refused
+})
+
+const wrap = (reason: DatabaseError | SpoolUnwritable) => new SpoolDeliveryError({ reason })
+
+/** What is to be stored of a sealed batch. */
+interface Content {
+  readonly records: ReadonlyArray<UsageRecord>
+  readonly letters: ReadonlyArray<NewDeadLetter>
+}
+
+const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
+  Schedule.jittered
+)
+
+const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
+  const spool = yield* Spool
+  const { directory } = spool
+  const intake = makeIntake(yield* CatalogStore)
+  const retryFor = options.retryFor
+  const delivery = Delivery.make(yield* UsageStore, yield* DeadLetterStore, {
+    retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
+    // Whoever waits for ever has an operator who can mend anything but the data.
+    isRetryable: (error) => (retryFor === undefined ? error.reason._tag !== "Refused" : error.isRetryable)
+  })
+
+  const onDisk = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolUnwritable> =>
+    Effect.tryPromise({
+      try: run,
+      catch: (cause) =>
+        new SpoolUnwritable({
+          path: directory.path,
+          detail: cause instanceof Error ? cause.message : String(cause),
+          cause
+        })
+    })
+
+  const segmentContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
+    const data = yield* onDisk(() => SpoolDirectory.readSegment(batch))
+    if (data === undefined) return undefined
+    const { broken, records } = Segment.decode(data)
+    const damaged = broken.filter((frame) => !frame.torn)
+    // Kept on disk too: a dead letter holds only so much, and this may be half a disk block.
+    for (const frame of damaged) {
+      yield* onDisk(() => SpoolDirectory.keepBroken(directory, batch.key, frame.offset, frame.content))
+    }
+    return {
+      records,
+      letters: damaged.map((frame) => ({
+        source: `spool ${batch.key}`,
+        place: `byte ${frame.offset}`,
+        field: "frame",
+        problem: `${frame.content.length} bytes are damaged: their checksum does not fit`,
+        remedy: "The disk has changed them; what is left of them is in the spool's broken folder",
+        content: frame.content
+      }))
+    }
+  })
+
+  const claimContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
+    const files = yield* onDisk(() => SpoolDirectory.readClaim(batch))
+    if (files === undefined) return undefined
+    const records: Array<UsageRecord> = []
+    const letters: Array<NewDeadLetter> = []
+    for (const { data, modified, name } of files) {
+      const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+      const { pieces } = Lines.cut(view, { ended: true, atStart: true, open: 0, maxLines: Infinity })
+      const inputs: Array<UsageInput> = []
+      const refuse = (index: number, { field, problem, remedy }: InvalidInput) => {
+        const piece = pieces[index]!
+        const content = view.subarray(piece.start, piece.end)
+        letters.push({ source: `spool ${name}`, place: `line ${piece.line + 1}`, field, problem, remedy, content })
+      }
+      const origins: Array<number> = []
+      for (const [index, parsed] of lineFormat.parse(view, pieces).entries()) {
+        const tooLong = pieces[index]!.refusal
+        if (tooLong !== undefined) refuse(index, tooLong)
+        else if (Result.isFailure(parsed)) refuse(index, parsed.failure)
+        else {
+          for (const input of parsed.success) {
+            // A line without a time was used when its file was written, not when it is read.
+            inputs.push({ ...input, recordedAt: input.recordedAt ?? modified })
+            origins.push(index)
+          }
+        }
+      }
+      for (const [index, checked] of (yield* intake.checkEach(inputs)).entries()) {
+        if (Result.isSuccess(checked)) records.push(checked.success)
+        else refuse(origins[index]!, checked.failure)
+      }
+    }
+    return { records, letters }
+  })
+
+  const deliver = Effect.fn("SpoolDelivery.deliver")(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached?: ReadonlyArray<UsageRecord>
+  ) {
+    const content: Content | undefined =
+      cached === undefined
+        ? yield* batch.kind === "segment" ? segmentContent(batch) : claimContent(batch)
+        : { records: cached, letters: [] }
+    if (content === undefined) return nothing
+    const { records, refused } = yield* delivery.deliver(
+      { key: batch.key, source: "spool", records: content.records },
+      content.letters
+    )
+    yield* onDisk(() => SpoolDirectory.remove(batch))
+    return { batches: 1, records, refused }
+  }, Effect.mapError(wrap))
+
+  const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* (
+    onBatch?: (delivered: SpoolDelivered) => Effect.Effect<void>
+  ) {
+    const mend = onDisk(async () => {
+      await SpoolDirectory.adoptOrphans(directory)
+      await SpoolDirectory.tidy(directory)
+    })
+    yield* Effect.mapError(mend, wrap)
+    let total = nothing
+    const deliverReady = Effect.gen(function* () {
+      for (const batch of yield* Effect.mapError(
+        onDisk(() => SpoolDirectory.ready(directory)),
+        wrap
+      )) {
+        total = sum(total, yield* deliver(batch))
+        if (onBatch !== undefined) yield* onBatch(total)
+      }
+    })
+    yield* deliverReady
+    while (
+      (yield* Effect.mapError(
+        onDisk(() => SpoolDirectory.claimInbox(directory)),
+        wrap
+      )) !== undefined
+    ) {
+      yield* deliverReady
+    }
+    return total
+  })
+
+  return SpoolDelivery.of({ deliver, deliverAll })
+})
+
+const lineFormat = Ndjson.make(undefined)

@@ -1,0 +1,170 @@
+/** What was refused, kept with the reason until somebody replays or drops it. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { Database, type Query, type Row } from "../database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { Instant } from "../domain/Instant.ts"
+import type { Companion } from "./UsageStore.ts"
+
+/**
+ * A refusal: where the usage came from and stood, what is wrong with it, and its bytes, NDJSON wherever the source was.
+ *
+ * - `source`: `import day.csv`, `spool`, `batcher`
+ * - `place`: in the source, such as `line 17`
+ */
+export interface NewDeadLetter {
+  readonly source: string
+  readonly place: string
+  readonly field: string
+  readonly problem: string
+  readonly remedy: string
+  readonly content: Uint8Array
+}
+
+/** A dead letter as it is kept. `id` is a decimal number. */
+export interface DeadLetter extends NewDeadLetter {
+  readonly id: string
+  readonly refusedAt: Instant
+}
+
+const LetterRow = Schema.Struct({
+  id: Schema.String,
+  source: Schema.String,
+  place: Schema.String,
+  field: Schema.String,
+  problem: Schema.String,
+  remedy: Schema.String,
+  content: Schema.String,
+  refused_at: Schema.FiniteFromString
+})
+
+/** Most bytes of what was refused that are kept; longer ones are beyond every limit of a record. */
+const contentLimit = 262_144
+
+export class DeadLetterStore extends Context.Service<
+  DeadLetterStore,
+  {
+    /** The statement that keeps dead letters in the transaction of their batch. */
+    readonly companion: (letters: ReadonlyArray<NewDeadLetter>) => Companion
+    /** Keeps dead letters that have no batch, once for a key however often it is called. */
+    readonly keepOnce: (key: string, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
+    /** The oldest first, from behind the id `after` on. */
+    readonly list: (options: {
+      readonly after: string
+      readonly limit: number
+    }) => Effect.Effect<ReadonlyArray<DeadLetter>, DatabaseError>
+    readonly find: (id: string) => Effect.Effect<DeadLetter | undefined, DatabaseError>
+    readonly count: Effect.Effect<bigint, DatabaseError>
+    /** Removes letters; gives how many there were. */
+    readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<number, DatabaseError>
+    /** The statement that removes a letter in the transaction in which its usage is stored. */
+    readonly dropCompanion: (id: string) => Companion
+  }
+>()("effect-usage/store/DeadLetterStore") {
+  static readonly layer: Layer.Layer<DeadLetterStore, never, Database> = Layer.effect(
+    DeadLetterStore,
+    Effect.gen(function* () {
+      const { name, sql } = yield* Database
+      const table = name("billing_dead_letters")
+
+      const insert = `insert into ${table} (source, place, field, problem, remedy, content)
+        select u.source, u.place, u.field, u.problem, u.remedy, decode(u.content, 'base64')
+        from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+          with ordinality as u(source, place, field, problem, remedy, content, position)
+        order by u.position`
+
+      const companion =
+        (letters: ReadonlyArray<NewDeadLetter>): Companion =>
+        (query) =>
+          letters.length === 0
+            ? Effect.void
+            : query(insert, [
+                letters.map((letter) => storable(letter.source)),
+                letters.map((letter) => storable(letter.place)),
+                letters.map((letter) => storable(letter.field)),
+                letters.map((letter) => storable(letter.problem)),
+                letters.map((letter) => storable(letter.remedy)),
+                letters.map((letter) => Buffer.from(letter.content.subarray(0, contentLimit)).toString("base64"))
+              ])
+
+      const query: Query = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+
+      const select = `select dead_letter_id::text as id, source, place, field, problem, remedy,
+          encode(content, 'base64') as content, (extract(epoch from refused_at) * 1000000)::bigint::text as refused_at
+        from ${table}`
+      const read = SqlSchema.findAll({
+        Request: Schema.Struct({ after: Schema.String, limit: Schema.Int }),
+        Result: LetterRow,
+        execute: ({ after, limit }) =>
+          sql.unsafe(
+            `${select} where dead_letter_id > $1::text::bigint order by dead_letter_id limit $2::text::integer`,
+            [after, `${limit}`]
+          )
+      })
+      const readOne = SqlSchema.findAll({
+        Request: Schema.String,
+        Result: LetterRow,
+        execute: (id) => sql.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id])
+      })
+
+      return DeadLetterStore.of({
+        companion,
+        // The ledger takes the key once; a batch without records is a batch too.
+        keepOnce: (key, letters) =>
+          Effect.uninterruptible(
+            sql.withTransaction(
+              Effect.gen(function* () {
+                const rows = yield* query(
+                  `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)
+                    values (nextval('${name("billing_usage_batch_ids")}'), $1::text::uuid, 0, '{}', $2)
+                    on conflict (batch_key) do nothing returning 1 as taken`,
+                  [key, letters[0]?.source ?? "dead letters"]
+                )
+                if (rows.length > 0) yield* companion(letters)(query)
+              })
+            )
+          ).pipe(Effect.mapError(fromUnknown)),
+        list: (options) => Effect.map(Effect.mapError(read(options), fromUnknown), (rows) => rows.map(letterOf)),
+        find: (id) =>
+          Effect.map(Effect.mapError(readOne(id), fromUnknown), (rows) =>
+            rows[0] === undefined ? undefined : letterOf(rows[0])
+          ),
+        count: Effect.map(query(`select count(*)::text as letters from ${table}`, []), (rows) =>
+          BigInt(String(rows[0]!["letters"]))
+        ),
+        drop: (ids) =>
+          ids.length === 0
+            ? Effect.succeed(0)
+            : Effect.map(
+                query(
+                  `delete from ${table} where dead_letter_id = any(($1::text[])::bigint[]) returning 1 as dropped`,
+                  [[...ids]]
+                ),
+                (rows) => rows.length
+              ),
+        dropCompanion: (id) => (run) => run(`delete from ${table} where dead_letter_id = $1::text::bigint`, [id])
+      })
+    })
+  )
+}
+
+const letterOf = (row: typeof LetterRow.Type): DeadLetter => ({
+  id: row.id,
+  source: row.source,
+  place: row.place,
+  field: row.field,
+  problem: row.problem,
+  remedy: row.remedy,
+  content: Buffer.from(row.content, "base64"),
+  refusedAt: row.refused_at as Instant
+})
+
+// oxlint-disable-next-line no-control-regex -- PostgreSQL stores no U+0000, and a message has one line
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
+
+/** Text that quotes what was refused, fit to be stored. */
+const storable = (text: string): string =>
+  text.toWellFormed().replace(controlCharacters, (character) => JSON.stringify(character).slice(1, -1))

@@ -1,0 +1,9 @@
+/** Keys of batches that are the same whenever they are worked out, so that a retry after a crash sends the same. */
+import { createHash } from "node:crypto"
+
+/** A UUID (version 8) from a text. */
+export const derivedKey = (text: string): string => {
+  const hex = createHash("sha256").update(text).digest("hex")
+  const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}
