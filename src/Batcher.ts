@@ -41,9 +41,22 @@ export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
   }
 }
 
+/**
+ * The embedded database has one connection, and the caller's transaction holds it: waiting for another write would never
+ * end. `recordInTransaction` writes in that transaction.
+ *
+ * @since 0.1.0
+ */
+export class InTransaction extends Schema.TaggedError<InTransaction>()("InTransaction", {}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return "the transaction that is open holds the embedded database's only connection: use recordInTransaction, or write after it"
+  }
+}
+
 /** @since 0.1.0 */
 export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherError", {
-  reason: Schema.Union([InvalidInput, QueueFull, Closed, DatabaseError])
+  reason: Schema.Union([InvalidInput, QueueFull, Closed, InTransaction, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -93,7 +106,7 @@ export class Batcher extends Context.Service<
     readonly enqueueAll: (usage: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, BatcherError>
     /** Queues records that are checked already. */
     readonly enqueueRecords: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, BatcherError>
-    /** Returns when everything that was queued before is stored; fails if some of it cannot be. */
+    /** Returns when everything that was queued before is stored; fails if some of it since the last flush cannot be. */
     readonly flush: Effect.Effect<void, BatcherError>
     readonly state: Effect.Effect<BatcherState>
   }
@@ -136,7 +149,7 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
   })
 
   const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
-    if (options.onFull === "fail" && queue.room() < records.length) {
+    if (queue.room() < records.length && (options.onFull === "fail" || (yield* store.heldByCaller))) {
       return yield* new BatcherError({ reason: new QueueFull({ capacity }) })
     }
     if (!(yield* queue.offerAll(records))) return yield* new BatcherError({ reason: new Closed() })
@@ -154,7 +167,11 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
       return records
     }),
     enqueueRecords,
-    flush: Effect.mapError(queue.flush, wrap),
+    flush: Effect.flatMap(store.heldByCaller, (held) =>
+      held
+        ? Effect.fail(new BatcherError({ reason: new InTransaction() }))
+        : Effect.mapError(queue.flush, (error) => new BatcherError({ reason: error }))
+    ),
     state: Effect.sync(queue.state)
   })
 })

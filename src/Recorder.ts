@@ -17,7 +17,7 @@ import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
-import { Batcher, type BatcherError, Closed, QueueFull } from "./Batcher.ts"
+import { Batcher, type BatcherError, Closed, InTransaction, QueueFull } from "./Batcher.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { CurrentCustomer } from "./domain/CustomerId.ts"
@@ -39,7 +39,7 @@ export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("No
 
 /** @since 0.1.0 */
 export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, QueueFull, Closed])
+  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, InTransaction, QueueFull, Closed])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -151,6 +151,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   })
 
   const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
+    if (yield* store.heldByCaller) return yield* fail(new InTransaction())
     const appended = yield* Effect.mapError(queue.store(records), fail)
     if (appended === undefined) return yield* fail(new Closed())
   })

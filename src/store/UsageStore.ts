@@ -84,6 +84,8 @@ export class UsageStore extends Context.Service<
     readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
     /** Whether the calling fiber has a transaction open on this database's client. */
     readonly inTransaction: Effect.Effect<boolean>
+    /** Whether that transaction holds the only connection, so that a write outside it would wait for its caller. */
+    readonly heldByCaller: Effect.Effect<boolean>
   }
 >()("effect-usage/store/UsageStore") {
   static readonly layerNoDeps: Layer.Layer<UsageStore, never, Database | CatalogStore | PartitionStore> = Layer.effect(
@@ -232,12 +234,15 @@ export class UsageStore extends Context.Service<
         }
       })
 
+      const inTransaction = Effect.map(Effect.serviceOption(sql.transactionService), Option.isSome)
+
       return UsageStore.of({
         encode,
         write,
         append,
         appendInTransaction,
-        inTransaction: Effect.map(Effect.serviceOption(sql.transactionService), Option.isSome)
+        inTransaction,
+        heldByCaller: own === sql ? inTransaction : Effect.succeed(false)
       })
     })
   )

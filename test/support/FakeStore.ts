@@ -61,7 +61,8 @@ export class FakeStore {
         ),
       append: unused,
       appendInTransaction: unused,
-      inTransaction: Effect.succeed(false)
+      inTransaction: Effect.succeed(false),
+      heldByCaller: Effect.succeed(false)
     }
   }
 
