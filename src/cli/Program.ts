@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import packageJson from "../../package.json" with { type: "json" }
+import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { importFiles } from "./commands/import.ts"
 import { migrate } from "./commands/migrate.ts"
@@ -22,7 +23,7 @@ const usage = Command.make("usage").pipe(
   Command.withDescription(
     "Usage metering for billing: record what customers use, exactly once, and report what it costs"
   ),
-  Command.withSubcommands([track, record, importFiles, report, service, customer, price, migrate]),
+  Command.withSubcommands([track, record, importFiles, batch, report, service, customer, price, migrate]),
   Command.withGlobalFlags(Flags.globals)
 )
 

@@ -1,4 +1,5 @@
 /** What a command needs from outside: which database, which customer, and how to speak on stderr. */
+import { join } from "node:path"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -10,6 +11,7 @@ import type { Database } from "../database/Database.ts"
 import { isSchemaName } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import { Spool, type SpoolError } from "../Spool.ts"
 import * as Settings from "../internal/Settings.ts"
 import { DatabaseUrl, given, Quiet, SchemaName } from "./flags.ts"
 
@@ -50,6 +52,11 @@ export const layerDatabase: Layer.Layer<Database, DatabaseError | InvalidInput |
       return Embedded.layer({ directory: home, schema })
     })
   )
+
+/** The spool in `$USAGE_HOME`. It opens no database. */
+export const layerSpool: Layer.Layer<Spool, SpoolError | Config.ConfigError> = Layer.unwrap(
+  Effect.map(Settings.home, (home) => Spool.layer({ directory: join(home, "spool") }))
+)
 
 type ServiceOf<T> = T extends Effect.Effect<unknown, unknown, infer R> ? R : never
 type SettingServices = ServiceOf<typeof DatabaseUrl> | ServiceOf<typeof SchemaName>
