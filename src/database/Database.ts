@@ -14,7 +14,7 @@ export type Row = { readonly [column: string]: unknown }
 /** Runs a statement of a transaction. */
 export type Query = (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
 
-/** A statement, and `copy … from stdin` in text format. */
+/** A statement, and `copy … from stdin (format binary)`. */
 export interface Copy {
   readonly statement: string
   readonly params: ReadonlyArray<string>

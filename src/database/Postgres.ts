@@ -1,8 +1,8 @@
 /**
  * The database on a PostgreSQL server, version 15 or later.
  *
- * Two drivers share it: `@effect/sql-pg` for everything but COPY, which it refuses, and `pg` with `pg-copy-streams` for
- * that. A COPY transaction has a connection of its own and either commits whole or loses the connection: after any failure
+ * Two drivers share it: `@effect/sql-pg` for everything but COPY, which it refuses, and `pg`, with a query of our
+ * own, for that. A COPY transaction has a connection of its own and either commits whole or loses the connection: after any failure
  * whose outcome is not known the connection is destroyed, never reused. Session state is not relied on (only `SET LOCAL`
  * and transaction-scoped locks), so a transaction pooler can stand in between; tell it with `prepare: false`.
  */
@@ -227,7 +227,7 @@ const copyIn = (client: pg.PoolClient, timeoutMillis: number, copy: Copy): Promi
       pg.escapeLiteral(copy.params[Number(place) - 1]!)
     )
     const text = `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis};
-      ${statement}; copy ${copy.table} (${copy.columns.join(", ")}) from stdin`
+      ${statement}; copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
     client.query(
       new CopyQuery(text, copy.data, (error, result) => (error === undefined ? resolve(result) : reject(error)))
     )

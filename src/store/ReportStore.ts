@@ -10,7 +10,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
-import * as CopyText from "./CopyText.ts"
+import { timestamp } from "./Timestamp.ts"
 
 /**
  * The usage of one service.
@@ -63,12 +63,7 @@ export class ReportStore extends Context.Service<
       return ReportStore.of({
         sums: Effect.fn("ReportStore.sums")(function* (window, filter) {
           const rows = yield* Effect.mapError(
-            find([
-              CopyText.timestamp(window.start),
-              CopyText.timestamp(window.end),
-              filter.customer ?? null,
-              filter.service ?? null
-            ]),
+            find([timestamp(window.start), timestamp(window.end), filter.customer ?? null, filter.service ?? null]),
             fromUnknown
           )
           return rows.map((row) => ({

@@ -25,8 +25,9 @@ import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import { type Catalog, CatalogStore } from "./CatalogStore.ts"
-import * as CopyText from "./CopyText.ts"
+import * as CopyBinary from "./CopyBinary.ts"
 import { PartitionStore } from "./PartitionStore.ts"
+import { timestamp } from "./Timestamp.ts"
 
 /**
  * Records that are stored together.
@@ -107,7 +108,7 @@ export class UsageStore extends Context.Service<
           ${insertLedger} select ${ledgerValues} from ${name("billing_catalog")} where version = $6::text::bigint
           on conflict (batch_key) do nothing returning batch_id
         ), stored as (
-          insert into ${records} (${CopyText.columns.join(", ")})
+          insert into ${records} (${CopyBinary.columns.join(", ")})
           select u.customer, u.service, u.amount::numeric, u.cost::numeric, u.at::timestamptz, nullif(u.metadata, '')::json, ledger.batch_id, u.place - 1
           from ledger, unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
             with ordinality as u(customer, service, amount, cost, at, metadata, place)
@@ -151,7 +152,7 @@ export class UsageStore extends Context.Service<
               statement: ledgerStatement,
               params: ledgerParams(encoded),
               table: records,
-              columns: CopyText.columns,
+              columns: CopyBinary.columns,
               data
             },
             ({ count, query, rows }) =>
@@ -307,7 +308,7 @@ const encodeWith = Effect.fnUntraced(function* (
   const payload =
     way === "statement" || batch.records.length <= statementLimit
       ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
-      : { way: "copy" as const, data: yield* asCopyText(batch.records, batchId, catalog) }
+      : { way: "copy" as const, data: yield* asCopyData(batch.records, batchId, catalog) }
   return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
 })
 
@@ -321,32 +322,18 @@ const encodeSlice = 256
  * A batch is encoded while the one before it is on its way, on the same thread. In one piece that would hold up every
  * answer of the server by some 15 ms; in slices ingest of batches of 5,000 is half as fast again.
  */
-const asCopyText = Effect.fnUntraced(function* (
+const asCopyData = Effect.fnUntraced(function* (
   records: ReadonlyArray<UsageRecord>,
   batchId: string,
   catalog: Catalog
 ): Effect.fn.Return<Uint8Array> {
-  const slices: Array<Uint8Array> = []
-  for (let start = 0; start < records.length; start += encodeSlice) {
-    if (start > 0) yield* Effect.yieldNow
-    let text = ""
-    const end = Math.min(start + encodeSlice, records.length)
-    for (let position = start; position < end; position++) {
-      const record = records[position]!
-      text += CopyText.encode(
-        record.customer,
-        record.service,
-        record.amount,
-        unitCostOf(record, catalog),
-        record.recordedAt,
-        record.metadata,
-        batchId,
-        position
-      )
-    }
-    slices.push(Buffer.from(text, "utf8"))
+  const encoder = new CopyBinary.Encoder(batchId, records.length)
+  for (let position = 0; position < records.length; position++) {
+    if (position > 0 && position % encodeSlice === 0) yield* Effect.yieldNow
+    const { amount, customer, metadata, recordedAt, service } = records[position]!
+    encoder.add(customer, service, amount, unitCostOf(records[position]!, catalog), recordedAt, metadata, position)
   }
-  return Buffer.concat(slices)
+  return encoder.end()
 })
 
 const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): ReadonlyArray<ReadonlyArray<string>> => [
@@ -354,7 +341,7 @@ const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): Reado
   records.map((record) => record.service),
   records.map((record) => record.amount),
   records.map((record) => unitCostOf(record, catalog)),
-  records.map((record) => CopyText.timestamp(record.recordedAt)),
+  records.map((record) => timestamp(record.recordedAt)),
   // An array of nothing but nulls has no type to the driver; metadata is never empty text.
   records.map((record) => record.metadata ?? "")
 ]

@@ -3,7 +3,7 @@
 export type Question =
   /** Bytes of the PostgreSQL wire protocol. */
   | { readonly kind: "wire"; readonly data: Uint8Array }
-  /** `copy table (columns) from` the given data, in whatever transaction is open on the one connection. */
+  /** `copy table (columns) from` the given data in binary format, in whatever transaction is open on the one connection. */
   | {
       readonly kind: "copy"
       readonly table: string

@@ -34,7 +34,7 @@ const answer = async (database: PGlite, question: Question): Promise<void> => {
     }
     case "copy": {
       const result = await database.query(
-        `copy ${question.table} (${question.columns.join(", ")}) from '/dev/blob'`,
+        `copy ${question.table} (${question.columns.join(", ")}) from '/dev/blob' (format binary)`,
         [],
         { blob: new Blob([question.data as Uint8Array<ArrayBuffer>]) }
       )
