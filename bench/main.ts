@@ -16,13 +16,14 @@ import { PartitionStore } from "../src/store/PartitionStore.ts"
 import { PostgresServer } from "../test/support/PostgresServer.ts"
 import { benchmark as embedded } from "./embedded.ts"
 import { type Row, toJson, toMarkdown } from "./harness.ts"
+import { benchmark as imports } from "./import.ts"
 import { benchmark as ingestSmall } from "./ingest-small.ts"
 import { benchmark as ingest } from "./ingest.ts"
 import { benchmark as record } from "./record.ts"
 import { benchmark as start } from "./start.ts"
 import { month } from "./workload.ts"
 
-const benchmarks = [ingest, ingestSmall, record, embedded, start]
+const benchmarks = [ingest, ingestSmall, embedded, imports, record, start]
 
 const { positionals: names, values: flags } = parseArgs({
   allowPositionals: true,

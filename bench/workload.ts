@@ -84,12 +84,34 @@ export function* makeBatches(count: number, size: number): Generator<ReadonlyArr
 /** Rows in COPY's text format. None of the values needs an escape. */
 export const copyText = (rows: ReadonlyArray<Row>): string => rows.map((row) => `${row.join("\t")}\n`).join("")
 
-/** Writes rows to a file for COPY. */
-export const writeRows = async (file: string, count: number, size: number): Promise<void> => {
+const writeTexts = async (file: string, texts: Iterable<string>): Promise<void> => {
   const out = createWriteStream(file)
-  for (const rows of makeBatches(count, size)) {
-    if (!out.write(copyText(rows))) await once(out, "drain")
+  for (const text of texts) {
+    if (!out.write(text)) await once(out, "drain")
   }
   out.end()
   await once(out, "finish")
+}
+
+/** Writes rows to a file for COPY. */
+export const writeRows = (file: string, count: number, size: number): Promise<void> =>
+  writeTexts(
+    file,
+    (function* () {
+      for (const rows of makeBatches(count, size)) yield copyText(rows)
+    })()
+  )
+
+/** Writes the same as NDJSON, as somebody would send it. */
+export const writeLines = (file: string, count: number): Promise<void> => {
+  const all = makeInputs(count)
+  return writeTexts(
+    file,
+    (function* () {
+      for (let i = 0; i < count; i++) {
+        const { recordedAt, ...input } = all[i % all.length]!
+        yield `${JSON.stringify({ ...input, recordedAt: new Date(Number(recordedAt)).toISOString() })}\n`
+      }
+    })()
+  )
 }
