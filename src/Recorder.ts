@@ -132,8 +132,12 @@ const fail = (reason: RecorderError["reason"]) => new RecorderError({ reason })
 const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const store = yield* UsageStore
   const catalogs = yield* CatalogStore
-  const intake = makeIntake(catalogs)
   const retryFor = Duration.fromInputUnsafe(options.retryFor ?? "30 seconds")
+  const retry = Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("2 seconds")]).pipe(
+    Schedule.jittered,
+    Schedule.upTo({ duration: retryFor })
+  )
+  const intake = makeIntake(catalogs, retry)
   const queue = yield* WriteQueue.make(store, {
     source: "recorder",
     capacity: 10_000,
@@ -143,10 +147,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     // A batch that was taken early would be a small one: callers gather until a writer is free.
     ahead: 0,
     drainTimeout: Duration.sum(retryFor, Duration.seconds(5)),
-    retry: Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("2 seconds")]).pipe(
-      Schedule.jittered,
-      Schedule.upTo({ duration: retryFor })
-    ),
+    retry,
     isRetryable: (error) => error.isRetryable
   })
 

@@ -2,6 +2,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type * as Schedule from "effect/Schedule"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Service from "../domain/Service.ts"
@@ -23,8 +24,18 @@ export interface Intake {
   ) => Effect.Effect<ReadonlyArray<Result.Result<UsageRecord, InvalidInput>>, DatabaseError>
 }
 
-export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
+/** `retry`: for how long the catalog is asked for again while the database is out of reach. */
+export const makeIntake = (
+  catalogs: CatalogStore["Service"],
+  retry?: Schedule.Schedule<unknown, DatabaseError>
+): Intake => {
   let reloadedAt = -Infinity
+
+  const persistently = (load: Effect.Effect<Catalog, DatabaseError>) =>
+    retry === undefined ? load : Effect.retry(load, { schedule: retry, while: (error) => error.isRetryable })
+  const current = Effect.catch(catalogs.current, (error) =>
+    retry === undefined || !error.isRetryable ? Effect.fail(error) : persistently(catalogs.reload)
+  )
 
   const checkWith = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {
     if (typeof input !== "object" || input === null) return Result.fail(notAnObject)
@@ -54,11 +65,11 @@ export const makeIntake = (catalogs: CatalogStore["Service"]): Intake => {
 
   /** The catalog to check these with: read again if a service is unknown, since another process may have added it. */
   const catalogFor = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>, now: number) {
-    const catalog = yield* catalogs.current
+    const catalog = yield* current
     if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis)
       return catalog
     reloadedAt = now
-    return yield* catalogs.reload
+    return yield* persistently(catalogs.reload)
   })
 
   const checkEach = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>) {

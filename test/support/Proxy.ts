@@ -1,0 +1,100 @@
+/**
+ * A TCP proxy in front of a server, on loopback, that can lose what a network loses: the answer to a statement that was
+ * carried out, a connection, or everything, without a word.
+ */
+import { once } from "node:events"
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
+
+export class Proxy {
+  readonly #server: Server
+  readonly #links = new Set<readonly [client: Socket, server: Socket]>()
+  #lose: (sent: Buffer) => boolean = () => false
+  #silence: (sent: Buffer) => boolean = () => false
+  /** Answers that were lost. */
+  lost = 0
+  /** Connections that fell silent. */
+  silenced = 0
+
+  private constructor(server: Server) {
+    this.#server = server
+  }
+
+  static async start(host: string, port: number): Promise<Proxy> {
+    const server = createServer()
+    const proxy = new Proxy(server)
+    server.on("connection", (client) => {
+      proxy.#join(client, connect({ host, port }))
+    })
+    server.listen(0, "127.0.0.1")
+    await once(server, "listening")
+    return proxy
+  }
+
+  /** The same URL, through this proxy. */
+  url(direct: string): string {
+    const url = new URL(direct)
+    url.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+    return url.href
+  }
+
+  /** From the first data that `matches` on, a connection carries no answer: it is cut when the server has given one. */
+  loseAnswers(matches: (sent: Buffer) => boolean): void {
+    this.#lose = matches
+  }
+
+  /** A connection whose data `matches` falls silent in both directions, and stays open. That data is half delivered. */
+  fallSilent(matches: (sent: Buffer) => boolean): void {
+    this.#silence = matches
+  }
+
+  /** Cuts every connection. */
+  cut(): void {
+    for (const [client, server] of this.#links) {
+      client.destroy()
+      server.destroy()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, "close")
+  }
+
+  #join(client: Socket, server: Socket): void {
+    const link = [client, server] as const
+    this.#links.add(link)
+    let losing = false
+    let silent = false
+    const end = () => {
+      // A silent peer does not say that the other has gone, either.
+      if (silent) return
+      this.#links.delete(link)
+      client.destroy()
+      server.destroy()
+    }
+    for (const socket of link) {
+      socket.on("error", () => {})
+      socket.on("close", end)
+    }
+    client.on("data", (data: Buffer) => {
+      if (silent) return
+      if (!losing && this.#silence(data)) {
+        silent = true
+        this.silenced++
+        server.write(data.subarray(0, data.length >> 1))
+        return
+      }
+      if (!losing && this.#lose(data)) {
+        losing = true
+        this.lost++
+      }
+      server.write(data)
+    })
+    server.on("data", (data: Buffer) => {
+      if (silent) return
+      if (losing) return end()
+      client.write(data)
+    })
+  }
+}
