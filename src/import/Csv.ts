@@ -12,6 +12,7 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import {
   type Cut,
   exactNumber,
+  exactTime,
   type Field,
   fieldOf,
   type Format,
@@ -97,7 +98,7 @@ const cut = (view: Buffer, from: Parameters<Format["cut"]>[1], header: Header): 
   let start = Lines.markLength(view, from.atStart)
   let nextQuote = -1
   while (pieces.length < from.maxLines) {
-    const lf = view.indexOf(newline, start)
+    const lf = view[start] === newline ? start : view.indexOf(newline, start)
     if (nextQuote < start) nextQuote = indexOrEnd(view.indexOf(quote, start), view)
     if (lf < 0) break
     let end = lf
@@ -117,14 +118,14 @@ const cut = (view: Buffer, from: Parameters<Format["cut"]>[1], header: Header): 
     if (end === view.length) {
       // The file's last record, which has no line end but a line break in its quotes.
       if (done > 0) return { bytes: done, lines: line, pieces }
-      const lines = countLines(view, start, end) + 1
+      const lines = Lines.countEnds(view, start, end) + 1
       return { bytes: end, lines, pieces: isHeader ? [] : [{ line, start, end: textEnd, refusal }] }
     }
     if (textEnd > start) {
       if (!isHeader) pieces.push({ line, start, end: textEnd, refusal })
       isHeader = false
     }
-    line += end === lf ? 1 : countLines(view, start, end + 1)
+    line += end === lf ? 1 : Lines.countEnds(view, start, end + 1)
     start = end + 1
     done = start
   }
@@ -145,12 +146,6 @@ const lastRecord = (view: Buffer, start: number, from: Parameters<Format["cut"]>
 }
 
 const indexOrEnd = (index: number, view: Buffer) => (index < 0 ? view.length : index)
-
-const countLines = (view: Buffer, start: number, end: number): number => {
-  let count = 0
-  for (let lf = view.indexOf(newline, start); lf >= 0 && lf < end; lf = view.indexOf(newline, lf + 1)) count++
-  return count
-}
 
 const open = -1
 const malformed = -2
@@ -249,7 +244,7 @@ const valueOf = (field: Field, text: string): unknown => {
       return exactNumber(text)
     case "recordedAt":
       // Milliseconds since 1970; text in ISO 8601 is never digits alone.
-      return /^\d{9,16}$/.test(text) ? Number(text) : text
+      return /^\d{9,16}$/.test(text) ? Number(text) : exactTime(text)
     default:
       return text
   }

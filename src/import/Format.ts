@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import type { DecimalInput } from "../domain/Decimal.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import * as Instant from "../domain/Instant.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 
 /** Longest line, or CSV record, in bytes. */
@@ -86,18 +87,14 @@ export type Found = { [name in Field]?: unknown }
 
 /** Usage from what was found; the door checks the values. */
 export const usageOf = (found: Found, customer: string | undefined): Result.Result<UsageInput, InvalidInput> => {
-  const whose = "customer" in found ? found.customer : customer
-  if (whose === undefined) return Result.fail(missing("customer", "Give it in each line, or one for the whole file"))
+  if (!("customer" in found)) {
+    if (customer === undefined) {
+      return Result.fail(missing("customer", "Give it in each line, or one for the whole file"))
+    }
+    found.customer = customer
+  }
   if (found.service === undefined) return Result.fail(missing("service", "Give a service's name, such as api"))
-  return Result.succeed({
-    customer: whose,
-    service: found.service,
-    quantity: found.quantity,
-    amount: found.amount,
-    recordedAt: found.recordedAt,
-    metadata: found.metadata,
-    unitCost: found.unitCost
-  } as UsageInput)
+  return Result.succeed(found as unknown as UsageInput)
 }
 
 const missing = (field: Field, remedy: string) => new InvalidInput({ field, problem: "is missing", remedy })
@@ -129,3 +126,23 @@ const shortInteger = /^(?:0|[1-9]\d{0,14})$/
 
 /** A number's text: as a number where that is exact, which is the fast way, and as the text otherwise. */
 export const exactNumber = (text: string): DecimalInput => (shortInteger.test(text) ? Number(text) : text)
+
+const plainTime = /^(20\d{2}-\d{2}-\d{2})[T ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{3}))?Z?$/
+
+let lastDay = ""
+let lastDayMillis = NaN
+
+/** A time's text: in milliseconds where it is written in the usual way, and as the text otherwise. */
+export const exactTime = (text: string): number | string => {
+  const match = plainTime.exec(text)
+  if (match === null) return text
+  // Files are mostly in the order of time.
+  if (match[1]! !== lastDay) {
+    const day = Instant.parseText(match[1]!)
+    lastDay = match[1]!
+    lastDayMillis = typeof day === "string" ? NaN : day.micros / Instant.microsPerMilli
+  }
+  const millis =
+    lastDayMillis + (Number(match[2]) * 3600 + Number(match[3]) * 60 + Number(match[4])) * 1000 + Number(match[5] ?? 0)
+  return Number.isNaN(millis) ? text : millis
+}

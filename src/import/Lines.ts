@@ -50,7 +50,8 @@ export const cut = (view: Buffer, from: CutFrom): Cut => {
   let lineStart = 0
   let start = markLength(view, from.atStart)
   while (pieces.length < from.maxLines) {
-    const lf = view.indexOf(newline, start)
+    // Looked at first, so that a file of line breaks is not a slow one.
+    const lf = view[start] === newline ? start : view.indexOf(newline, start)
     if (lf < 0) break
     const end = textEnd(view, start, lf)
     if (end - start > maxLineBytes) pieces.push({ line, start, end, refusal: tooLong("is") })
@@ -84,25 +85,34 @@ export const texts = (chunk: Buffer, pieces: ReadonlyArray<Piece>): ReadonlyArra
 }
 
 /**
- * A checksum of the content up to the end of each line, four bytes a line. With it a shorter copy of a file is recognised
- * although it ends inside a chunk. What ends a line is not in its own sum, so that a missing end of the last line does not
- * matter.
+ * A checksum of the content up to the end of each line that is not empty, four bytes a line. With it a shorter copy of a
+ * file is recognised although it ends inside a chunk. What ends a line is not in its own sum, so that a missing end of the
+ * last line does not matter.
  */
 export const sums = (content: Buffer): Buffer => {
   const result: Array<number> = []
   let sum = 0
-  let start = 0
-  while (start < content.length) {
+  let summed = 0
+  for (let start = 0; start < content.length;) {
+    if (content[start] === newline) {
+      start++
+      continue
+    }
     const lf = content.indexOf(newline, start)
-    const end = lf < 0 ? content.length : lf
-    const text = textEnd(content, start, end)
-    sum = crc32(content.subarray(start, text), sum)
+    const end = textEnd(content, start, lf < 0 ? content.length : lf)
+    sum = crc32(content.subarray(summed, end), sum)
+    summed = end
     result.push(sum)
-    if (lf < 0) break
-    sum = crc32(content.subarray(text, lf + 1), sum)
-    start = lf + 1
+    start = lf < 0 ? content.length : lf + 1
   }
   const bytes = Buffer.alloc(result.length * 4)
   for (const [index, value] of result.entries()) bytes.writeUInt32LE(value, index * 4)
   return bytes
+}
+
+/** Line ends in a content from `start` to `end`. */
+export const countEnds = (content: Buffer, start: number, end: number): number => {
+  let count = 0
+  for (let lf = content.indexOf(newline, start); lf >= 0 && lf < end; lf = content.indexOf(newline, lf + 1)) count++
+  return count
 }

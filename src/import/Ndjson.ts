@@ -10,6 +10,7 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 import {
   exactNumber,
+  exactTime,
   type Field,
   fieldOf,
   type Format,
@@ -109,7 +110,7 @@ const assign = (found: Found, field: Field, name: string, raw: string): InvalidI
   if (raw.charCodeAt(0) === quote) {
     const value = stringValue(raw)
     if (value === undefined) return broken
-    found[field] = value
+    found[field] = field === "recordedAt" ? exactTime(value) : value
     return undefined
   }
   switch (field) {

@@ -18,7 +18,7 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { ImportStore, KnownChunk } from "../store/ImportStore.ts"
 import { type Cut, type Format, maxChunkBytes, maxLineBytes } from "./Format.ts"
-import { sums } from "./Lines.ts"
+import * as Lines from "./Lines.ts"
 import type { Window } from "./Source.ts"
 
 /**
@@ -59,6 +59,9 @@ export interface Plan {
 /** Chunks that are read ahead along the chain of a file. From the beginning, which all files share, it is one. */
 const readAhead = 256
 
+/** Bytes that a chunk is first cut from; more where its lines are long. */
+const firstWanted = 1_048_576
+
 const lineFeed = 0x0a
 const carriageReturn = 0x0d
 
@@ -79,6 +82,7 @@ export const make = (
   let place: Place = { offset: 0, line: 0, open: 0, hash, digest: digestOf(hash) }
   let looking = true
   let known = new Map<string, Array<KnownChunk>>()
+  let wanted = firstWanted
 
   const ensure = (count: number) => Effect.promise(() => window.ensure(count))
 
@@ -139,8 +143,25 @@ export const make = (
     return { found, grown, longest }
   })
 
+  /** Cuts a chunk from as many bytes as that takes. */
+  const cut = Effect.fnUntraced(function* (maxLines: number) {
+    for (;;) {
+      yield* ensure(wanted + 1)
+      const view = window.view(wanted)
+      const found = format.cut(view, {
+        ended: window.ended && window.failure === undefined && window.available === view.length,
+        atStart: place.offset === 0,
+        open: place.open,
+        maxLines
+      })
+      if (found.pieces.length === maxLines || window.available <= wanted || wanted === maxChunkBytes) return found
+      // Lines are longer than they were thought to be.
+      wanted = Math.min(2 * wanted, maxChunkBytes)
+    }
+  })
+
   const next = Effect.fnUntraced(function* (maxLines: number): Effect.fn.Return<Step, DatabaseError> {
-    yield* ensure(maxChunkBytes + 1)
+    yield* ensure(1)
     if (window.available === 0) return { kind: "end", failure: window.failure }
     const from = place
     let variant = 0
@@ -155,28 +176,23 @@ export const make = (
       if (found !== undefined) moveTo(placeAfter(window.view(found.bytes), found.lines))
       else if (whole && recognised.longest > window.available) {
         const rest = window.view(window.available)
-        const lineSums = sums(rest)
-        if (yield* imports.covers(place.digest, lineSums)) {
-          moveTo(placeAfter(rest, lineSums.length / 4 - (place.open > 0 ? 1 : 0)))
+        const lineSums = Lines.sums(rest)
+        if (lineSums.length > 0 && (yield* imports.covers(place.digest, lineSums))) {
+          const unended = rest.at(-1) === lineFeed ? 0 : 1
+          moveTo(placeAfter(rest, Lines.countEnds(rest, 0, rest.length) + unended - (place.open > 0 ? 1 : 0)))
         }
       }
       if (place !== from) return { kind: "known", from, to: place }
       looking = candidates.length > 0
     }
-    const view = window.view(maxChunkBytes)
-    const cut = format.cut(view, {
-      ended: window.ended && window.failure === undefined && window.available === view.length,
-      atStart: place.offset === 0,
-      open: place.open,
-      maxLines
-    })
-    if (cut.bytes === 0) return { kind: "end", failure: window.failure }
-    const content = view.subarray(0, cut.bytes)
-    moveTo(placeAfter(content, cut.lines))
-    const step = { kind: "new" as const, from, to: place, variant, content, cut }
-    if (grown === undefined || grown.records === 0 || cut.pieces.length === 0) return step
-    const [first, ...others] = cut.pieces
-    return { ...step, cut: { ...cut, pieces: [{ ...first!, refusal: counted }, ...others] } }
+    const found = yield* cut(maxLines)
+    if (found.bytes === 0) return { kind: "end", failure: window.failure }
+    const content = window.view(found.bytes)
+    moveTo(placeAfter(content, found.lines))
+    const step = { kind: "new" as const, from, to: place, variant, content, cut: found }
+    if (grown === undefined || grown.records === 0 || found.pieces.length === 0) return step
+    const [first, ...others] = found.pieces
+    return { ...step, cut: { ...found, pieces: [{ ...first!, refusal: counted }, ...others] } }
   })
 
   return {

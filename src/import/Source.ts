@@ -121,7 +121,7 @@ export class Window {
     if (length + block.length > this.#buffer.length) {
       // Views of the old buffer are still in use, so it is never written to again.
       const kept = this.#end - this.#kept
-      const larger = Buffer.allocUnsafeSlow(Math.max(16 * blockBytes, 2 * (kept + block.length)))
+      const larger = Buffer.allocUnsafeSlow(Math.max(8 * blockBytes, 2 * (kept + block.length)))
       this.#buffer.copy(larger, 0, this.#kept - this.#base, length)
       this.#buffer = larger
       this.#base = this.#kept

@@ -102,7 +102,7 @@ describe("Ndjson.parseLine", () => {
     ["metadata", `{"a":${"[".repeat(10_000)}${"]".repeat(10_000)}}`],
     ["metadata", `{"a":"${"x".repeat(1_000_000)}"}`]
   ])("refuses %s that cannot be stored", (field, metadata) => {
-    const error = quickly(() => refused(read(`{"service":"bandwidth","amount":1,"metadata":${metadata}}`)))
+    const error = quickly(() => refused(read(`{"service":"bandwidth","amount":1,"metadata":${metadata}}`)), 2_000)
     assert.strictEqual(error.field, field)
   })
 
@@ -156,7 +156,7 @@ describe("Ndjson.parseLine", () => {
     '"\u0000',
     "\\."
   ])("refuses what is not JSON: %#", (line) => {
-    const error = quickly(() => refused(read(line)))
+    const error = quickly(() => refused(read(line)), 2_000)
     assert.strictEqual(error.field, "line")
     assert.match(error.problem, /JSON/)
   })
