@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { type CopyTransaction, Database, type Row } from "../database/Database.ts"
+import { Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Companion } from "./UsageStore.ts"
 
@@ -88,14 +88,14 @@ export class ImportStore extends Context.Service<
   static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.effect(
     ImportStore,
     Effect.gen(function* () {
-      const { name, sql } = yield* Database
+      const { bounded, name, own } = yield* Database
       const chunks = name("billing_import_chunks")
 
       const readKnown = SqlSchema.findAll({
         Request: Schema.Struct({ digest: Schema.String, depth: Schema.Number }),
         Result: KnownRow,
         execute: ({ depth, digest }) =>
-          sql.unsafe(
+          own.unsafe(
             `with recursive chain as (
               select c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused, 1 as depth
               from ${chunks} c where c.digest_before = decode($1::text, 'hex')
@@ -113,7 +113,7 @@ export class ImportStore extends Context.Service<
         Request: Schema.Struct({ digest: Schema.String, sums: Schema.String }),
         Result: CoversRow,
         execute: ({ digest, sums }) =>
-          sql.unsafe(
+          own.unsafe(
             `select exists (
               select 1 from ${chunks} where digest_before = decode($1::text, 'hex')
                 and substring(line_sums from 1 for length(decode($2::text, 'base64'))) = decode($2::text, 'base64')
@@ -158,12 +158,11 @@ export class ImportStore extends Context.Service<
             ])
           })
 
-      const query: CopyTransaction["query"] = (text, params) =>
-        Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+      const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
 
       return ImportStore.of({
         known: (digest, depth) =>
-          Effect.map(Effect.mapError(readKnown({ digest, depth }), fromUnknown), (rows) =>
+          Effect.map(Effect.mapError(bounded(readKnown({ digest, depth })), fromUnknown), (rows) =>
             rows.map((row) => ({
               digestBefore: row.digest_before,
               variant: row.variant,
@@ -176,15 +175,15 @@ export class ImportStore extends Context.Service<
           ),
         covers: (digest, lineSums) =>
           Effect.map(
-            Effect.mapError(readCovers({ digest, sums: Buffer.from(lineSums).toString("base64") }), fromUnknown),
+            Effect.mapError(
+              bounded(readCovers({ digest, sums: Buffer.from(lineSums).toString("base64") })),
+              fromUnknown
+            ),
             (rows) => rows[0]?.covers === "true"
           ),
         companion,
         insert: (chunk, letters) =>
-          Effect.uninterruptible(sql.withTransaction(companion(chunk, letters)(query))).pipe(
-            Effect.asVoid,
-            Effect.mapError(fromUnknown)
-          )
+          Effect.asVoid(Effect.uninterruptible(bounded(own.withTransaction(companion(chunk, letters)(query)))))
       })
     })
   )
