@@ -1,77 +1,25 @@
-import { assert, describe, it, layer } from "@effect/vitest"
+import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { Readable } from "node:stream"
 import { gzipSync } from "node:zlib"
 import { Database } from "../src/database/Database.ts"
 import { maxChunkBytes } from "../src/import/Format.ts"
 import { Importer, type ImportOptions } from "../src/Importer.ts"
-import { eachEngine, freshDatabase, postgresLayer } from "./support/engines.ts"
-
-/** Bytes in blocks that end anywhere, as a pipe gives them. */
-const bytes = (content: string | Uint8Array, block = 1_000): Readable => {
-  const buffer = Buffer.from(content)
-  return Readable.from(
-    (function* () {
-      for (let start = 0; start < buffer.length; start += block) yield buffer.subarray(start, start + block)
-    })(),
-    { objectMode: false }
-  )
-}
-
-const usageLine = (index: number, bytes: bigint | string = BigInt(index)) =>
-  `{"service":"bandwidth","amount":${bytes},"timestamp":"2026-01-15T10:00:00Z","metadata":{"n":${index}}}\n`
-
-const usageLines = (count: number, start = 0) =>
-  Array.from({ length: count }, (_, index) => usageLine(start + index)).join("")
-
-/** Sum of the integers below `count`. */
-const sumTo = (count: number) => `${(BigInt(count) * BigInt(count - 1)) / 2n}`
-
-const logLine = (index: number, size: number) =>
-  `203.0.113.${index % 250} - - [15/Jan/2026:10:${`${index % 60}`.padStart(2, "0")}:00 +0100] "GET /page/${index % 7}?q=${index} HTTP/1.1" 200 ${size} "-" "agent"\n`
-
-/** What is stored of a customer: records and the exact sum of the amounts, by service. */
-const stored = Effect.fnUntraced(function* (customer: string) {
-  const { name, sql } = yield* Database
-  const rows = yield* sql.unsafe<{ service: string; records: string; amount: string }>(
-    `select service_name as service, count(*)::text as records, sum(amount)::text as amount
-    from ${name("billing_usage_records")} where customer_id = $1 group by 1 order by 1`,
-    [customer]
-  )
-  return Object.fromEntries(rows.map(({ amount, records, service }) => [service, [Number(records), amount]]))
-})
-
-const letters = Effect.fnUntraced(function* (source: string) {
-  const { name, sql } = yield* Database
-  return yield* sql.unsafe<{ place: string; field: string; problem: string; content: string }>(
-    `select place, field, problem, encode(content, 'escape') as content
-    from ${name("billing_dead_letters")} where source = $1 order by dead_letter_id`,
-    [source]
-  )
-})
-
-const importNdjson = (customer: string, source: ImportOptions["source"], more: Partial<ImportOptions> = {}) =>
-  Effect.flatMap(Importer, (importer) =>
-    importer.import({ source, name: customer, format: "ndjson", customer, ...more })
-  )
-
-/** The ledger has each batch once, with as many records as are there. */
-const ledgerAgrees = Effect.gen(function* () {
-  const { name, sql } = yield* Database
-  const rows = yield* sql.unsafe<{ wrong: string }>(
-    `select count(*)::text as wrong from ${name("billing_usage_batches")} b
-    where record_count <> (select count(*) from ${name("billing_usage_records")} r where r.batch_id = b.batch_id)`
-  )
-  assert.strictEqual(rows[0]!.wrong, "0")
-})
+import { eachEngine } from "./support/engines.ts"
+import {
+  bytes,
+  importNdjson,
+  ledgerAgrees,
+  letters,
+  logLine,
+  stored,
+  sumTo,
+  usageLine,
+  usageLines
+} from "./support/imports.ts"
 
 eachEngine("Importer", (engine) => {
   const services = Layer.provideMerge(Importer.layer({ chunkLines: 100 }), engine.layer)
@@ -427,44 +375,4 @@ eachEngine("Importer", (engine) => {
       })
     )
   })
-})
-
-describe("Importer, killed", () => {
-  it.live(
-    "goes on where it was, and counts every line once",
-    () =>
-      Effect.gen(function* () {
-        const directory = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-import-"))),
-          (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
-        )
-        const file = join(directory, "usage.ndjson")
-        const count = 60_000
-        writeFileSync(file, usageLines(count))
-        const url = yield* freshDatabase()
-        const script = join(import.meta.dirname, "support", "importProcess.ts")
-        // Killed after so many chunks, at a moment that nobody chooses; then two at once, of which one is killed.
-        const run = (chunks: number) =>
-          Effect.promise(async () => {
-            const child = spawn(process.execPath, [script, url, file, "ndjson", "killed", "500"], {
-              stdio: ["ignore", "pipe", "inherit"]
-            })
-            let seen = 0
-            child.stdout.on("data", (data: Buffer) => {
-              seen += data.toString().split("\n").length - 1
-              if (seen >= chunks) setTimeout(() => child.kill("SIGKILL"), Math.random() * 15)
-            })
-            const [code] = await once(child, "exit")
-            return code as number | null
-          })
-        for (const chunks of [1, 15, 40]) assert.isNull(yield* run(chunks))
-        const [, finished] = yield* Effect.all([run(70), run(Infinity)], { concurrency: 2 })
-        assert.strictEqual(finished, 0)
-        yield* Effect.gen(function* () {
-          assert.deepStrictEqual(yield* stored("killed"), { bandwidth: [count, sumTo(count)] })
-          yield* ledgerAgrees
-        }).pipe(Effect.provide(postgresLayer(url)))
-      }).pipe(Effect.scoped),
-    120_000
-  )
 })
