@@ -32,12 +32,20 @@ export interface CopyTransaction {
   readonly query: Query
 }
 
+/** A transaction whose COPY depends on what its statements answer. */
+export interface OpenTransaction {
+  readonly query: Query
+  /** Gives the number of rows that were stored. */
+  readonly copy: (copy: Pick<Copy, "table" | "columns" | "data">) => Effect.Effect<number, DatabaseError>
+}
+
 /**
  * - `sql`: the client, without the name transformations that an application may have put on its own
  * - `schema`: the PostgreSQL schema of the tables
  * - `name`: a table's name, qualified and quoted, for SQL text
  * - `copyTransaction`: runs a statement and a COPY, then `body`, in a READ COMMITTED transaction, and checks that COMMIT
  *   committed. A failing `body` rolls it back. Not interruptible: it commits whole, or leaves nothing.
+ * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer
  * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
  *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
  *   and wait for us. The embedded engine has one connection, so there it is `sql`.
@@ -56,6 +64,9 @@ export class Database extends Context.Service<
     readonly copyTransaction: <A, E>(
       copy: Copy,
       body: (copied: CopyTransaction) => Effect.Effect<A, E>
+    ) => Effect.Effect<A, E | DatabaseError>
+    readonly transaction: <A, E>(
+      body: (transaction: OpenTransaction) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | DatabaseError>
     readonly own: PgClient
     readonly bounded: <A, E, R>(

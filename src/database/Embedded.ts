@@ -16,7 +16,7 @@ import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Duplex } from "node:stream"
 import { Worker } from "node:worker_threads"
-import { Database, qualifier, type Query, type Row } from "./Database.ts"
+import { Database, type OpenTransaction, qualifier, type Query, type Row } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as DirectoryLock from "./embedded/DirectoryLock.ts"
 import type { Answer, Question, WorkerOptions } from "./embedded/messages.ts"
@@ -89,29 +89,30 @@ const make = Effect.fnUntraced(function* (
       ssl: false,
       maxConnections: 1,
       minConnections: 1,
-      idleTimeout: "1 hour"
+      idleTimeout: "1 hour",
+      // There is no network. What a new connection waits for is a statement that its predecessor was interrupted in.
+      connectTimeout: "1 hour"
     }),
     fromUnknown
   )
+  const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
+  const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
+    Effect.map(engine.ask({ kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
+  const inTransaction = <A, E>(body: Effect.Effect<A, E>) =>
+    Effect.uninterruptible(mapSqlError(sql.withTransaction(body)))
   const database = Database.of({
     engine: "embedded",
     sql,
     schema,
     name: qualifier(schema),
-    copyTransaction: ({ columns, data, params, statement, table }, body) => {
-      const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
-      return Effect.uninterruptible(
-        mapSqlError(
-          sql.withTransaction(
-            Effect.gen(function* () {
-              const rows = yield* query(statement, params)
-              const { count } = yield* engine.ask({ kind: "copy", table, columns, data })
-              return yield* body({ rows, count: count ?? 0, query })
-            })
-          )
-        )
-      )
-    },
+    copyTransaction: (request, body) =>
+      inTransaction(
+        Effect.gen(function* () {
+          const rows = yield* query(request.statement, request.params)
+          return yield* body({ rows, count: yield* copy(request), query })
+        })
+      ),
+    transaction: (body) => inTransaction(body({ query, copy })),
     own: sql,
     bounded: mapSqlError
   })
@@ -123,6 +124,10 @@ interface Engine {
   readonly ask: (question: Question) => Effect.Effect<Answer & { readonly ok: true }, DatabaseError>
   readonly wire: () => Duplex
 }
+
+/** A message of 16 bytes with the code 80877102. */
+const isCancelRequest = (chunk: Uint8Array): boolean =>
+  chunk.length === 16 && Buffer.from(chunk.buffer, chunk.byteOffset, 16).readUInt32BE(4) === 80_877_102
 
 const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
   Effect.tryPromise({
@@ -153,10 +158,24 @@ const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
       return {
         ask: (message) => Effect.tryPromise({ try: () => post(message), catch: fromUnknown }),
         wire: () => {
+          let started = false
+          const send = (chunk: Uint8Array) => {
+            const first = !started
+            started = true
+            // The one before may have been given up in the middle of a transaction. Its rows would be in ours.
+            return first
+              ? post({ kind: "reset" }).then(() => post({ kind: "wire", data: chunk }))
+              : post({ kind: "wire", data: chunk })
+          }
           const duplex: Duplex = new Duplex({
             read() {},
             write(chunk: Uint8Array, _encoding, done) {
-              post({ kind: "wire", data: chunk }).then(({ data }) => {
+              if (!started && isCancelRequest(chunk)) {
+                // Nothing can interrupt a statement of PGlite's; a connection that asks for it is closed, as a server does.
+                done()
+                return void duplex.destroy()
+              }
+              send(chunk).then(({ data }) => {
                 duplex.push(data!)
                 done()
               }, done)

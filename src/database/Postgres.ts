@@ -18,7 +18,7 @@ import type { ConnectionOptions } from "node:tls"
 import pg from "pg"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
-import { type Copy, type CopyTransaction, Database, qualifier, type Query } from "./Database.ts"
+import { type Copy, type CopyTransaction, Database, qualifier, type Query, type OpenTransaction } from "./Database.ts"
 import { Busy, DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
 import { CopyQuery, type CopyResult } from "./postgres/CopyQuery.ts"
 
@@ -103,6 +103,7 @@ const make = Effect.fnUntraced(function* (
     schema,
     name: qualifier(schema),
     copyTransaction: (copy, body) => copyTransaction(pool, statementTimeout, copy, body),
+    transaction: (body) => openTransaction(pool, statementTimeout, body),
     own,
     bounded: (effect) =>
       Effect.timeoutOrElse(mapSqlError(effect), {
@@ -154,20 +155,65 @@ const makeCopyPool = (options: {
       })
       // An idle connection that the server ends is replaced when one is next needed.
       pool.on("error", () => {})
-      return pool
+      return { pool, stale: new Set<string>() }
     }),
-    (pool) => Effect.promise(() => pool.end())
+    ({ pool }) => Effect.promise(() => pool.end())
   )
 
-const copyTransaction = <A, E>(
-  pool: pg.Pool,
+/**
+ * Connections for COPY.
+ *
+ * - `stale`: texts of transactions whose connection was given up because nothing came back. The server may not know that
+ *   yet: in the middle of a COPY it waits for the rest, for as long as TCP allows, and holds the batch's row in the
+ *   ledger, which the next attempt then waits for.
+ */
+interface CopyPool {
+  readonly pool: pg.Pool
+  readonly stale: Set<string>
+}
+
+/** Ends what is left of transactions that were given up. A text names one of them: the batch's key is in it. */
+const endStale = ({ pool, stale }: CopyPool, timeoutMillis: number): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const texts = [...stale]
+    const client = yield* attempt(() => pool.connect())
+    const ended = yield* Effect.exit(
+      attempt(() =>
+        withTimeout(client, timeoutMillis, () =>
+          client.query(
+            `select pg_terminate_backend(pid) from pg_stat_activity
+              where datname = current_database() and usename = current_user and pid <> pg_backend_pid() and state <> 'idle'
+                and query <> ''
+                and exists (select from unnest($1::text[]) as text where starts_with(text, query) or starts_with(query, text))`,
+            [texts]
+          )
+        )
+      )
+    )
+    client.release(ended._tag === "Failure")
+    if (ended._tag === "Success") for (const text of texts) stale.delete(text)
+  }).pipe(Effect.ignore)
+
+/** More than the server shows of a statement, and all that is needed to know it by. */
+const staleTextLength = 8_192
+
+/** What a transaction's body works with. */
+interface Session {
+  readonly client: pg.PoolClient
+  /** Runs a request; one that gets no answer costs the connection. `text` names what the server may then still be at. */
+  readonly guarded: <A>(run: () => Promise<A>, text?: string) => Effect.Effect<A, DatabaseError>
+  readonly query: Query
+}
+
+/** Runs `body`, which begins a transaction, on a connection of the pool, and commits; or leaves nothing. */
+const transact = <A, E>(
+  copies: CopyPool,
   timeoutMillis: number,
-  copy: Copy,
-  body: (copied: CopyTransaction) => Effect.Effect<A, E>
+  body: (session: Session) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | DatabaseError> =>
   Effect.uninterruptible(
     Effect.gen(function* () {
-      const client = yield* attempt(() => pool.connect())
+      const client = yield* attempt(() => copies.pool.connect())
       // A connection that breaks while it is checked out says so here too; the statement in flight fails with the reason.
       const onError = () => {}
       client.on("error", onError)
@@ -176,21 +222,23 @@ const copyTransaction = <A, E>(
           client.removeListener("error", onError)
           client.release(broken)
         })
-      const guarded = <B>(run: () => Promise<B>) => attempt(() => withTimeout(client, timeoutMillis, run))
+      const guarded = <B>(run: () => Promise<B>, text?: string) =>
+        attempt(() =>
+          withTimeout(client, timeoutMillis, run, () => {
+            if (text !== undefined) copies.stale.add(text.slice(0, staleTextLength))
+          })
+        )
       const query: Query = (text, params) =>
         Effect.map(
           guarded(() => client.query(text, params as Array<unknown>)),
           (_) => _.rows
         )
-      const exit = yield* Effect.exit(
-        Effect.flatMap(
-          guarded(() => copyIn(client, timeoutMillis, copy)),
-          (result) => body({ ...result, query })
-        )
-      )
+      const exit = yield* Effect.exit(body({ client, guarded, query }))
       if (exit._tag === "Failure") {
         const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
         yield* release(rolledBack._tag === "Failure")
+        // What it waited for may be an attempt that was given up, and of which the server has not heard that yet.
+        if (copies.stale.size > 0) yield* endStale(copies, timeoutMillis)
         return yield* exit
       }
       const committed = yield* Effect.exit(guarded(() => client.query("commit")))
@@ -205,29 +253,76 @@ const copyTransaction = <A, E>(
     })
   )
 
+/** Begins a transaction whose waits are bounded. `set local` is what a pooler lets through. */
+const begin = (timeoutMillis: number): string =>
+  `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis};
+    set local idle_in_transaction_session_timeout = ${timeoutMillis + graceMillis}`
+
+const copyTransaction = <A, E>(
+  pool: CopyPool,
+  timeoutMillis: number,
+  request: Copy,
+  body: (copied: CopyTransaction) => Effect.Effect<A, E>
+): Effect.Effect<A, E | DatabaseError> =>
+  transact(pool, timeoutMillis, ({ client, guarded, query }) => {
+    // One message, so the statement's values go in its text.
+    const statement = request.statement.replace(/\$(\d+)/g, (_, place) =>
+      pg.escapeLiteral(request.params[Number(place) - 1]!)
+    )
+    const before = `${begin(timeoutMillis)}; ${statement};`
+    return Effect.flatMap(
+      guarded(() => copyIn(client, before, request), before),
+      (result) => body({ ...result, query })
+    )
+  })
+
+const openTransaction = <A, E>(
+  pool: CopyPool,
+  timeoutMillis: number,
+  body: (transaction: OpenTransaction) => Effect.Effect<A, E>
+): Effect.Effect<A, E | DatabaseError> =>
+  transact(pool, timeoutMillis, ({ client, guarded, query }) =>
+    Effect.andThen(
+      guarded(() => client.query(begin(timeoutMillis))),
+      body({
+        query,
+        copy: (request) =>
+          Effect.map(
+            guarded(() => copyIn(client, "", request)),
+            ({ count }) => count
+          )
+      })
+    )
+  )
+
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
   Effect.tryPromise({ try: run, catch: fromUnknown })
 
 /** Ends the socket under a statement that gets no answer: it then fails, and the transaction with it. */
-const withTimeout = <A>(client: pg.PoolClient, millis: number, run: () => Promise<A>): Promise<A> => {
-  const timer = setTimeout(
-    () => socketOf(client).destroy(new Error(`timed out after ${millis} ms`)),
-    millis + graceMillis
-  )
+const withTimeout = <A>(
+  client: pg.PoolClient,
+  millis: number,
+  run: () => Promise<A>,
+  onTimeout?: () => void
+): Promise<A> => {
+  const timer = setTimeout(() => {
+    onTimeout?.()
+    socketOf(client).destroy(new Error(`timed out after ${millis + graceMillis} ms`))
+  }, millis + graceMillis)
   return run().finally(() => clearTimeout(timer))
 }
 
 const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
   (client as unknown as { connection: { stream: { destroy: (error: Error) => void } } }).connection.stream
 
-/** Begins a transaction, and runs a statement and a COPY in it: one message, so the statement's values go in its text. */
-const copyIn = (client: pg.PoolClient, timeoutMillis: number, copy: Copy): Promise<CopyResult> =>
+/** Runs the statements in `before`, and a COPY, as one message. */
+const copyIn = (
+  client: pg.PoolClient,
+  before: string,
+  copy: Pick<Copy, "table" | "columns" | "data">
+): Promise<CopyResult> =>
   new Promise((resolve, reject) => {
-    const statement = copy.statement.replace(/\$(\d+)/g, (_, place) =>
-      pg.escapeLiteral(copy.params[Number(place) - 1]!)
-    )
-    const text = `begin isolation level read committed; set local lock_timeout = '10s'; set local statement_timeout = ${timeoutMillis};
-      ${statement}; copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
+    const text = `${before} copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
     client.query(
       new CopyQuery(text, copy.data, (error, result) => (error === undefined ? resolve(result) : reject(error)))
     )

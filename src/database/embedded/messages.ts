@@ -10,6 +10,8 @@ export type Question =
       readonly columns: ReadonlyArray<string>
       readonly data: Uint8Array
     }
+  /** Forgets the connection before: its transaction, its prepared statements. */
+  | { readonly kind: "reset" }
   /** The whole data directory as a tar archive. */
   | { readonly kind: "dump" }
   | { readonly kind: "close" }

@@ -32,6 +32,11 @@ const answer = async (database: PGlite, question: Question): Promise<void> => {
       const data = await database.execProtocolRaw(question.data)
       return reply(bytesOf(data))
     }
+    case "reset": {
+      await database.exec("rollback")
+      await database.exec("discard all")
+      return reply({ ok: true })
+    }
     case "copy": {
       const result = await database.query(
         `copy ${question.table} (${question.columns.join(", ")}) from '/dev/blob' (format binary)`,
