@@ -304,11 +304,9 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
 })
 
 // oxlint-disable-next-line no-control-regex -- a file may be called anything, but the ledger holds one line of text
-const oneLine = (name: string): string =>
-  name
-    .toWellFormed()
-    .replace(/[\u0000-\u001f\u007f-\u009f]/g, "?")
-    .slice(0, 255)
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
+
+const oneLine = (name: string): string => name.toWellFormed().replace(controlCharacters, "?").slice(0, 255)
 
 const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Window) {
   switch (options.format) {

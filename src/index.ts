@@ -12,7 +12,15 @@ export { Database } from "./database/Database.ts"
 export { DatabaseError } from "./database/DatabaseError.ts"
 
 export { NotInTransaction, Recorder, RecorderError, type RecorderOptions } from "./Recorder.ts"
-export { Batcher, BatcherError, type BatcherOptions, type BatcherState, Closed, InTransaction, QueueFull } from "./Batcher.ts"
+export {
+  Batcher,
+  BatcherError,
+  type BatcherOptions,
+  type BatcherState,
+  Closed,
+  InTransaction,
+  QueueFull
+} from "./Batcher.ts"
 export {
   Importer,
   ImporterError,

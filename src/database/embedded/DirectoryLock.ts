@@ -2,10 +2,11 @@
  * One owner for a directory. PGlite does not lock its data, and two processes in it destroy it.
  *
  * The lock is a file that names its owner: process id, the time that process was started (ids are used again), machine and
- * command. It is made with O_EXCL. A lock whose owner is gone is stale and taken over: the takeover itself is guarded by
- * a second O_EXCL file, so that of several processes that find a stale lock one gets it.
+ * command. It appears whole, and only where there is none. A lock whose owner is gone is stale and taken over: the takeover itself is guarded by
+ * a second file of the kind, so that of several processes that find a stale lock one gets it.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, statSync, unlinkSync, writeSync } from "node:fs"
+import { linkSync, mkdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from "node:fs"
+import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -34,8 +35,15 @@ export const acquire = (directory: string): Effect.Effect<void, DatabaseError, S
         return yield* new DatabaseError({ reason: new InUse({ directory, owner }) })
       }
     }),
-    () => Effect.sync(() => removeIfThere(join(directory, "lock")))
+    () => Effect.sync(() => release(join(directory, "lock")))
   )
+
+/** Removes the lock, if it is still ours. */
+const release = (file: string): void => {
+  const owner = read(file)
+  const self = ProcessOwner.self()
+  if (owner?.pid === self.pid && owner.host === self.host) removeIfThere(file)
+}
 
 /** Gives the owner in words if there is a live one. */
 const take = (directory: string, file: string): string | undefined => {
@@ -45,7 +53,7 @@ const take = (directory: string, file: string): string | undefined => {
     if (createExclusively(file)) return undefined
     const owner = read(file)
     if (owner === undefined) {
-      // Gone in between, or not written yet: its maker has it open.
+      // Gone in between; or, if it stays, not one of ours and of no use.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
       if (read(file) !== undefined || !isOlderThan(file, 1_000)) continue
     } else if (ProcessOwner.isAlive(owner)) {
@@ -59,7 +67,8 @@ const take = (directory: string, file: string): string | undefined => {
     try {
       // Under the guard nobody else replaces the lock, so what is stale now is what is removed.
       const current = read(file)
-      if (current === undefined || !ProcessOwner.isAlive(current)) removeIfThere(file)
+      const useless = current === undefined && isOlderThan(file, 1_000)
+      if (useless || (current !== undefined && !ProcessOwner.isAlive(current))) removeIfThere(file)
     } finally {
       removeIfThere(guard)
     }
@@ -67,20 +76,22 @@ const take = (directory: string, file: string): string | undefined => {
   return "a process that is just starting"
 }
 
+/**
+ * Makes a file that names this process, unless there is one. It is there with its content or not at all: a lock that could
+ * be seen empty for a moment would look like what a dead process left.
+ */
 const createExclusively = (file: string): boolean => {
-  let descriptor
+  const whole = `${file}.${randomUUID()}`
+  writeFileSync(whole, encode(ProcessOwner.self()), { mode: 0o600, flag: "wx" })
   try {
-    descriptor = openSync(file, "wx", 0o600)
+    linkSync(whole, file)
+    return true
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false
     throw cause
-  }
-  try {
-    writeSync(descriptor, encode(ProcessOwner.self()))
   } finally {
-    closeSync(descriptor)
+    removeIfThere(whole)
   }
-  return true
 }
 
 const read = (file: string): ProcessOwner.ProcessOwner | undefined => {
