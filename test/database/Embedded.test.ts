@@ -124,20 +124,21 @@ describe("DirectoryLock", () => {
     })
   )
 
-  it.live("of processes that race for a stale lock one gets it, twenty times", () =>
+  it.live("of processes that race for a stale lock one gets it, sixty times", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const racers = yield* Effect.forEach([1, 2, 3], () => child("raceLock.ts", directory, "20"))
-      for (let round = 1; round <= 20; round++) {
+      const racers = yield* Effect.forEach([1, 2, 3, 4], () => child("raceLock.ts", directory, "60"))
+      for (let round = 1; round <= 60; round++) {
         // What a process leaves behind that was killed while it held the lock.
         const stale = { pid: 2 ** 22 + round, started: "1", host: yield* hostOf(directory), command: "gone" }
         writeFileSync(join(directory, "lock"), JSON.stringify(stale))
         writeFileSync(join(directory, `go-${round}`), "")
         const results = yield* Effect.forEach(racers, (racer) =>
-          Effect.map(racer.atLeast(round), (lines) => lines[round - 1])
+          Effect.map(racer.atLeast(2 * round - 1), (lines) => lines[2 * round - 2])
         )
         assert.strictEqual(results.filter((result) => result === "won").length, 1, `round ${round}: ${results}`)
         writeFileSync(join(directory, `end-${round}`), "")
+        yield* Effect.forEach(racers, (racer) => racer.atLeast(2 * round))
       }
     })
   )

@@ -23,4 +23,5 @@ for (let round = 1; round <= Number(rounds); round++) {
       })
     )
   )
+  console.log("released")
 }
