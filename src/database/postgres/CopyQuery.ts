@@ -16,8 +16,8 @@ export interface CopyResult {
   readonly count: number
 }
 
-/** Data is written in messages of at most this size. */
-const messageBytes = 262_144
+/** Data is written in messages of at most this size: the server takes in a whole one before it looks at it. */
+const messageBytes = 65_536
 
 const copyDone = Buffer.from([0x63, 0, 0, 0, 4])
 
