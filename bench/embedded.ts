@@ -1,8 +1,4 @@
 /** The Batcher on the embedded database, against PGlite's own COPY on the main thread. */
-import * as Effect from "effect/Effect"
-import { writeFileSync } from "node:fs"
-import { join } from "node:path"
-import * as Embedded from "../src/database/Embedded.ts"
 import type { Options } from "./batcher.ts"
 import type { Options as PeerOptions } from "./embedded-peer.ts"
 import { type Benchmark, interleave, median, rate, speedRatios, startProcess } from "./harness.ts"
@@ -13,8 +9,7 @@ export const benchmark: Benchmark = {
   name: "embedded",
   run: async (setting) => {
     const count = setting.size(500_000)
-    const snapshot = join(setting.directory, "snapshot.tar")
-    writeFileSync(snapshot, await Effect.runPromise(Embedded.snapshot))
+    const snapshot = await setting.snapshot()
     const options: Options = { snapshot, size, flushes: 1, count }
     const peerOptions: PeerOptions = { snapshot, size, count }
     const process = startProcess("batcher", options)

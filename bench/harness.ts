@@ -36,6 +36,10 @@ export interface Row {
 export interface Setting {
   /** A migrated database with the month's partition. */
   readonly server: PostgresServer
+  /** Empties the tables, and leaves nothing to write back: both sides start from the same state. */
+  readonly reset: () => Promise<void>
+  /** A file with an embedded database that has its tables. */
+  readonly snapshot: () => Promise<string>
   /** An empty folder. */
   readonly directory: string
   readonly runs: number
@@ -125,12 +129,6 @@ export const interleave = async (
     }
   }
   return results
-}
-
-/** Both sides start with empty tables, and with nothing left to write back from the run before. */
-export const emptyTables = (server: PostgresServer) => async (): Promise<void> => {
-  await server.query("truncate billing_usage_records, billing_usage_batches, billing_import_chunks")
-  await server.query("checkpoint")
 }
 
 export const median = (values: ReadonlyArray<number>): number => {

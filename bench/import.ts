@@ -8,16 +8,7 @@ import * as Scope from "effect/Scope"
 import { join } from "node:path"
 import * as Postgres from "../src/database/Postgres.ts"
 import { Importer } from "../src/Importer.ts"
-import {
-  type Benchmark,
-  type Contest,
-  emptyTables,
-  interleave,
-  rate,
-  type Row,
-  speedRatios,
-  startProcess
-} from "./harness.ts"
+import { type Benchmark, type Contest, interleave, rate, type Row, speedRatios, startProcess } from "./harness.ts"
 import { connect, copyFile, hasPsql, psqlCopy } from "./peers.ts"
 import { writeLines, writeRows } from "./workload.ts"
 
@@ -64,7 +55,7 @@ export const benchmark: Benchmark = {
         setting,
         "import",
         [ours, ...(psql === undefined ? [] : [psql]), copy],
-        emptyTables(setting.server)
+        setting.reset
       )
       const mine = results.get(ours.name)!
       const row = (name: string, aim: string): Row => {

@@ -1,16 +1,7 @@
 /** The Batcher end to end, 2M records in batches of 5,000, against COPY of the same rows. */
 import { join } from "node:path"
 import type { Options } from "./batcher.ts"
-import {
-  type Benchmark,
-  emptyTables,
-  interleave,
-  type Measurement,
-  rate,
-  type Row,
-  speedRatios,
-  startProcess
-} from "./harness.ts"
+import { type Benchmark, interleave, type Measurement, rate, type Row, speedRatios, startProcess } from "./harness.ts"
 import { connect, copyFile, hasPsql, psqlCopy } from "./peers.ts"
 import { writeRows } from "./workload.ts"
 
@@ -41,7 +32,7 @@ export const benchmark: Benchmark = {
         setting,
         "ingest",
         [ours[0]!.contestant, ...(psql === undefined ? [] : [psql]), ours[1]!.contestant, copy],
-        emptyTables(setting.server)
+        setting.reset
       )
       return ours.flatMap(({ aim, contestant, process, words }) => {
         const mine = results.get(contestant.name)!

@@ -1,7 +1,8 @@
 /**
  * Runs benchmarks and prints a table: `bench/main.ts [names…] [--json FILE] [--scale 0.01] [--runs 5]`.
  *
- * `--scale` shrinks the sizes, for trying things out and to keep this code alive in CI; its ratios mean little.
+ * `--scale` shrinks the sizes, for trying things out and to keep this code alive in CI; its ratios mean little. With
+ * `--snapshot FILE` the embedded database begins as that file has it, which saves the tests the making of another.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,6 +11,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import * as Embedded from "../src/database/Embedded.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import { PartitionStore } from "../src/store/PartitionStore.ts"
@@ -19,6 +21,7 @@ import { type Row, toJson, toMarkdown } from "./harness.ts"
 import { benchmark as imports } from "./import.ts"
 import { benchmark as ingestSmall } from "./ingest-small.ts"
 import { benchmark as ingest } from "./ingest.ts"
+import { connect } from "./peers.ts"
 import { benchmark as record } from "./record.ts"
 import { benchmark as start } from "./start.ts"
 import { month } from "./workload.ts"
@@ -30,7 +33,8 @@ const { positionals: names, values: flags } = parseArgs({
   options: {
     json: { type: "string" },
     scale: { type: "string", default: "1" },
-    runs: { type: "string", default: "5" }
+    runs: { type: "string", default: "5" },
+    snapshot: { type: "string" }
   }
 })
 const scale = Number(flags.scale)
@@ -60,6 +64,17 @@ try {
       )
     )
   )
+  const admin = await connect(server)
+  const reset = async () => {
+    await admin.query("truncate billing_usage_records, billing_usage_batches, billing_import_chunks")
+    await admin.query("checkpoint")
+  }
+  const snapshot = async () => {
+    if (flags.snapshot !== undefined) return flags.snapshot
+    const file = join(directory, "snapshot.tar")
+    writeFileSync(file, await Effect.runPromise(Embedded.snapshot))
+    return file
+  }
   const rows: Array<Row> = []
   for (const benchmark of benchmarks) {
     if (names.length > 0 && !names.includes(benchmark.name)) continue
@@ -67,12 +82,15 @@ try {
       ...(await benchmark.run({
         server,
         directory,
+        reset,
+        snapshot,
         runs,
         size: (full) => Math.max(1, Math.round(full * scale)),
         progress: (text) => process.stderr.write(`${text}\n`)
       }))
     )
   }
+  await admin.end()
   process.stdout.write(toMarkdown(rows))
   if (flags.json !== undefined) writeFileSync(flags.json, toJson(rows))
 } finally {

@@ -11,7 +11,6 @@ import { Recorder } from "../src/Recorder.ts"
 import {
   type Benchmark,
   type Contest,
-  emptyTables,
   interleave,
   type Measurement,
   median,
@@ -86,7 +85,7 @@ export const benchmark: Benchmark = {
         setting,
         "record",
         [process.contestant("ours"), process.contestant("one INSERT a call")],
-        emptyTables(setting.server)
+        setting.reset
       )
       const ours = results.get("ours")!
       const peer = results.get("one INSERT a call")!

@@ -1,5 +1,5 @@
 /** Keeps the benchmarks alive: all of them at a tiny size. Their figures mean nothing here and are not looked at. */
-import { assert, describe, it } from "vitest"
+import { assert, describe, inject, it } from "vitest"
 import { execFile } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -21,7 +21,9 @@ describe("bench", () => {
         "--runs",
         "1",
         "--json",
-        json
+        json,
+        "--snapshot",
+        inject("snapshotFile")
       ])
       const [head, rule, ...lines] = stdout.trimEnd().split("\n")
       assert.strictEqual(head, "| name | case | ours | peer | ratio | min–max | aim | peak memory |")
