@@ -21,8 +21,12 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as Settings from "./internal/Settings.ts"
+import * as SpooledQueue from "./internal/SpooledQueue.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
+import { Spool, SpoolError, type SpoolOptions } from "./Spool.ts"
+import { SpoolDelivery } from "./SpoolDelivery.ts"
+import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { UsageStore } from "./store/UsageStore.ts"
 
 /** The queue is full, and `onFull` is `fail`. @since 0.1.0 */
@@ -56,7 +60,7 @@ export class InTransaction extends Schema.TaggedError<InTransaction>()("InTransa
 
 /** @since 0.1.0 */
 export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherError", {
-  reason: Schema.Union([InvalidInput, QueueFull, Closed, InTransaction, DatabaseError])
+  reason: Schema.Union([InvalidInput, QueueFull, Closed, InTransaction, SpoolError, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -96,6 +100,23 @@ export interface BatcherOptions {
   readonly drainTimeout?: Duration.Input | undefined
 }
 
+/**
+ * - `directory`: the spool, which other processes may share
+ * - `maxBytes`: what the spool may hold, 1 GiB
+ * - `size`: records in a segment, which is one batch, 1,000
+ * - `timeout`: longest wait of a segment to fill, and between looks at what others have put into the spool, 5 s
+ * - `onFull`: `wait` until the spool has room, or `fail` with `SpoolError`
+ * - `drainTimeout`: how long closing delivers, 30 s; what is left stays in the spool
+ *
+ * @since 0.1.0
+ */
+export interface SpooledBatcherOptions extends SpoolOptions {
+  readonly size?: number | undefined
+  readonly timeout?: Duration.Input | undefined
+  readonly onFull?: "wait" | "fail" | undefined
+  readonly drainTimeout?: Duration.Input | undefined
+}
+
 /** @since 0.1.0 */
 export class Batcher extends Context.Service<
   Batcher,
@@ -123,6 +144,21 @@ export class Batcher extends Context.Service<
   static readonly layerConfig: Layer.Layer<Batcher, Config.ConfigError, Database> = Layer.unwrap(
     Effect.map(Config.all({ size: Settings.batchSize, timeout: Settings.batchTimeout }), Batcher.layer)
   )
+
+  /**
+   * A batcher over a spool: the same interface, and records survive the death of the process. `enqueue` returns when the
+   * record is synced to the disk; it is brought into the database behind that, also by another process that shares the
+   * spool. Where the database refuses a record, that becomes a dead letter.
+   */
+  static readonly layerSpooled = (options: SpooledBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
+    Layer.effect(Batcher, makeSpooled(options)).pipe(
+      Layer.provide(SpoolDelivery.layerNoDeps()),
+      Layer.provide([
+        UsageStore.layer,
+        DeadLetterStore.layer,
+        Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
+      ])
+    )
 }
 
 /** Delays grow from 50 ms to 10 s, and differ between processes that lost the same server. */
@@ -173,6 +209,39 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
         : Effect.mapError(queue.flush, (error) => new BatcherError({ reason: error }))
     ),
     state: Effect.sync(queue.state)
+  })
+})
+
+const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions) {
+  const catalogs = yield* CatalogStore
+  const intake = makeIntake(catalogs)
+  // Records are checked with it; once it is read the database may go away.
+  yield* Effect.ignore(catalogs.current)
+  const queue = yield* SpooledQueue.make(yield* Spool, yield* SpoolDelivery, {
+    size: options.size ?? 1_000,
+    timeout: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
+    onFull: options.onFull ?? "wait",
+    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds")
+  })
+  const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
+    if (records.length === 0) return
+    const appended = yield* Effect.mapError(queue.append(records), (error) => new BatcherError({ reason: error }))
+    if (!appended) return yield* new BatcherError({ reason: new Closed() })
+  })
+  return Batcher.of({
+    enqueue: Effect.fnUntraced(function* (usage) {
+      const record = yield* Effect.mapError(intake.check(usage), wrap)
+      yield* enqueueRecords([record])
+      return record
+    }),
+    enqueueAll: Effect.fnUntraced(function* (usages) {
+      const records = yield* Effect.mapError(intake.checkAll(usages), wrap)
+      yield* enqueueRecords(records)
+      return records
+    }),
+    enqueueRecords,
+    flush: queue.flush,
+    state: Effect.sync(() => ({ ...queue.state(), inFlight: 0, lastError: undefined }))
   })
 })
 

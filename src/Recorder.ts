@@ -25,6 +25,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
+import { SpoolError } from "./Spool.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { UsageStore } from "./store/UsageStore.ts"
 import * as Tracking from "./Tracking.ts"
@@ -39,7 +40,7 @@ export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("No
 
 /** @since 0.1.0 */
 export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, InTransaction, QueueFull, Closed])
+  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, InTransaction, QueueFull, Closed, SpoolError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable

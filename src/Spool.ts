@@ -14,9 +14,6 @@ import * as Segment from "./spool/Segment.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
 
-export type { SpoolStatus } from "./spool/SpoolDirectory.ts"
-export { SpoolUnwritable } from "./spool/SegmentWriter.ts"
-
 /** The spool holds as much as it may. @since 0.1.0 */
 export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
   path: Schema.String,

@@ -13,7 +13,4 @@ declare global {
 export const number = (value: Decimal | bigint): Raw =>
   JSON.rawJSON(typeof value === "bigint" ? `${value}` : toText(value))
 
-/** Metadata as it is stored, or `null`. */
-export const raw = (text: string | null): Raw | null => (text === null ? null : JSON.rawJSON(text))
-
 export const render = (value: unknown): string => JSON.stringify(value, undefined, 2)
