@@ -168,7 +168,10 @@ const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
 
 const make = Effect.fnUntraced(function* (options: BatcherOptions) {
   const store = yield* UsageStore
-  const intake = makeIntake(yield* CatalogStore)
+  // A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever.
+  const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds")
+  const patience = options.onFull === "fail" ? undefined : Schedule.upTo(untilItWorks, { duration: drainTimeout })
+  const intake = makeIntake(yield* CatalogStore, patience)
   const size = options.size ?? 100
   const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
   const queue = yield* WriteQueue.make(store, {
@@ -178,7 +181,7 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
     linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
     writers: options.flushes ?? 1,
     ahead: 1,
-    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds"),
+    drainTimeout,
     retry: untilItWorks,
     // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
     isRetryable: (error) => error.reason._tag !== "Refused"

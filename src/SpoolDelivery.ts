@@ -161,11 +161,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
       const { pieces } = Lines.cut(view, { ended: true, atStart: true, open: 0, maxLines: Infinity })
       const inputs: Array<UsageInput> = []
-      const refuse = (index: number, { field, problem, remedy }: InvalidInput) => {
-        const piece = pieces[index]!
-        const content = view.subarray(piece.start, piece.end)
-        letters.push({ source: `spool ${name}`, place: `line ${piece.line + 1}`, field, problem, remedy, content })
-      }
+      const refusals = new Map<number, InvalidInput>()
+      const refuse = (index: number, refusal: InvalidInput) => refusals.set(index, refusal)
       const origins: Array<number> = []
       for (const [index, parsed] of lineFormat.parse(view, pieces).entries()) {
         const tooLong = pieces[index]!.refusal
@@ -182,6 +179,11 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       for (const [index, checked] of (yield* intake.checkEach(inputs)).entries()) {
         if (Result.isSuccess(checked)) records.push(checked.success)
         else refuse(origins[index]!, checked.failure)
+      }
+      for (const [index, { field, problem, remedy }] of [...refusals].sort(([a], [b]) => a - b)) {
+        const piece = pieces[index]!
+        const content = view.subarray(piece.start, piece.end)
+        letters.push({ source: `spool ${name}`, place: `line ${piece.line + 1}`, field, problem, remedy, content })
       }
     }
     return { records, letters }

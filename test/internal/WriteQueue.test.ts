@@ -558,7 +558,7 @@ describe("WriteQueue: closing", () => {
 describe("WriteQueue: any order of events", () => {
   const seed = runSeed()
   // Each runs in milliseconds, since nothing waits for a clock.
-  const runs = Array.from({ length: 150 }, (_, i) => seed + i)
+  const runs = Array.from({ length: 80 }, (_, i) => seed + i)
 
   it.effect.each(runs)("acknowledged is stored, once (seed %s)", (seed) =>
     Effect.gen(function* () {
