@@ -67,10 +67,11 @@ export interface SpoolDeliveryOptions {
 export class SpoolDelivery extends Context.Service<
   SpoolDelivery,
   {
-    /** Delivers all that is there now; `onBatch` runs after each batch. */
-    readonly deliverAll: (
-      onBatch?: (delivered: SpoolDelivered) => Effect.Effect<void>
-    ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+    /** Delivers all that is there now, but not the batches whose keys are in `except`; `onBatch` runs after each batch. */
+    readonly deliverAll: (options?: {
+      readonly onBatch?: ((delivered: SpoolDelivered) => Effect.Effect<void>) | undefined
+      readonly except?: ReadonlySet<string> | undefined
+    }) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
     /** Delivers one sealed batch, whose records are given if they are still in memory. */
     readonly deliver: (
       batch: SpoolDirectory.SealedBatch,
@@ -206,9 +207,10 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     return { batches: 1, records, refused }
   }, Effect.mapError(wrap))
 
-  const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* (
-    onBatch?: (delivered: SpoolDelivered) => Effect.Effect<void>
-  ) {
+  const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* ({
+    except,
+    onBatch
+  }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
     const mend = onDisk(async () => {
       await SpoolDirectory.adoptOrphans(directory)
       await SpoolDirectory.tidy(directory)
@@ -220,6 +222,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
         onDisk(() => SpoolDirectory.ready(directory)),
         wrap
       )) {
+        if (except?.has(batch.key) === true) continue
         total = sum(total, yield* deliver(batch))
         if (onBatch !== undefined) yield* onBatch(total)
       }

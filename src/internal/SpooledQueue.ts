@@ -66,6 +66,8 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope> {
   const sealed = yield* Queue.unbounded<Item>()
   const room = yield* Latch.make(true)
+  /** Keys of the segments that are being written or wait in `sealed`: no look around delivers them. */
+  const own = new Set<string>()
   let closing = false
   let cached = 0
   let queued = 0
@@ -78,6 +80,7 @@ export const make = Effect.fnUntraced(function* (
   const deliver = Effect.fnUntraced(function* (item: Sealed) {
     // It is retried for as long as the database is out of reach; a disk that fails leaves the segment to the next look.
     const result = yield* Effect.result(delivery.deliver(item.batch, item.records))
+    own.delete(item.batch.key)
     if (item.records !== undefined) cached--
     queued -= item.count
     bytes = Math.max(0, bytes - item.bytes)
@@ -89,7 +92,7 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const lookAround = Effect.gen(function* () {
-    const delivered = yield* Effect.result(delivery.deliverAll())
+    const delivered = yield* Effect.result(delivery.deliverAll({ except: own }))
     if (delivered._tag === "Failure") {
       return yield* Effect.logError(`the spool could not be delivered: ${delivered.failure.message}`)
     }
@@ -131,6 +134,7 @@ export const make = Effect.fnUntraced(function* (
     maxRecords: options.size,
     maxAge: options.timeout,
     capacity: 1_024,
+    onBegin: (key) => own.add(key),
     onSealed: ({ batch, records }) =>
       Effect.suspend(() => {
         const keep = cached < cachedSegments

@@ -58,6 +58,8 @@ export interface Options {
   readonly maxRecords: number
   readonly maxAge: Duration.Duration
   readonly capacity: number
+  /** Hears of a new segment's key before anybody else can see the segment. */
+  readonly onBegin?: ((key: string) => void) | undefined
   /** Takes over a sealed segment. It may wait: appends then wait too. */
   readonly onSealed: (segment: SealedSegment) => Effect.Effect<void>
   /** For tests of what a disk can do. */
@@ -105,6 +107,7 @@ export const make = Effect.fnUntraced(function* (
     const openedAt = yield* Clock.currentTimeMillis
     const key = randomUUID()
     const path = SpoolDirectory.openSegmentPath(spool, key)
+    options.onBegin?.(key)
     const file = yield* attempt(async () => {
       await SpoolDirectory.announce(spool)
       const created = await io.create(path)

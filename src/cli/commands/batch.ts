@@ -172,9 +172,9 @@ const deliver = Effect.gen(function* () {
   const progress = watched ? Progress.make(process.stderr, undefined) : undefined
   const delivered = yield* Effect.gen(function* () {
     const delivery = yield* SpoolDelivery
-    return yield* delivery.deliverAll((so) =>
-      Effect.sync(() => progress?.show(so.records, `${so.records} records, ${so.batches} batches`))
-    )
+    return yield* delivery.deliverAll({
+      onBatch: (so) => Effect.sync(() => progress?.show(so.records, `${so.records} records, ${so.batches} batches`))
+    })
   }).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())), Effect.provide(layerDelivery))
   yield* Session.say(`delivered ${delivered.records} records in ${delivered.batches} batches`)
   if (delivered.refused > 0) {
