@@ -149,10 +149,13 @@ describe("connections are lost at random", () => {
       const { int } = random(seed)
       const acknowledged: Array<string> = []
       const database = new URL(direct).pathname.slice(1)
-      const terminateSome = Effect.promise(() =>
-        administer(
-          `select pg_terminate_backend(pid) from pg_stat_activity
+      // Not interruptible: a termination that is still on its way would hit those who look at the result.
+      const terminateSome = Effect.uninterruptible(
+        Effect.promise(() =>
+          administer(
+            `select pg_terminate_backend(pid) from pg_stat_activity
             where datname = '${database}' and pid <> pg_backend_pid() order by random() limit ${1 + int(2)}`
+          )
         )
       )
       yield* Effect.gen(function* () {
@@ -241,7 +244,8 @@ describe("connections are lost at random", () => {
           })
         )
         for (let restart = 0; restart < 2; restart++) {
-          yield* Effect.sleep(400)
+          const enough = 100 * (restart + 1)
+          while (acknowledged.length < enough || queued.length < 6 * enough) yield* Effect.sleep(20)
           yield* Effect.promise(() => server.stop("immediate"))
           yield* Effect.sleep(200)
           yield* Effect.promise(() => server.resume())
@@ -258,8 +262,7 @@ describe("connections are lost at random", () => {
           )
         )
       )
-      assert.isAbove(acknowledged.length, 20)
-      assert.isAbove(queued.length, 600)
+      assert.isAtLeast(acknowledged.length, 200)
       yield* verify(server.url(), [...acknowledged, ...queued], "restarts")
     })
   )

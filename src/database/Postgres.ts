@@ -153,8 +153,10 @@ const makeCopyPool = (options: {
         keepAliveInitialDelayMillis: 10_000,
         ...(target.startupOptions === undefined ? {} : { options: target.startupOptions })
       })
-      // An idle connection that the server ends is replaced when one is next needed.
+      // An idle connection that the server ends is replaced when one is next needed; a statement in flight fails with the
+      // reason. Nobody listens to a connection for a moment after it was handed out, and an error then ends the process.
       pool.on("error", () => {})
+      pool.on("connect", (client) => client.on("error", () => {}))
       return { pool, stale: new Set<string>() }
     }),
     ({ pool }) => Effect.promise(() => pool.end())
@@ -214,14 +216,7 @@ const transact = <A, E>(
   Effect.uninterruptible(
     Effect.gen(function* () {
       const client = yield* attempt(() => copies.pool.connect())
-      // A connection that breaks while it is checked out says so here too; the statement in flight fails with the reason.
-      const onError = () => {}
-      client.on("error", onError)
-      const release = (broken: boolean) =>
-        Effect.sync(() => {
-          client.removeListener("error", onError)
-          client.release(broken)
-        })
+      const release = (broken: boolean) => Effect.sync(() => client.release(broken))
       const guarded = <B>(run: () => Promise<B>, text?: string) =>
         attempt(() =>
           withTimeout(client, timeoutMillis, run, () => {
