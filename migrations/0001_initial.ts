@@ -87,6 +87,18 @@ const initial: Step = (name) =>
     )
     yield* run(`create index billing_usage_records_batch on ${name("billing_usage_records")} (batch_id)`)
 
+    // Not a unique index on the records: that would have to contain their time, and let the same key pass with another.
+    // "C" orders by bytes, which is all that a key needs.
+    yield* run(`create table ${name("billing_usage_keys")} (
+      customer_id text collate "C" not null,
+      idempotency_key text collate "C" not null,
+      fingerprint uuid not null,
+      batch_id bigint not null,
+      position integer not null,
+      first_seen timestamptz not null default now(),
+      primary key (customer_id, idempotency_key)
+    )`)
+
     // What was imported of which file: a chunk is known by the digest of all that precedes it. Two files that go on
     // differently from there are two variants. The checksums, four bytes a line, recognise a shorter copy.
     yield* run(`create table ${name("billing_import_chunks")} (

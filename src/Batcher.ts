@@ -19,6 +19,7 @@ import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
+import { conflictOf } from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as Settings from "./internal/Settings.ts"
 import * as SpooledQueue from "./internal/SpooledQueue.ts"
@@ -134,11 +135,11 @@ export class Batcher extends Context.Service<
 >()("effect-usage/Batcher") {
   static readonly layerNoDeps = (
     options: BatcherOptions = {}
-  ): Layer.Layer<Batcher, never, UsageStore | CatalogStore> => Layer.effect(Batcher, make(options))
+  ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> => Layer.effect(Batcher, make(options))
 
   /** A batcher on a database. */
   static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
-    Layer.provide(Batcher.layerNoDeps(options), UsageStore.layer)
+    Layer.provide(Batcher.layerNoDeps(options), [UsageStore.layer, DeadLetterStore.layer])
 
   /** A batcher with the size and timeout of `USAGE_BATCH_SIZE` and `USAGE_BATCH_TIMEOUT`. */
   static readonly layerConfig: Layer.Layer<Batcher, Config.ConfigError, Database> = Layer.unwrap(
@@ -168,6 +169,7 @@ const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
 
 const make = Effect.fnUntraced(function* (options: BatcherOptions) {
   const store = yield* UsageStore
+  const letters = yield* DeadLetterStore
   // A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever.
   const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds")
   const patience = options.onFull === "fail" ? undefined : Schedule.upTo(untilItWorks, { duration: drainTimeout })
@@ -176,6 +178,15 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
   const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
   const queue = yield* WriteQueue.make(store, {
     source: "batcher",
+    // The caller of `enqueue` is long gone: a conflict becomes a dead letter.
+    onConflict: "skip",
+    companion:
+      (batch) =>
+      (query, { conflicts }) =>
+        letters.write(
+          query,
+          conflicts.map((position) => conflictOf(batch, position))
+        ),
     capacity,
     maxItems: size,
     linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),

@@ -166,6 +166,13 @@ const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect
 
 const firstRefusals = 10
 
+/** What became of a chunk. `before`: somebody else had written it. */
+interface Written {
+  readonly before: boolean
+  readonly records: number
+  readonly conflicts: number
+}
+
 const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
   const store = yield* UsageStore
   const imports = yield* ImportStore
@@ -184,10 +191,14 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       attempts++
       return chunk.encoded === undefined
         ? Effect.as(imports.insert(chunk.row, chunk.letters), undefined)
-        : store.write(chunk.encoded, imports.companion(chunk.row, chunk.letters))
+        : store.write(chunk.encoded, imports.companion(chunk.row, chunk.letters, chunk.conflict))
     })
     // Found in the ledger after a failure, the batch is our own: only the answer had been lost.
-    return Effect.map(persistently(attempt), (appended) => appended?.alreadyCommitted === true && attempts === 1)
+    return Effect.map(persistently(attempt), (appended) => ({
+      before: appended?.alreadyCommitted === true && attempts === 1,
+      records: appended?.records ?? 0,
+      conflicts: appended?.conflicts.length ?? 0
+    }))
   }
 
   const run = Effect.fnUntraced(function* (options: ImportOptions, window: Window, format: Format) {
@@ -219,15 +230,16 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     /** Takes a written chunk into the count; `false` when the plan has gone back, and what was planned since is void. */
     const settle = Effect.fnUntraced(function* (
       chunk: Prepare.Prepared,
-      result: Result.Result<boolean, DatabaseError>
+      result: Result.Result<Written, DatabaseError>
     ) {
       const { from, to } = chunk.step
       if (Result.isSuccess(result)) {
-        passed(from, to, result.success)
-        if (result.success) plan.lookAgain()
+        const { before, conflicts, records } = result.success
+        passed(from, to, before)
+        if (before) plan.lookAgain()
         else {
-          done.records += chunk.row.records
-          done.refused += chunk.row.refused
+          done.records += records
+          done.refused += chunk.row.refused + conflicts
           done.batches++
           refusals.push(...chunk.refusals.slice(0, firstRefusals - refusals.length))
         }
@@ -249,7 +261,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     })
 
     let writing:
-      | { readonly chunk: Prepare.Prepared; readonly fiber: Fiber.Fiber<Result.Result<boolean, DatabaseError>> }
+      | { readonly chunk: Prepare.Prepared; readonly fiber: Fiber.Fiber<Result.Result<Written, DatabaseError>> }
       | undefined
     for (;;) {
       const step = yield* Effect.mapError(persistentNext(plan, maxLines), fail)

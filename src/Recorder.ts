@@ -19,7 +19,7 @@ import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import { Batcher, type BatcherError, Closed, InTransaction, QueueFull } from "./Batcher.ts"
 import type { Database } from "./database/Database.ts"
-import { DatabaseError } from "./database/DatabaseError.ts"
+import { DatabaseError, KeyConflict } from "./database/DatabaseError.ts"
 import { CurrentCustomer } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
@@ -40,7 +40,16 @@ export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("No
 
 /** @since 0.1.0 */
 export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, NotInTransaction, InTransaction, QueueFull, Closed, SpoolError])
+  reason: Schema.Union([
+    InvalidInput,
+    KeyConflict,
+    DatabaseError,
+    NotInTransaction,
+    InTransaction,
+    QueueFull,
+    Closed,
+    SpoolError
+  ])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -127,7 +136,10 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
 }
 
-const fail = (reason: RecorderError["reason"]) => new RecorderError({ reason })
+const fail = (reason: RecorderError["reason"]) =>
+  new RecorderError({
+    reason: reason._tag === "DatabaseError" && reason.reason._tag === "KeyConflict" ? reason.reason : reason
+  })
 
 /** The trackers are `record` behind a door of their own. */
 const make = Effect.fnUntraced(function* (options: RecorderOptions) {
@@ -141,6 +153,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const intake = makeIntake(catalogs, retry)
   const queue = yield* WriteQueue.make(store, {
     source: "recorder",
+    onConflict: "fail",
     capacity: 10_000,
     maxItems: options.maxBatch ?? 1_000,
     linger: Duration.zero,
@@ -189,7 +202,10 @@ const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Ser
     if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
     const records = yield* Effect.mapError(intake.checkAll(usages), fail)
     if (records.length > 0) {
-      yield* Effect.mapError(store.appendInTransaction({ key: randomUUID(), source: "transaction", records }), fail)
+      yield* Effect.mapError(
+        store.appendInTransaction({ key: randomUUID(), source: "transaction", records, onConflict: "fail" }),
+        fail
+      )
     }
     return records
   })

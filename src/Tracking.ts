@@ -14,6 +14,8 @@ interface Common {
   readonly customer: string
   /** When it was used; now, if absent. */
   readonly recordedAt?: InstantInput | undefined
+  /** The caller's own name for this usage: a second record with the same key is not stored. */
+  readonly idempotencyKey?: string | undefined
 }
 
 /** One request to an API. @since 0.1.0 */
@@ -83,6 +85,7 @@ const usage = (input: Common, service: string, amount: string, metadata: UsageIn
   service,
   amount,
   recordedAt: input.recordedAt,
+  idempotencyKey: input.idempotencyKey,
   metadata
 })
 

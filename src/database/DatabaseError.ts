@@ -9,6 +9,7 @@
  * | `Refused` | the server refused the data | no |
  * | `NotMigrated` | the tables are not there | no |
  * | `Denied` | wrong credentials or missing rights | no |
+ * | `KeyConflict` | an idempotency key was used before, with other content | no |
  * | `Unexpected` | anything else | no |
  */
 import * as Effect from "effect/Effect"
@@ -82,7 +83,18 @@ export class Unexpected extends Schema.TaggedError<Unexpected>()("Unexpected", f
   }
 }
 
-const Reason = Schema.Union([Unreachable, Busy, Refused, NotMigrated, Denied, InUse, Unexpected])
+/** An idempotency key of `customer` was used before, with other content. */
+export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict", {
+  customer: Schema.String,
+  key: Schema.String
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the idempotency key ${JSON.stringify(this.key)} of ${JSON.stringify(this.customer)} was used before, with other content`
+  }
+}
+
+const Reason = Schema.Union([KeyConflict, Unreachable, Busy, Refused, NotMigrated, Denied, InUse, Unexpected])
 
 /**
  * A failure of the database, with the `reason` that says what to do.

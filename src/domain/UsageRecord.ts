@@ -5,6 +5,7 @@
  * carries, in which every value is in the form that the database takes. This runs for every record, so the usual cases
  * (whole amounts, times from `Date`) take no detour through big decimals.
  */
+import { hash } from "node:crypto"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Result from "effect/Result"
 import * as CustomerId from "./CustomerId.ts"
@@ -13,6 +14,7 @@ import * as Instant from "./Instant.ts"
 import { InvalidInput } from "./InvalidInput.ts"
 import * as Metadata from "./Metadata.ts"
 import type { Service, ServiceName } from "./Service.ts"
+import { parseIdentifier } from "./Text.ts"
 
 /**
  * Usage as a caller states it.
@@ -24,6 +26,8 @@ import type { Service, ServiceName } from "./Service.ts"
  * - `recordedAt`: when it was used; now, if absent
  * - `metadata`: an object, or its JSON as text, which is kept to the letter
  * - `unitCost`: of a billing unit; the price in force at `recordedAt`, if absent
+ * - `idempotencyKey`: the caller's own name for this usage, unique for the customer: a second record with the same key and
+ *   the same content is a duplicate and is not stored, one with other content is a conflict
  *
  * @since 0.1.0
  */
@@ -35,6 +39,18 @@ export interface UsageInput {
   readonly recordedAt?: Instant.InstantInput | undefined
   readonly metadata?: { readonly [key: string]: unknown } | string | undefined
   readonly unitCost?: Decimal.DecimalInput | undefined
+  readonly idempotencyKey?: string | undefined
+}
+
+/**
+ * A record's idempotency key. The fingerprint (32 hexadecimal digits) covers what the caller sent and nothing that was
+ * filled in: neither the price nor a time that was not given, because a second delivery would get others.
+ *
+ * @since 0.1.0
+ */
+export interface RecordKey {
+  readonly id: string
+  readonly fingerprint: string
 }
 
 /**
@@ -53,6 +69,7 @@ export interface UsageRecord {
   readonly unitCost: string | undefined
   readonly recordedAt: Instant.Instant
   readonly metadata: string | null
+  readonly key?: RecordKey
 }
 
 /** Checks usage for a known service. `now` is in milliseconds since 1970. */
@@ -69,15 +86,32 @@ export const make = (input: UsageInput, service: Service, now: number): Result.R
   const unitCost =
     input.unitCost === undefined ? undefined : Decimal.parse("unitCost", input.unitCost, Decimal.unitCostBounds)
   if (unitCost !== undefined && Result.isFailure(unitCost)) return Result.fail(unitCost.failure)
-  return Result.succeed({
+  const record: UsageRecord = {
     customer: customer.success,
     service: service.name,
     amount: amount.success,
     unitCost: unitCost === undefined ? undefined : Decimal.toText(unitCost.success),
     recordedAt: recordedAt.success,
     metadata: metadata.success
-  })
+  }
+  if (input.idempotencyKey === undefined) return Result.succeed(record)
+  return Result.map(parseIdentifier("idempotencyKey", input.idempotencyKey, 255), (id) => ({
+    ...record,
+    key: { id, fingerprint: fingerprintOf(record, input.recordedAt !== undefined) }
+  }))
 }
+
+const fingerprintOf = (record: UsageRecord, timed: boolean): string =>
+  hash(
+    "sha256",
+    JSON.stringify([
+      record.service,
+      record.amount,
+      timed ? record.recordedAt : null,
+      record.unitCost ?? null,
+      record.metadata
+    ])
+  ).slice(0, 32)
 
 const isOne = (service: Service): boolean => service.unitSize.value === 1n && service.unitSize.scale === 0
 

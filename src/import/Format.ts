@@ -64,7 +64,15 @@ export interface Format {
 }
 
 /** The fields of usage under the names that files give them. */
-export type Field = "customer" | "service" | "quantity" | "amount" | "recordedAt" | "metadata" | "unitCost"
+export type Field =
+  | "customer"
+  | "service"
+  | "quantity"
+  | "amount"
+  | "recordedAt"
+  | "metadata"
+  | "unitCost"
+  | "idempotencyKey"
 
 export const fieldOf: ReadonlyMap<string, Field> = new Map([
   ["customer", "customer"],
@@ -79,7 +87,10 @@ export const fieldOf: ReadonlyMap<string, Field> = new Map([
   ["time", "recordedAt"],
   ["metadata", "metadata"],
   ["unit_cost", "unitCost"],
-  ["unitCost", "unitCost"]
+  ["unitCost", "unitCost"],
+  ["idempotency_key", "idempotencyKey"],
+  ["idempotencyKey", "idempotencyKey"],
+  ["key", "idempotencyKey"]
 ])
 
 /** The values that a line gives, as far as it gives them. */

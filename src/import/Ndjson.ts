@@ -99,7 +99,8 @@ const fieldBits: { readonly [name in Field]: number } = {
   amount: 3,
   recordedAt: 4,
   metadata: 5,
-  unitCost: 6
+  unitCost: 6,
+  idempotencyKey: 7
 }
 
 const broken = Symbol("not JSON")
@@ -115,7 +116,8 @@ const assign = (found: Found, field: Field, name: string, raw: string): InvalidI
   }
   switch (field) {
     case "customer":
-    case "service": {
+    case "service":
+    case "idempotencyKey": {
       // No text: the door refuses it in its own words.
       const value = jsonOf(raw)
       if (value === broken) return broken

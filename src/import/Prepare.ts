@@ -1,13 +1,14 @@
 /** A chunk made ready to be written: its lines read and checked, its batch encoded, its row and its dead letters made. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { createHash } from "node:crypto"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
 import type { Intake } from "../internal/Intake.ts"
-import type { Chunk, DeadLetter } from "../store/ImportStore.ts"
+import type { NewDeadLetter } from "../store/DeadLetterStore.ts"
+import type { Chunk } from "../store/ImportStore.ts"
 import type { Batch, EncodedBatch } from "../store/UsageStore.ts"
+import { derivedKey } from "../system/DerivedKey.ts"
 import type { Format, Parsed, Piece } from "./Format.ts"
 import { sums } from "./Lines.ts"
 import type { Step } from "./Plan.ts"
@@ -19,7 +20,9 @@ export interface Prepared {
   readonly step: NewStep
   readonly row: Chunk
   readonly encoded: EncodedBatch | undefined
-  readonly letters: ReadonlyArray<DeadLetter>
+  readonly letters: ReadonlyArray<NewDeadLetter>
+  /** The letter of a record whose idempotency key was used before with other content, by its place in the batch. */
+  readonly conflict: (position: number) => NewDeadLetter
   readonly refusals: ReadonlyArray<{ readonly line: number; readonly field: string; readonly problem: string }>
 }
 
@@ -33,12 +36,11 @@ export interface Options {
 /** Lines read before others get a turn: about a millisecond. */
 const slice = 256
 
-/** The same content after the same content has the same key, whoever imports it: the ledger takes it once. */
-const keyOf = (before: string, after: string): string => {
-  const hex = createHash("sha256").update(`batch ${before} ${after}`).digest("hex")
-  const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
-}
+const keyConflict = new InvalidInput({
+  field: "idempotencyKey",
+  problem: "was used before, with other content",
+  remedy: "Give each usage a key of its own, and the same usage the same content"
+})
 
 /** Reads chunks of one file. `refuse` names the place of a line that the database itself does not take. */
 export const make = (options: Options) => {
@@ -68,6 +70,8 @@ export const make = (options: Options) => {
   const chunk = Effect.fnUntraced(function* (step: NewStep): Effect.fn.Return<Prepared, DatabaseError> {
     const { content, cut, from, to } = step
     const records: Array<UsageRecord> = []
+    /** Of each record, the piece that it comes from. */
+    const origins: Array<Piece> = []
     const refused: Array<{ readonly piece: Piece; readonly refusal: InvalidInput }> = []
     const poisoned = poison?.offset === from.offset && cut.pieces.length === 1 ? poison.refusal : undefined
     const readable = poisoned === undefined ? cut.pieces.filter((piece) => piece.refusal === undefined) : []
@@ -80,13 +84,18 @@ export const make = (options: Options) => {
       const pieces = readable.slice(start, start + slice)
       const checked = yield* check(format.parse(content, pieces))
       for (const [index, line] of checked.entries()) {
-        if (Result.isSuccess(line)) records.push(...line.success)
-        else refused.push({ piece: pieces[index]!, refusal: line.failure })
+        if (Result.isFailure(line)) refused.push({ piece: pieces[index]!, refusal: line.failure })
+        else {
+          for (const record of line.success) {
+            records.push(record)
+            origins.push(pieces[index]!)
+          }
+        }
       }
     }
     refused.sort((a, b) => a.piece.start - b.piece.start)
-    const batchKey = keyOf(from.digest, to.digest)
-    const letters = refused.map(({ piece, refusal }) => {
+    const batchKey = derivedKey(`batch ${from.digest} ${to.digest}`)
+    const letterFor = (piece: Piece, refusal: InvalidInput) => {
       const bytes = content.subarray(piece.start, piece.end)
       const { problem, remedy } = refusal
       const line = from.line + piece.line + 1
@@ -101,7 +110,8 @@ export const make = (options: Options) => {
           content: bytes
         }
       }
-    })
+    }
+    const letters = refused.map(({ piece, refusal }) => letterFor(piece, refusal))
     return {
       step,
       row: {
@@ -117,6 +127,7 @@ export const make = (options: Options) => {
       },
       encoded: records.length === 0 ? undefined : yield* options.encode({ key: batchKey, source, records }),
       letters: letters.map(({ letter }) => letter),
+      conflict: (position) => letterFor(origins[position]!, keyConflict).letter,
       refusals: letters.slice(0, 10).map(({ letter: { field, problem }, line }) => ({ line, field, problem }))
     }
   })

@@ -10,7 +10,7 @@ import type * as Schedule from "effect/Schedule"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { DeadLetterStore, NewDeadLetter } from "../store/DeadLetterStore.ts"
-import type { Batch, UsageStore } from "../store/UsageStore.ts"
+import type { Batch, Companion, UsageStore } from "../store/UsageStore.ts"
 import { derivedKey } from "../system/DerivedKey.ts"
 
 export interface Delivered {
@@ -38,9 +38,20 @@ export const recordAsLine = (record: UsageRecord): string => {
     `"timestamp":"${second}${micros === 0 ? "" : `.${`${micros}`.padStart(6, "0")}`}Z"`
   ]
   if (record.unitCost !== undefined) members.push(`"unit_cost":${record.unitCost}`)
+  if (record.key !== undefined) members.push(`"idempotency_key":${JSON.stringify(record.key.id)}`)
   if (record.metadata !== null) members.push(`"metadata":${record.metadata}`)
   return `{${members.join(",")}}`
 }
+
+/** The letter of a record whose idempotency key was used before with other content. */
+export const conflictOf = (batch: Batch, position: number): NewDeadLetter => ({
+  source: batch.source,
+  place: `batch ${batch.key}, record ${position}`,
+  field: "idempotencyKey",
+  problem: "was used before, with other content",
+  remedy: "Give each usage a key of its own, and the same usage the same content",
+  content: Buffer.from(recordAsLine(batch.records[position]!))
+})
 
 export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Service"], options: Options) => {
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
@@ -62,10 +73,14 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
         if (refused.length > 0) yield* persistently(letters.keepOnce(batch.key, refused))
         return { records: 0, refused: refused.length, before: false }
       }
-      const companion = refused.length === 0 ? undefined : letters.companion(refused)
-      const result = yield* Effect.result(persistently(store.append(batch, companion)))
+      const keep: Companion = (query, { conflicts }) =>
+        letters.write(query, [...refused, ...conflicts.map((position) => conflictOf(batch, position))])
+      // A companion costs round trips of its own.
+      const plain = refused.length === 0 && batch.records.every((record) => record.key === undefined)
+      const result = yield* Effect.result(persistently(store.append(batch, plain ? undefined : keep)))
       if (result._tag === "Success") {
-        return { records: batch.records.length, refused: refused.length, before: result.success.alreadyCommitted }
+        const { alreadyCommitted, conflicts, records } = result.success
+        return { records, refused: refused.length + conflicts.length, before: alreadyCommitted }
       }
       if (result.failure.reason._tag !== "Refused") return yield* result.failure
       if (batch.records.length === 1) {

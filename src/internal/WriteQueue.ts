@@ -33,7 +33,7 @@ import * as Semaphore from "effect/Semaphore"
 import { randomUUID } from "node:crypto"
 import { DatabaseError, fromUnknown, Unreachable } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import type { Appended, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
+import type { Appended, Batch, Companion, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
 class Group {
@@ -94,6 +94,10 @@ export interface Options {
   readonly drainTimeout: Duration.Duration
   /** When, and for how long, a batch is tried again. */
   readonly retry: Schedule.Schedule<unknown, DatabaseError>
+  /** What becomes of records whose idempotency keys were used before with other content: see `Batch`. */
+  readonly onConflict: "skip" | "fail"
+  /** Statements that commit with a batch which has such keys. */
+  readonly companion?: ((batch: Batch) => Companion) | undefined
   /** Which failures are worth another try. */
   readonly isRetryable: (error: DatabaseError) => boolean
 }
@@ -119,6 +123,9 @@ const writeRetries = Metric.counter("usage_write_retries", {
   description: "attempts to store a batch that were repeated"
 })
 const writeTime = Metric.timer("usage_write_time", { description: "from a batch's first attempt until it is stored" })
+
+/** Whether a batch fails for what is in it, so that a part of it may succeed. */
+const isDataRefused = ({ reason }: DatabaseError): boolean => reason._tag === "Refused" || reason._tag === "KeyConflict"
 
 const interrupted = () =>
   new DatabaseError({
@@ -201,8 +208,20 @@ export const make = Effect.fnUntraced(function* (
     return records
   }
 
-  const encode = (records: ReadonlyArray<UsageRecord>) =>
-    persistently(store.encode({ key: randomUUID(), source: options.source, records }))
+  const batchOf = (records: ReadonlyArray<UsageRecord>): Batch => ({
+    key: randomUUID(),
+    source: options.source,
+    records,
+    onConflict: options.onConflict
+  })
+
+  /** Only keys can conflict, and a companion costs round trips. */
+  const companionOf = ({ batch }: EncodedBatch): Companion | undefined =>
+    options.companion !== undefined && batch.records.some((record) => record.key !== undefined)
+      ? options.companion(batch)
+      : undefined
+
+  const encode = (records: ReadonlyArray<UsageRecord>) => persistently(store.encode(batchOf(records)))
 
   const succeed = (collected: Collected, items: Collected["items"], count: number, appended: Appended) => {
     collected.open -= count
@@ -241,14 +260,16 @@ export const make = Effect.fnUntraced(function* (
       const write = (batch: EncodedBatch) =>
         persistently(
           Effect.uninterruptible(
-            Effect.flatMap(store.write(batch), (appended) => succeed(collected, items, records.length, appended))
+            Effect.flatMap(store.write(batch, companionOf(batch)), (appended) =>
+              succeed(collected, items, records.length, appended)
+            )
           )
         )
       const result = yield* Effect.result(
         defectsAsErrors(encoded === undefined ? Effect.flatMap(encode(records), write) : write(encoded))
       )
       if (result._tag === "Success") return undefined
-      if (result.failure.reason._tag === "Refused" && items.length > 1) {
+      if (isDataRefused(result.failure) && items.length > 1) {
         const middle = items.length >> 1
         const first = yield* storeItems(collected, items.slice(0, middle), undefined)
         const second = yield* storeItems(collected, items.slice(middle), undefined)
@@ -329,7 +350,7 @@ export const make = Effect.fnUntraced(function* (
       if (records.length === 0) return yield* conclude(collected, undefined)
       // A failure to encode is met again, and handled, where the batch is stored.
       const encoded = yield* Effect.onInterrupt(
-        restore(Effect.option(defectsAsErrors(store.encode({ key: randomUUID(), source: options.source, records })))),
+        restore(Effect.option(defectsAsErrors(store.encode(batchOf(records))))),
         () => giveUp(collected)
       )
       yield* FiberSet.run(writes, storeBatch(collected, encoded._tag === "Some" ? encoded.value : undefined))

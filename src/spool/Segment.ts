@@ -38,7 +38,8 @@ export const encode = (record: UsageRecord): string => {
     record.amount,
     record.unitCost ?? null,
     record.recordedAt,
-    record.metadata
+    record.metadata,
+    ...(record.key === undefined ? [] : [record.key.id, record.key.fingerprint])
   ])
   return `${Buffer.byteLength(payload)} ${crc32(payload).toString(16).padStart(8, "0")} ${payload}\n`
 }
@@ -105,8 +106,8 @@ const recordOf = (payload: string): UsageRecord | undefined => {
   } catch {
     return undefined
   }
-  if (!Array.isArray(value) || value.length !== 6) return undefined
-  const [customer, service, amount, unitCost, recordedAt, metadata] = value as ReadonlyArray<unknown>
+  if (!Array.isArray(value) || (value.length !== 6 && value.length !== 8)) return undefined
+  const [customer, service, amount, unitCost, recordedAt, metadata, key, fingerprint] = value as ReadonlyArray<unknown>
   if (typeof customer !== "string" || typeof service !== "string" || typeof amount !== "string") return undefined
   if (!Number.isSafeInteger(recordedAt) || (unitCost !== null && typeof unitCost !== "string")) return undefined
   if (metadata !== null && typeof metadata !== "string") return undefined
@@ -116,6 +117,7 @@ const recordOf = (payload: string): UsageRecord | undefined => {
     amount,
     unitCost: unitCost ?? undefined,
     recordedAt: recordedAt as Instant,
-    metadata
+    metadata,
+    ...(typeof key === "string" && typeof fingerprint === "string" ? { key: { id: key, fingerprint } } : {})
   }
 }

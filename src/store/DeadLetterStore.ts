@@ -47,8 +47,8 @@ const contentLimit = 262_144
 export class DeadLetterStore extends Context.Service<
   DeadLetterStore,
   {
-    /** The statement that keeps dead letters in the transaction of their batch. */
-    readonly companion: (letters: ReadonlyArray<NewDeadLetter>) => Companion
+    /** Keeps dead letters in an open transaction, that of their batch. */
+    readonly write: (query: Query, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
     /** Keeps dead letters that have no batch, once for a key however often it is called. */
     readonly keepOnce: (key: string, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
     /** The oldest first, from behind the id `after` on. */
@@ -67,7 +67,7 @@ export class DeadLetterStore extends Context.Service<
   static readonly layer: Layer.Layer<DeadLetterStore, never, Database> = Layer.effect(
     DeadLetterStore,
     Effect.gen(function* () {
-      const { name, sql } = yield* Database
+      const { bounded, name, own } = yield* Database
       const table = name("billing_dead_letters")
 
       const insert = `insert into ${table} (source, place, field, problem, remedy, content)
@@ -76,12 +76,11 @@ export class DeadLetterStore extends Context.Service<
           with ordinality as u(source, place, field, problem, remedy, content, position)
         order by u.position`
 
-      const companion =
-        (letters: ReadonlyArray<NewDeadLetter>): Companion =>
-        (query) =>
-          letters.length === 0
-            ? Effect.void
-            : query(insert, [
+      const write = (run: Query, letters: ReadonlyArray<NewDeadLetter>): Effect.Effect<void, DatabaseError> =>
+        letters.length === 0
+          ? Effect.void
+          : Effect.asVoid(
+              run(insert, [
                 letters.map((letter) => storable(letter.source)),
                 letters.map((letter) => storable(letter.place)),
                 letters.map((letter) => storable(letter.field)),
@@ -89,8 +88,9 @@ export class DeadLetterStore extends Context.Service<
                 letters.map((letter) => storable(letter.remedy)),
                 letters.map((letter) => Buffer.from(letter.content.subarray(0, contentLimit)).toString("base64"))
               ])
+            )
 
-      const query: Query = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+      const query: Query = (text, params) => bounded(Effect.mapError(own.unsafe<Row>(text, params), fromUnknown))
 
       const select = `select dead_letter_id::text as id, source, place, field, problem, remedy,
           encode(content, 'base64') as content, (extract(epoch from refused_at) * 1000000)::bigint::text as refused_at
@@ -99,7 +99,7 @@ export class DeadLetterStore extends Context.Service<
         Request: Schema.Struct({ after: Schema.String, limit: Schema.Int }),
         Result: LetterRow,
         execute: ({ after, limit }) =>
-          sql.unsafe(
+          own.unsafe(
             `${select} where dead_letter_id > $1::text::bigint order by dead_letter_id limit $2::text::integer`,
             [after, `${limit}`]
           )
@@ -107,15 +107,15 @@ export class DeadLetterStore extends Context.Service<
       const readOne = SqlSchema.findAll({
         Request: Schema.String,
         Result: LetterRow,
-        execute: (id) => sql.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id])
+        execute: (id) => own.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id])
       })
 
       return DeadLetterStore.of({
-        companion,
+        write,
         // The ledger takes the key once; a batch without records is a batch too.
         keepOnce: (key, letters) =>
           Effect.uninterruptible(
-            sql.withTransaction(
+            own.withTransaction(
               Effect.gen(function* () {
                 const rows = yield* query(
                   `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)
@@ -123,7 +123,7 @@ export class DeadLetterStore extends Context.Service<
                     on conflict (batch_key) do nothing returning 1 as taken`,
                   [key, letters[0]?.source ?? "dead letters"]
                 )
-                if (rows.length > 0) yield* companion(letters)(query)
+                if (rows.length > 0) yield* write(query, letters)
               })
             )
           ).pipe(Effect.mapError(fromUnknown)),

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { DeadLetterStore, type NewDeadLetter } from "./DeadLetterStore.ts"
 import type { Companion } from "./UsageStore.ts"
 
 /**
@@ -41,16 +42,6 @@ export type KnownChunk = Pick<
   "digestBefore" | "variant" | "digestAfter" | "lines" | "bytes" | "records" | "refused"
 >
 
-/** A refused line: where it stood, what is wrong with it, and its bytes. */
-export interface DeadLetter {
-  readonly source: string
-  readonly place: string
-  readonly field: string
-  readonly problem: string
-  readonly remedy: string
-  readonly content: Uint8Array
-}
-
 const KnownRow = Schema.Struct({
   digest_before: Schema.String,
   variant: Schema.FiniteFromString,
@@ -62,9 +53,6 @@ const KnownRow = Schema.Struct({
 })
 
 const CoversRow = Schema.Struct({ covers: Schema.String })
-
-/** Most bytes of a refused line that are kept. */
-const contentLimit = 65_536
 
 const primaryKey = "billing_import_chunks_pkey"
 
@@ -79,16 +67,21 @@ export class ImportStore extends Context.Service<
     readonly known: (digest: string, depth: number) => Effect.Effect<ReadonlyArray<KnownChunk>, DatabaseError>
     /** Whether a chunk that begins at a digest begins with these lines. */
     readonly covers: (digest: string, lineSums: Uint8Array) => Effect.Effect<boolean, DatabaseError>
-    /** The statements that write a chunk and its dead letters in the transaction of its batch. */
-    readonly companion: (chunk: Chunk, letters: ReadonlyArray<DeadLetter>) => Companion
+    /** The statements that write a chunk and its dead letters, also those of `conflict`s, in the transaction of its batch. */
+    readonly companion: (
+      chunk: Chunk,
+      letters: ReadonlyArray<NewDeadLetter>,
+      conflict: (position: number) => NewDeadLetter
+    ) => Companion
     /** Writes a chunk that has no records. */
-    readonly insert: (chunk: Chunk, letters: ReadonlyArray<DeadLetter>) => Effect.Effect<void, DatabaseError>
+    readonly insert: (chunk: Chunk, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
   }
 >()("effect-usage/store/ImportStore") {
-  static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.effect(
+  static readonly layerNoDeps: Layer.Layer<ImportStore, never, Database | DeadLetterStore> = Layer.effect(
     ImportStore,
     Effect.gen(function* () {
       const { bounded, name, own } = yield* Database
+      const letters = yield* DeadLetterStore
       const chunks = name("billing_import_chunks")
 
       const readKnown = SqlSchema.findAll({
@@ -126,15 +119,13 @@ export class ImportStore extends Context.Service<
           (digest_before, variant, digest_after, lines, bytes, line_sums, records, refused, batch_key)
         values (decode($1::text, 'hex'), $2::text::integer, decode($3::text, 'hex'), $4::text::bigint, $5::text::bigint,
           decode($6::text, 'base64'), $7::text::integer, $8::text::integer, $9::text::uuid)`
-      const insertLetters = `insert into ${name("billing_dead_letters")} (source, place, field, problem, remedy, content)
-        select u.source, u.place, u.field, u.problem, u.remedy, decode(u.content, 'base64')
-        from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-          with ordinality as u(source, place, field, problem, remedy, content, position)
-        order by u.position`
-
       const companion =
-        (chunk: Chunk, letters: ReadonlyArray<DeadLetter>): Companion =>
-        (query) =>
+        (
+          chunk: Chunk,
+          refused: ReadonlyArray<NewDeadLetter>,
+          conflict: (position: number) => NewDeadLetter
+        ): Companion =>
+        (query, { conflicts, duplicates }) =>
           Effect.gen(function* () {
             yield* query(insertChunk, [
               chunk.digestBefore,
@@ -143,19 +134,11 @@ export class ImportStore extends Context.Service<
               `${chunk.lines}`,
               `${chunk.bytes}`,
               Buffer.from(chunk.lineSums).toString("base64"),
-              `${chunk.records}`,
-              `${chunk.refused}`,
+              `${chunk.records - duplicates - conflicts.length}`,
+              `${chunk.refused + conflicts.length}`,
               chunk.batchKey
             ])
-            if (letters.length === 0) return
-            yield* query(insertLetters, [
-              letters.map((letter) => storable(letter.source)),
-              letters.map((letter) => storable(letter.place)),
-              letters.map((letter) => storable(letter.field)),
-              letters.map((letter) => storable(letter.problem)),
-              letters.map((letter) => storable(letter.remedy)),
-              letters.map((letter) => Buffer.from(letter.content.subarray(0, contentLimit)).toString("base64"))
-            ])
+            yield* letters.write(query, [...refused, ...conflicts.map(conflict)])
           })
 
       const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
@@ -182,16 +165,32 @@ export class ImportStore extends Context.Service<
             (rows) => rows[0]?.covers === "true"
           ),
         companion,
-        insert: (chunk, letters) =>
-          Effect.asVoid(Effect.uninterruptible(bounded(own.withTransaction(companion(chunk, letters)(query)))))
+        insert: (chunk, refused) =>
+          Effect.asVoid(
+            Effect.uninterruptible(
+              bounded(
+                own.withTransaction(
+                  companion(
+                    chunk,
+                    refused,
+                    (_) => refused[0]!
+                  )(query, {
+                    key: chunk.batchKey,
+                    records: 0,
+                    duplicates: 0,
+                    conflicts: [],
+                    alreadyCommitted: false
+                  })
+                )
+              )
+            )
+          )
       })
     })
   )
+
+  static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.provide(
+    ImportStore.layerNoDeps,
+    DeadLetterStore.layer
+  )
 }
-
-// oxlint-disable-next-line no-control-regex -- PostgreSQL stores no U+0000, and a message has one line
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
-
-/** Text that quotes what was refused, fit to be stored. */
-const storable = (text: string): string =>
-  text.toWellFormed().replace(controlCharacters, (character) => JSON.stringify(character).slice(1, -1))

@@ -8,6 +8,8 @@
  * Two ways lead there. Batches of up to `statementLimit` go in one statement and one round trip, through the ordinary
  * client: also in the caller's own transaction. Larger ones go by COPY.
  *
+ * A batch with idempotency keys is a transaction of more steps: which of its records are new is known only there.
+ *
  * Invariants:
  * - (batch_id, position) names a record for ever; position is its place in the batch.
  * - A batch is there whole or not at all, with its ledger row or without either.
@@ -19,13 +21,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Database, type Query, type Row } from "../database/Database.ts"
-import { DatabaseError, fromUnknown, Unexpected } from "../database/DatabaseError.ts"
+import { DatabaseError, fromUnknown, KeyConflict, Unexpected } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import { type Catalog, CatalogStore } from "./CatalogStore.ts"
+import { arrayText } from "./ArrayText.ts"
 import * as CopyBinary from "./CopyBinary.ts"
+import * as IdempotencyKeys from "./IdempotencyKeys.ts"
 import { PartitionStore } from "./PartitionStore.ts"
 import { timestamp } from "./Timestamp.ts"
 
@@ -34,11 +38,14 @@ import { timestamp } from "./Timestamp.ts"
  *
  * - `key`: a UUID, the same for every attempt
  * - `source`: where they come from, for the ledger: `recorder`, `batcher`, `import access.log`
+ * - `onConflict`: what a record does whose idempotency key was used before with other content: `skip` leaves it out and
+ *   reports it, `fail` refuses the batch with the reason `KeyConflict`; `skip`, if absent
  */
 export interface Batch {
   readonly key: string
   readonly source: string
   readonly records: ReadonlyArray<UsageRecord>
+  readonly onConflict?: "skip" | "fail" | undefined
 }
 
 /** A batch that is ready to be sent. */
@@ -51,17 +58,28 @@ export interface EncodedBatch {
   readonly payload:
     | { readonly way: "copy"; readonly data: Uint8Array }
     | { readonly way: "statement"; readonly columns: Columns }
+    /** Which records are stored, only the transaction can tell. */
+    | { readonly way: "keyed"; readonly catalog: Catalog }
 }
 
-/** What became of a batch. `alreadyCommitted`: an earlier attempt had stored it. */
+/**
+ * What became of a batch.
+ *
+ * - `records`: stored
+ * - `duplicates`: not stored, because their idempotency keys were delivered before; `conflicts`: the positions of those
+ *   whose keys were used before with other content. Both are empty where an earlier attempt had settled the batch.
+ * - `alreadyCommitted`: an earlier attempt had stored it
+ */
 export interface Appended {
   readonly key: string
   readonly records: number
+  readonly duplicates: number
+  readonly conflicts: ReadonlyArray<number>
   readonly alreadyCommitted: boolean
 }
 
-/** A statement that commits with the batch, in the same transaction. It runs only if the batch is new. */
-export type Companion = (query: Query) => Effect.Effect<unknown, DatabaseError>
+/** Statements that commit with the batch, in the same transaction. They run only if the batch is new. */
+export type Companion = (query: Query, appended: Appended) => Effect.Effect<unknown, DatabaseError>
 
 /** Up to here one statement is faster than BEGIN, ledger, COPY and COMMIT. */
 const statementLimit = 150
@@ -115,6 +133,13 @@ export class UsageStore extends Context.Service<
             with ordinality as u(customer, service, amount, cost, at, metadata, place)
         ) select ${answer}`
 
+      const freshStatement = `insert into ${records} (${CopyBinary.columns.join(", ")})
+        select u.customer, u.service, u.amount, u.cost, u.at, nullif(u.metadata, '')::json, $1::text::bigint, u.position
+        from unnest($2::text::text[], $3::text::text[], $4::text::numeric[], $5::text::numeric[], $6::text::timestamptz[],
+          $7::text[], $8::text::integer[]) as u(customer, service, amount, cost, at, metadata, position)
+        returning 1 as stored`
+      const keys = IdempotencyKeys.make(name("billing_usage_keys"))
+
       const nextId = yield* makeIds(
         Effect.map(
           own.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
@@ -138,6 +163,8 @@ export class UsageStore extends Context.Service<
       const appended = (encoded: EncodedBatch, alreadyCommitted: boolean): Appended => ({
         key: encoded.batch.key,
         records: encoded.batch.records.length,
+        duplicates: 0,
+        conflicts: [],
         alreadyCommitted
       })
 
@@ -162,8 +189,9 @@ export class UsageStore extends Context.Service<
                 if (found === "known") return yield* new KnownBatch()
                 if (found === "stale") return yield* new StaleCatalog()
                 if (count !== encoded.batch.records.length) return yield* unexpectedCount(count, encoded)
-                if (companion !== undefined) yield* companion(query)
-                return appended(encoded, false)
+                const result = appended(encoded, false)
+                if (companion !== undefined) yield* companion(query, result)
+                return result
               })
           )
           .pipe(Effect.catchTag("KnownBatch", () => Effect.succeed(appended(encoded, true))))
@@ -179,7 +207,70 @@ export class UsageStore extends Context.Service<
           return appended(encoded, found === "known")
         })
 
+      /** A batch with idempotency keys, in an open transaction. `store` stores the records at some of its positions. */
+      const keyed = Effect.fnUntraced(function* (
+        encoded: EncodedBatch,
+        query: Query,
+        store: (fresh: ReadonlyArray<number>) => Effect.Effect<number, DatabaseError>
+      ) {
+        const { batch, batchId } = encoded
+        const found = outcome(encoded, yield* query(ledgerStatement, ledgerParams(encoded)))
+        if (found === "known") return appended(encoded, true)
+        if (found === "stale") return yield* new StaleCatalog()
+        const { conflicts, duplicates } = yield* keys.take(query, batchId, batch.records)
+        if (conflicts.length > 0 && batch.onConflict === "fail")
+          return yield* keyConflict(batch.records[conflicts[0]!]!)
+        const left = new Set([...conflicts, ...duplicates])
+        const fresh = [...batch.records.keys()].filter((position) => !left.has(position))
+        const count = fresh.length === 0 ? 0 : yield* store(fresh)
+        if (count !== fresh.length) return yield* unexpectedCount(count, encoded)
+        if (left.size > 0) {
+          const months = new Set(fresh.map((position) => Instant.monthOf(batch.records[position]!.recordedAt)))
+          yield* query(
+            `update ${name("billing_usage_batches")}
+              set record_count = $2::text::integer, duplicates = $3::text::integer, months = $4::text::date[]
+              where batch_id = $1::text::bigint`,
+            [batchId, `${count}`, `${duplicates.length}`, `{${[...months].sort().join(",")}}`]
+          )
+        }
+        return { ...appended(encoded, false), records: count, duplicates: duplicates.length, conflicts }
+      })
+
+      const byKeys = (encoded: EncodedBatch, catalog: Catalog, companion: Companion | undefined) =>
+        database.transaction(({ copy, query }) =>
+          Effect.gen(function* () {
+            const result = yield* keyed(encoded, query, (fresh) =>
+              Effect.flatMap(asCopyData(encoded.batch.records, encoded.batchId, catalog, fresh), (data) =>
+                copy({ table: records, columns: CopyBinary.columns, data })
+              )
+            )
+            if (companion !== undefined && !result.alreadyCommitted) yield* companion(query, result)
+            return result
+          })
+        )
+
+      /** In the caller's transaction, behind a savepoint: after a conflict he may go on with it. */
+      const byKeysInTransaction = (encoded: EncodedBatch, catalog: Catalog) => {
+        const query: Query = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+        const store = (fresh: ReadonlyArray<number>) =>
+          Effect.map(
+            query(freshStatement, [
+              encoded.batchId,
+              ...asColumns(
+                fresh.map((position) => encoded.batch.records[position]!),
+                catalog
+              ),
+              `{${fresh.join(",")}}`
+            ]),
+            (rows) => rows.length
+          )
+        return Effect.mapError(sql.withTransaction(keyed(encoded, query, store)), (error) =>
+          error instanceof StaleCatalog ? error : fromUnknown(error)
+        )
+      }
+
       const send = (encoded: EncodedBatch, companion: Companion | undefined) => {
+        if (encoded.payload.way === "keyed") return byKeys(encoded, encoded.payload.catalog, companion)
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
         const statement = byStatement(own, encoded, encoded.payload.columns)
         if (companion === undefined) return Effect.uninterruptible(bounded(statement))
@@ -187,7 +278,7 @@ export class UsageStore extends Context.Service<
         return Effect.uninterruptible(
           bounded(
             own.withTransaction(
-              Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query)))
+              Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query, result)))
             )
           )
         )
@@ -220,8 +311,13 @@ export class UsageStore extends Context.Service<
           const encoded = yield* encodeWith(batch, yield* nextId, yield* catalogs.current, "statement")
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
-          if (encoded.payload.way !== "statement") return yield* unexpected("a statement was asked for")
-          const result = yield* Effect.result(byStatement(sql, encoded, encoded.payload.columns))
+          const { payload } = encoded
+          if (payload.way === "copy") return yield* unexpected("a statement was asked for")
+          const result = yield* Effect.result(
+            payload.way === "keyed"
+              ? byKeysInTransaction(encoded, payload.catalog)
+              : byStatement(sql, encoded, payload.columns)
+          )
           if (result._tag === "Success") return result.success
           // That ended the caller's transaction; his next one finds the partition.
           if (!(result.failure instanceof StaleCatalog) && isMissingPartition(result.failure)) yield* partitions.forget
@@ -259,6 +355,9 @@ class KnownBatch extends Data.TaggedError("KnownBatch") {}
 
 const unexpected = (detail: string) =>
   new DatabaseError({ reason: new Unexpected({ detail, code: "", cause: undefined }) })
+
+const keyConflict = ({ customer, key }: UsageRecord) =>
+  new DatabaseError({ reason: new KeyConflict({ customer, key: key?.id ?? "" }) })
 
 const unexpectedCount = (count: number, encoded: EncodedBatch) =>
   unexpected(`COPY stored ${count} of ${encoded.batch.records.length} records`)
@@ -302,8 +401,9 @@ const encodeWith = Effect.fnUntraced(function* (
     lastMonthEnd = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) * Instant.microsPerMilli
     months.add(Instant.monthOf(recordedAt))
   }
-  const payload =
-    way === "statement" || batch.records.length <= statementLimit
+  const payload = batch.records.some((record) => record.key !== undefined)
+    ? { way: "keyed" as const, catalog }
+    : way === "statement" || batch.records.length <= statementLimit
       ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
       : { way: "copy" as const, data: yield* asCopyData(batch.records, batchId, catalog) }
   return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
@@ -322,11 +422,14 @@ const encodeSlice = 256
 const asCopyData = Effect.fnUntraced(function* (
   records: ReadonlyArray<UsageRecord>,
   batchId: string,
-  catalog: Catalog
+  catalog: Catalog,
+  positions?: ReadonlyArray<number>
 ): Effect.fn.Return<Uint8Array> {
-  const encoder = new CopyBinary.Encoder(batchId, records.length)
-  for (let position = 0; position < records.length; position++) {
-    if (position > 0 && position % encodeSlice === 0) yield* Effect.yieldNow
+  const count = positions === undefined ? records.length : positions.length
+  const encoder = new CopyBinary.Encoder(batchId, count)
+  for (let i = 0; i < count; i++) {
+    if (i > 0 && i % encodeSlice === 0) yield* Effect.yieldNow
+    const position = positions === undefined ? i : positions[i]!
     const { amount, customer, metadata, recordedAt, service } = records[position]!
     encoder.add(customer, service, amount, unitCostOf(records[position]!, catalog), recordedAt, metadata, position)
   }
@@ -335,21 +438,13 @@ const asCopyData = Effect.fnUntraced(function* (
 
 type Columns = ReadonlyArray<string | ReadonlyArray<string>>
 
-/**
- * Arrays go as PostgreSQL's own text for them: the driver spends more on an element than the server does. Only metadata,
- * which is full of quotation marks, is cheaper in the driver's way.
- */
+/** Metadata, which is full of quotation marks, is cheaper in the driver's way than as an array's text. */
 const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): Columns => [
-  `{${records.map((record) => quoted(record.customer)).join(",")}}`,
-  `{${records.map((record) => quoted(record.service)).join(",")}}`,
+  arrayText(records.map((record) => record.customer)),
+  arrayText(records.map((record) => record.service)),
   `{${records.map((record) => record.amount).join(",")}}`,
   `{${records.map((record) => unitCostOf(record, catalog)).join(",")}}`,
   `{${records.map((record) => timestamp(record.recordedAt)).join(",")}}`,
   // An array of nothing but nulls has no type to the driver; metadata is never empty text.
   records.map((record) => record.metadata ?? "")
 ]
-
-const special = /["\\]/
-
-const quoted = (text: string): string =>
-  special.test(text) ? `"${text.replace(/["\\]/g, (character) => `\\${character}`)}"` : `"${text}"`

@@ -15,6 +15,7 @@ import { random, runSeed } from "../support/random.ts"
 const make = (store: FakeStore, options: Partial<WriteQueue.Options> = {}) =>
   WriteQueue.make(store.service, {
     source: "test",
+    onConflict: "skip",
     capacity: 100,
     maxItems: 10,
     linger: Duration.seconds(5),

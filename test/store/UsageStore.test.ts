@@ -98,7 +98,13 @@ eachEngine("UsageStore", (engine) => {
           const encoded = yield* store.encode(sent)
           assert.strictEqual(encoded.payload.way, way)
           const appended = yield* store.write(encoded)
-          assert.deepStrictEqual(appended, { key: sent.key, records: count, alreadyCommitted: false })
+          assert.deepStrictEqual(appended, {
+            key: sent.key,
+            records: count,
+            duplicates: 0,
+            conflicts: [],
+            alreadyCommitted: false
+          })
           const stored = yield* storedRecords(prefix)
           assert.deepStrictEqual(
             stored.map((_) => _.customer_id),

@@ -44,7 +44,7 @@ export class FakeStore {
       Effect.sync((): Appended => {
         const alreadyCommitted = this.batches.some((_) => _.key === batch.key)
         if (!alreadyCommitted) this.batches.push(batch)
-        return { key: batch.key, records: batch.records.length, alreadyCommitted }
+        return { key: batch.key, records: batch.records.length, duplicates: 0, conflicts: [], alreadyCommitted }
       })
     const unused = () => Effect.die("not used by the queue")
     this.service = {
