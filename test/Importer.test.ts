@@ -235,7 +235,7 @@ eachEngine("Importer", (engine) => {
           bad.map((_, index) => `line ${2 * index + 2}`)
         )
         assert.strictEqual(kept[0]!.content, "not json")
-        assert.strictEqual(kept[11]!.content.length, 65_536)
+        assert.strictEqual(kept[11]!.content.length, 262_144)
         assert.strictEqual(kept[12]!.content, "caf\\351")
       })
     )
