@@ -63,6 +63,8 @@ export class RecorderError extends Schema.TaggedError<RecorderError>()("Recorder
  * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
  * - `writers`: batches on their way at the same time, 2
  * - `maxBatch`: callers that share a write, 1,000
+ * - `setAside`: takes over records that could not be stored within `retryFor`, such as `Spool.put`. If it succeeds, so do
+ *   the callers. An attempt may have stored the records without an answer, so what it keeps must be stored under `key`.
  *
  * @since 0.1.0
  */
@@ -70,6 +72,12 @@ export interface RecorderOptions {
   readonly retryFor?: Duration.Input | undefined
   readonly writers?: number | undefined
   readonly maxBatch?: number | undefined
+  readonly setAside?:
+    | ((
+        unstored: { readonly key: string; readonly records: ReadonlyArray<UsageRecord> },
+        error: DatabaseError
+      ) => Effect.Effect<void, unknown>)
+    | undefined
 }
 
 type Recorded = Effect.Effect<UsageRecord, RecorderError>
@@ -162,7 +170,11 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     ahead: 0,
     drainTimeout: Duration.sum(retryFor, Duration.seconds(5)),
     retry,
-    isRetryable: (error) => error.isRetryable
+    isRetryable: (error) => error.isRetryable,
+    setAside:
+      options.setAside === undefined
+        ? undefined
+        : (batch, error) => Effect.map(Effect.result(options.setAside!(batch, error)), (_) => _._tag === "Success")
   })
 
   const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {

@@ -10,6 +10,7 @@ import packageJson from "../../package.json" with { type: "json" }
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { importFiles } from "./commands/import.ts"
+import { deadLetters } from "./commands/deadLetters.ts"
 import { migrate } from "./commands/migrate.ts"
 import { price } from "./commands/price.ts"
 import { record } from "./commands/record.ts"
@@ -23,7 +24,7 @@ const usage = Command.make("usage").pipe(
   Command.withDescription(
     "Usage metering for billing: record what customers use, exactly once, and report what it costs"
   ),
-  Command.withSubcommands([track, record, importFiles, batch, report, service, customer, price, migrate]),
+  Command.withSubcommands([track, record, importFiles, batch, deadLetters, report, service, customer, price, migrate]),
   Command.withGlobalFlags(Flags.globals)
 )
 

@@ -45,6 +45,12 @@ const hints: Record<string, string> = {
   InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"
 }
 
+/** Whether a failure may pass by itself: the database is out of reach, busy, or in use. */
+export const isTryLater = (error: unknown): boolean => {
+  const reason = reasonOf(error)
+  return typeof reason === "object" && reason !== null && "isRetryable" in reason && reason.isRetryable === true
+}
+
 export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (Cause.hasInterruptsOnly(cause)) return { line: "interrupted", hint: undefined, exitCode: exitCodes.interrupted }
   const error = reasonOf(Cause.squash(cause))
@@ -55,11 +61,10 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (CliError.isCliError(error)) return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   const tag = tagOf(error)
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
-  const retryable = typeof error === "object" && error !== null && "isRetryable" in error && error.isRetryable === true
   return {
     line: messageOf(error),
     hint: hints[tag],
-    exitCode: retryable ? exitCodes.tryLater : exitCodes.failure
+    exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }
 

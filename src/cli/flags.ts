@@ -77,6 +77,12 @@ export const at = Flag.String("at").pipe(
   Flag.optional
 )
 
+export const key = Flag.String("key").pipe(
+  Flag.withDescription("An idempotency key: recorded again under the same key, usage counts once"),
+  Flag.withMetavar("<text>"),
+  Flag.optional
+)
+
 export const format = Flag.Literals("format", ["table", "json", "csv"]).pipe(
   Flag.withAlias("f"),
   Flag.withDescription("table for readers, json or csv for programs"),

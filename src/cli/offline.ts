@@ -6,6 +6,7 @@ import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Metadata from "../domain/Metadata.ts"
 import * as Service from "../domain/Service.ts"
+import { parseIdentifier } from "../domain/Text.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 
 /**
@@ -23,6 +24,15 @@ export const asLine = (usage: UsageInput, now: number): Result.Result<string, In
       members.push(`"quantity":${Decimal.toText(yield* Decimal.parse("quantity", usage.quantity))}`)
     }
     members.push(`"timestamp":"${Instant.toIso(yield* Instant.parse("recordedAt", usage.recordedAt ?? now))}"`)
+    if (usage.unitCost !== undefined) {
+      members.push(
+        `"unit_cost":${Decimal.toText(yield* Decimal.parse("unitCost", usage.unitCost, Decimal.unitCostBounds))}`
+      )
+    }
+    if (usage.idempotencyKey !== undefined) {
+      const key = yield* parseIdentifier("idempotencyKey", usage.idempotencyKey, 255)
+      members.push(`"idempotency_key":${JSON.stringify(key)}`)
+    }
     const metadata =
       typeof usage.metadata === "string"
         ? yield* Metadata.fromText(usage.metadata)

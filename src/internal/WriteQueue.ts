@@ -98,6 +98,8 @@ export interface Options {
   readonly onConflict: "skip" | "fail"
   /** Statements that commit with a batch which has such keys. */
   readonly companion?: ((batch: Batch) => Companion) | undefined
+  /** Takes over a batch that could not be stored: `true` if it is safe elsewhere, under the batch's key. */
+  readonly setAside?: ((batch: Batch, error: DatabaseError) => Effect.Effect<boolean>) | undefined
   /** Which failures are worth another try. */
   readonly isRetryable: (error: DatabaseError) => boolean
 }
@@ -265,8 +267,15 @@ export const make = Effect.fnUntraced(function* (
             )
           )
         )
+      // An attempt may have committed although it failed: whoever takes the batch over must have its key.
+      let attempted: Batch | undefined
       const result = yield* Effect.result(
-        defectsAsErrors(encoded === undefined ? Effect.flatMap(encode(records), write) : write(encoded))
+        defectsAsErrors(
+          Effect.flatMap(encoded === undefined ? encode(records) : Effect.succeed(encoded), (ready) => {
+            attempted = ready.batch
+            return write(ready)
+          })
+        )
       )
       if (result._tag === "Success") return undefined
       if (isDataRefused(result.failure) && items.length > 1) {
@@ -274,6 +283,19 @@ export const make = Effect.fnUntraced(function* (
         const first = yield* storeItems(collected, items.slice(0, middle), undefined)
         const second = yield* storeItems(collected, items.slice(middle), undefined)
         return first ?? second
+      }
+      if (options.setAside !== undefined && options.isRetryable(result.failure)) {
+        const batch = attempted ?? batchOf(records)
+        if (yield* options.setAside(batch, result.failure)) {
+          yield* succeed(collected, items, records.length, {
+            key: batch.key,
+            records: records.length,
+            duplicates: 0,
+            conflicts: [],
+            alreadyCommitted: false
+          })
+          return undefined
+        }
       }
       yield* fail(collected, items, records.length, result.failure)
       return result.failure

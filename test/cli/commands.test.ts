@@ -370,13 +370,12 @@ describe("the contract with scripts", () => {
     Effect.gen(function* () {
       const outcome = yield* usage(
         { USAGE_DATABASE_URL: "postgresql://me:sesame@127.0.0.1:1/usage" },
-        "record",
-        "api",
-        "1",
+        "report",
         "--customer",
         "acme"
       )
       assert.strictEqual(outcome.code, 75)
+      assert.strictEqual(outcome.stdout, "")
       assert.notInclude(outcome.stderr, "sesame")
       assert.notInclude(outcome.stderr, "    at ")
       assert.include(outcome.stderr, "out of reach")

@@ -11,7 +11,6 @@ import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import type { Cut } from "../../import/Format.ts"
 import type { UsageInput } from "../../domain/UsageRecord.ts"
-import { Recorder } from "../../Recorder.ts"
 import { Spool } from "../../Spool.ts"
 import { SpoolDelivery } from "../../SpoolDelivery.ts"
 import { Findings } from "../failures.ts"
@@ -21,8 +20,8 @@ import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
 import { safe } from "../render/text.ts"
+import { recordAll } from "../recording.ts"
 import * as Session from "../Session.ts"
-import { layerRecorder } from "./track.ts"
 
 const withSpool = <A, E, R>(use: (spool: Spool["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(Spool, use), Session.layerSpool)
@@ -119,6 +118,7 @@ const add = Command.make(
   {
     customer: Flags.customer,
     at: Flags.at,
+    key: Flags.key,
     id: Argument.String("customer").pipe(
       Argument.withDescription("Whose usage; empty: --customer or USAGE_CUSTOMER_ID. - reads NDJSON from stdin")
     ),
@@ -148,6 +148,7 @@ const add = Command.make(
       service,
       quantity,
       recordedAt: Flags.given(input.at),
+      idempotencyKey: Flags.given(input.key),
       metadata: Flags.given(input.metadata)
     }
     const line = yield* Effect.fromResult(Offline.asLine(usage, yield* Clock.currentTimeMillis))
@@ -221,11 +222,8 @@ const insert = Command.make(
         metadata: metadata.length === 0 ? undefined : metadata.join(":")
       }
     })
-    const recorded = yield* Effect.provide(
-      Effect.flatMap(Recorder, (recorder) => recorder.recordAll(usages)),
-      layerRecorder
-    )
-    yield* Session.confirm(`recorded ${recorded.length} records`)
+    const where = yield* recordAll(usages.map((usage) => Result.succeed(usage)))
+    if (where === "stored") yield* Session.confirm(`recorded ${usages.length} records`)
   })
 ).pipe(
   Command.withDescription("Record several in one transaction: all or none"),

@@ -82,7 +82,7 @@ export const importFiles = Command.make(
     const refused = yield* Effect.provide(importAll, Layer.provide(Importer.layer(), Session.layerDatabase))
     if (refused > 0) {
       return yield* new Findings({
-        summary: `${refused} ${refused === 1 ? "line was" : "lines were"} refused and kept aside; the others are stored`
+        summary: `${refused} ${refused === 1 ? "line was" : "lines were"} refused and kept: see \`usage dead-letters list\`; the others are stored`
       })
     }
   })

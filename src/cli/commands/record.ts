@@ -1,4 +1,5 @@
 /** `usage record`: usage of any service. */
+import * as Result from "effect/Result"
 import { Argument, Command } from "effect/cli"
 import * as Flags from "../flags.ts"
 import { recordWith } from "./track.ts"
@@ -8,6 +9,7 @@ export const record = Command.make(
   {
     customer: Flags.customer,
     at: Flags.at,
+    key: Flags.key,
     service: Argument.String("service").pipe(Argument.withDescription("The service's name")),
     quantity: Argument.String("quantity").pipe(
       Argument.withDescription("In the service's billing unit: 1.5 of compute are 1.5 CPU-hours")
@@ -15,8 +17,8 @@ export const record = Command.make(
     metadata: Argument.String("metadata-json").pipe(Argument.withDescription("A JSON object"), Argument.optional)
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.record({
+    recordWith(input, (common) =>
+      Result.succeed({
         ...common,
         service: input.service,
         quantity: input.quantity,

@@ -1,37 +1,38 @@
 /** `usage track …`: the six typed trackers. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
+import type * as Result from "effect/Result"
 import { Argument, Command } from "effect/cli"
-import type { UsageRecord } from "../../domain/UsageRecord.ts"
-import { Recorder, type RecorderError } from "../../Recorder.ts"
+import type { InvalidInput } from "../../domain/InvalidInput.ts"
+import type { UsageInput } from "../../domain/UsageRecord.ts"
+import * as Tracking from "../../Tracking.ts"
 import * as Flags from "../flags.ts"
+import { recordAll } from "../recording.ts"
 import * as Session from "../Session.ts"
 
-/** A command waits a little for a busy server, then says so: whoever scripts it has a better idea of what to do. */
-export const layerRecorder = Layer.provide(Recorder.layer({ retryFor: "3 seconds", writers: 1 }), Session.layerDatabase)
-
-const shared = { customer: Flags.customer, at: Flags.at }
+const shared = { customer: Flags.customer, at: Flags.at, key: Flags.key }
 
 interface Shared {
   readonly customer: Option.Option<string>
   readonly at: Option.Option<string>
+  readonly key: Option.Option<string>
+}
+
+interface Common {
+  readonly customer: string
+  readonly recordedAt: string | undefined
+  readonly idempotencyKey: string | undefined
 }
 
 /** Records for the customer of the flags, and tells a person what was recorded. */
 export const recordWith = Effect.fnUntraced(function* (
   flags: Shared,
-  record: (
-    recorder: Recorder["Service"],
-    common: { readonly customer: string; readonly recordedAt: string | undefined }
-  ) => Effect.Effect<UsageRecord, RecorderError>
+  usage: (common: Common) => Result.Result<UsageInput, InvalidInput>
 ) {
   const customer = yield* Session.requireCustomer(flags.customer)
-  const recorded = yield* Effect.provide(
-    Effect.flatMap(Recorder, (recorder) => record(recorder, { customer, recordedAt: Flags.given(flags.at) })),
-    layerRecorder
-  )
-  yield* Session.confirm(`recorded ${recorded.service} for ${recorded.customer}`)
+  const input = usage({ customer, recordedAt: Flags.given(flags.at), idempotencyKey: Flags.given(flags.key) })
+  const where = yield* recordAll([input])
+  if (where === "stored") yield* Session.confirm(`recorded for ${customer}`)
 })
 
 const optional = (name: string, description: string) =>
@@ -51,8 +52,8 @@ const apiRequest = Command.make(
     status: optional("status", "HTTP status, 200")
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackApiRequest({
+    recordWith(input, (common) =>
+      Tracking.apiRequest({
         ...common,
         endpoint: input.endpoint,
         method: Flags.given(input.method),
@@ -74,9 +75,7 @@ const storage = Command.make(
     hours: optional("hours", "For how many hours, 1")
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackStorage({ ...common, bytes: input.bytes, hours: Flags.given(input.hours) })
-    )
+    recordWith(input, (common) => Tracking.storage({ ...common, bytes: input.bytes, hours: Flags.given(input.hours) }))
 ).pipe(
   Command.withDescription("Bytes stored over time, billed in GB-hours"),
   Command.withExamples([{ command: "usage track storage 5368709120 24", description: "5 GB for a day" }])
@@ -90,8 +89,8 @@ const bandwidth = Command.make(
     direction: optional("direction", "egress or ingress, egress")
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackBandwidth({
+    recordWith(input, (common) =>
+      Tracking.bandwidth({
         ...common,
         bytes: input.bytes,
         // What else is given is refused with the two that exist.
@@ -108,8 +107,8 @@ const compute = Command.make(
     metadata: optional("metadata-json", 'A JSON object, {"instance":"t3.medium"}')
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackCompute({ ...common, cpuSeconds: input.seconds, metadata: Flags.given(input.metadata) })
+    recordWith(input, (common) =>
+      Tracking.compute({ ...common, cpuSeconds: input.seconds, metadata: Flags.given(input.metadata) })
     )
 ).pipe(Command.withDescription("CPU time, billed in CPU-hours"))
 
@@ -121,8 +120,8 @@ const databaseQuery = Command.make(
     duration: optional("duration-ms", "Milliseconds it took, 0")
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackDatabaseQuery({
+    recordWith(input, (common) =>
+      Tracking.databaseQuery({
         ...common,
         type: Flags.given(input.type),
         durationMs: Flags.given(input.duration)
@@ -139,8 +138,8 @@ const functionCall = Command.make(
     memory: optional("memory-mb", "Memory in MB, 128")
   },
   (input) =>
-    recordWith(input, (recorder, common) =>
-      recorder.trackFunction({
+    recordWith(input, (common) =>
+      Tracking.functionInvocation({
         ...common,
         name: input.name,
         durationMs: Flags.given(input.duration),
