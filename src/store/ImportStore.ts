@@ -173,7 +173,7 @@ export class ImportStore extends Context.Service<
                   companion(
                     chunk,
                     refused,
-                    (_) => refused[0]!
+                    () => refused[0]!
                   )(query, {
                     key: chunk.batchKey,
                     records: 0,

@@ -47,7 +47,8 @@ describe("a segment", () => {
         damaged[place]! ^= 1 << bit
         const { broken, records: kept } = Segment.decode(damaged)
         let frame = 0
-        for (let end = Segment.header.length; (end += frames[frame]!.length) <= place;) frame++
+        let begin = Segment.header.length
+        while (begin + frames[frame]!.length <= place) begin += frames[frame++]!.length
         const others = records.filter((_, index) => index !== frame)
         const atLineEnd = damaged[place] !== whole[place] && whole[place] === 0x0a
         if (atLineEnd) {
