@@ -9,6 +9,7 @@ import * as References from "effect/References"
 import packageJson from "../../package.json" with { type: "json" }
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
+import { doctor } from "./commands/doctor.ts"
 import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
 import { migrate } from "./commands/migrate.ts"
@@ -24,7 +25,19 @@ const usage = Command.make("usage").pipe(
   Command.withDescription(
     "Usage metering for billing: record what customers use, exactly once, and report what it costs"
   ),
-  Command.withSubcommands([track, record, importFiles, batch, deadLetters, report, service, customer, price, migrate]),
+  Command.withSubcommands([
+    track,
+    record,
+    importFiles,
+    batch,
+    deadLetters,
+    report,
+    service,
+    customer,
+    price,
+    doctor,
+    migrate
+  ]),
   Command.withGlobalFlags(Flags.globals)
 )
 

@@ -28,13 +28,17 @@ export interface SealedBatch {
   readonly path: string
 }
 
-/** What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. */
+/**
+ * What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. `broken`: pieces of
+ * segments that could not be read.
+ */
 export interface SpoolStatus {
   readonly inboxFiles: number
   readonly openSegments: number
   readonly readyBatches: number
   readonly bytes: number
   readonly oldest: number | undefined
+  readonly broken: number
 }
 
 export interface SpoolDirectory {
@@ -271,7 +275,8 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
   }
   const sealed = await ready(spool)
   for (const batch of sealed) await look(batch.path)
-  return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest }
+  const broken = (await names(join(spool.path, "broken"))).length
+  return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken }
 }
 
 const names = (directory: string): Promise<Array<string>> =>

@@ -1,0 +1,199 @@
+/**
+ * Looks whether what this package promises holds on a live database and spool, says what does not, and how to mend it.
+ * It changes nothing.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { Database } from "./database/Database.ts"
+import { DatabaseError } from "./database/DatabaseError.ts"
+import * as Migrations from "./database/Migrations.ts"
+import * as Instant from "./domain/Instant.ts"
+import { Spool, SpoolError } from "./Spool.ts"
+import { DeadLetterStore } from "./store/DeadLetterStore.ts"
+import { DoctorStore } from "./store/DoctorStore.ts"
+import { PartitionStore } from "./store/PartitionStore.ts"
+
+/** @since 0.1.0 */
+export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError", {
+  reason: Schema.Union([DatabaseError, SpoolError])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * The outcome of one check.
+ *
+ * - `check`: its name: `ledger`, `keys`, `partitions`, `durability`, `clock`, `version`, `dead-letters`, `spool`
+ * - `status`: `wrong` is a broken promise, `warning` something to look at
+ * - `remedy`: empty where all is well
+ *
+ * @since 0.1.0
+ */
+export interface Finding {
+  readonly check: string
+  readonly status: "ok" | "warning" | "wrong"
+  readonly detail: string
+  readonly remedy: string
+}
+
+/** @since 0.1.0 */
+export class Doctor extends Context.Service<
+  Doctor,
+  {
+    /** All checks, in the same order each time. Reads the index of all records once. */
+    readonly examine: Effect.Effect<ReadonlyArray<Finding>, DoctorError>
+  }
+>()("effect-usage/Doctor") {
+  static readonly layerNoDeps: Layer.Layer<
+    Doctor,
+    never,
+    Database | Spool | DoctorStore | DeadLetterStore | PartitionStore
+  > = Layer.suspend(() => Layer.effect(Doctor, make))
+
+  /** Checks of a database and a spool. */
+  static readonly layer: Layer.Layer<Doctor, never, Database | Spool> = Layer.suspend(() =>
+    Layer.provide(Doctor.layerNoDeps, [DoctorStore.layer, DeadLetterStore.layer, PartitionStore.layer])
+  )
+}
+
+const ok = (check: string, detail: string): Finding => ({ check, status: "ok", detail, remedy: "" })
+const wrong = (check: string, detail: string, remedy: string): Finding => ({ check, status: "wrong", detail, remedy })
+const warning = (check: string, detail: string, remedy: string): Finding => ({
+  check,
+  status: "warning",
+  detail,
+  remedy
+})
+
+/** Oldest supported server, as `server_version_num` writes it. */
+const oldestVersion = 150_000
+/** A record's time is that of the process which records it, a report's that of the one which asks. */
+const toleratedSkewMillis = 5_000
+/** What waits in the spool longer than this waits for a deliverer that does not come. */
+const patienceMillis = 3_600_000
+/** Batches that are named where ledger and records disagree. */
+const namedBatches = 10
+
+const make = Effect.gen(function* () {
+  const database = yield* Database
+  const spool = yield* Spool
+  const store = yield* DoctorStore
+  const letters = yield* DeadLetterStore
+  const partitions = yield* PartitionStore
+
+  const server = Effect.gen(function* () {
+    const { fsync, now, synchronousCommit, version } = yield* store.settings
+    const here = yield* Clock.currentTimeMillis
+    const skew = Math.abs(here - now)
+    // The embedded engine never syncs, which its documentation says; there is nothing to mend.
+    const unsafe =
+      database.engine === "postgres"
+        ? [synchronousCommit === "off" && "synchronous_commit", fsync === "off" && "fsync"]
+        : []
+    const off = unsafe.filter((name) => name !== false)
+    return [
+      version >= oldestVersion
+        ? ok("version", `PostgreSQL ${Math.floor(version / 10_000)}`)
+        : wrong("version", `PostgreSQL ${Math.floor(version / 10_000)}`, "Use PostgreSQL 15 or later"),
+      off.length === 0
+        ? ok(
+            "durability",
+            database.engine === "postgres" ? "commits are durable" : "embedded: survives the process, not the machine"
+          )
+        : wrong(
+            "durability",
+            `${off.join(" and ")} is off: the server may forget what it has acknowledged`,
+            "Turn it on for the role that records usage"
+          ),
+      skew <= toleratedSkewMillis
+        ? ok("clock", `${skew} ms from the server's`)
+        : warning(
+            "clock",
+            `${Math.round(skew / 1000)} s from the server's`,
+            "Synchronise the clocks: records carry the time of the machine that records them"
+          )
+    ]
+  })
+
+  const ledger = Effect.map(store.mismatches(namedBatches + 1), (found) => {
+    if (found.length === 0) return ok("ledger", "every batch is there whole, and every record has its batch")
+    const more = found.length > namedBatches ? ", …" : ""
+    const named = found
+      .slice(0, namedBatches)
+      .map(({ batchId, found: records, said }) => `${batchId} (${said ?? "no row"}, ${records ?? 0} records)`)
+    return wrong(
+      "ledger",
+      `ledger and records disagree on batch ${named.join(", ")}${more}`,
+      "Somebody has changed records or the ledger by hand: restore them, or correct the ledger's record_count"
+    )
+  })
+
+  const keys = Effect.map(store.orphanedKeys, (found) =>
+    found === 0n
+      ? ok("keys", "every idempotency key belongs to a batch")
+      : wrong(
+          "keys",
+          `${found} idempotency keys belong to no batch`,
+          "They would swallow usage that is delivered again: delete them"
+        )
+  )
+
+  const months = Effect.gen(function* () {
+    const there = new Set(yield* partitions.list)
+    const now = yield* Clock.currentTimeMillis
+    const current = Instant.monthOf(Instant.fromMillis(now))
+    return there.has(current)
+      ? ok("partitions", `${there.size} months, this one among them`)
+      : warning(
+          "partitions",
+          `there is no partition for ${current.slice(0, 7)} yet`,
+          "The first record of the month makes it; the role must be allowed to"
+        )
+  })
+
+  const refused = Effect.map(letters.count, (count) =>
+    count === 0n
+      ? ok("dead-letters", "none")
+      : warning("dead-letters", `${count} wait`, "See `usage dead-letters list`")
+  )
+
+  const spooled = Effect.gen(function* () {
+    const found = yield* spool.status
+    const waiting = `${found.inboxFiles} files in the inbox, ${found.openSegments} open segments, ${found.readyBatches} batches ready`
+    const now = yield* Clock.currentTimeMillis
+    const findings: Array<Finding> = [
+      found.oldest !== undefined && now - found.oldest > patienceMillis
+        ? warning(
+            "spool",
+            `${waiting}; the oldest waits since ${Instant.toIso(Instant.fromMillis(found.oldest))}`,
+            "Run `usage batch flush`"
+          )
+        : ok("spool", waiting)
+    ]
+    if (found.broken > 0) {
+      findings.push(
+        wrong(
+          "spool",
+          `${found.broken} damaged pieces are kept in ${spool.directory.path}/broken`,
+          "Look at the disk, and at the pieces; then remove them"
+        )
+      )
+    }
+    return findings
+  })
+
+  const examine = Effect.gen(function* () {
+    yield* Effect.provideService(Migrations.check, Database, database)
+    return [...(yield* server), yield* ledger, yield* keys, yield* months, yield* refused, ...(yield* spooled)]
+  }).pipe(Effect.mapError((reason) => new DoctorError({ reason })))
+
+  return Doctor.of({ examine })
+})

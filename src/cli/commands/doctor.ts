@@ -1,0 +1,35 @@
+/** `usage doctor`: whether what is promised holds. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Command } from "effect/cli"
+import { Doctor } from "../../Doctor.ts"
+import { Findings } from "../failures.ts"
+import * as Flags from "../flags.ts"
+import { printTable } from "../output.ts"
+import * as Json from "../render/json.ts"
+import * as Session from "../Session.ts"
+
+export const doctor = Command.make(
+  "doctor",
+  { format: Flags.format },
+  Effect.fnUntraced(function* ({ format }) {
+    const findings = yield* Effect.provide(
+      Effect.flatMap(Doctor, (service) => service.examine),
+      Layer.provide(Doctor.layer, Layer.merge(Session.layerDatabase, Session.layerSpool))
+    )
+    if (format === "json") yield* Console.log(Json.render({ schema: 1, checks: findings }))
+    else {
+      yield* printTable(format, {
+        columns: ["check", "status", "detail", "remedy"],
+        rows: findings.map(({ check, detail, remedy, status }) => [check, status, detail, remedy])
+      })
+    }
+    const found = findings.filter(({ status }) => status !== "ok").length
+    if (found > 0) return yield* new Findings({ summary: `${found} of ${findings.length} checks found something` })
+  })
+).pipe(
+  Command.withDescription(
+    "Check the invariants on the database and the spool, and say how to mend what is wrong. Exit code 3 on findings"
+  )
+)

@@ -1,0 +1,107 @@
+/** Questions about the state of a database, for `Doctor`. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { Database } from "../database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+
+/** A batch whose ledger row and records disagree. `said` is absent where there is no row, `found` where there are no records. */
+export interface BatchMismatch {
+  readonly batchId: string
+  readonly said: string | undefined
+  readonly found: string | undefined
+}
+
+/** What the server runs with. */
+export interface ServerSettings {
+  readonly version: number
+  readonly synchronousCommit: string
+  readonly fsync: string
+  /** The server's clock, in milliseconds since 1970. */
+  readonly now: number
+}
+
+const MismatchRow = Schema.Struct({
+  batch: Schema.String,
+  said: Schema.NullOr(Schema.String),
+  found: Schema.NullOr(Schema.String)
+})
+
+const SettingsRow = Schema.Struct({
+  version: Schema.FiniteFromString,
+  synchronous_commit: Schema.String,
+  fsync: Schema.String,
+  now: Schema.FiniteFromString
+})
+
+const CountRow = Schema.Struct({ found: Schema.String })
+
+export class DoctorStore extends Context.Service<
+  DoctorStore,
+  {
+    readonly settings: Effect.Effect<ServerSettings, DatabaseError>
+    /** Up to `limit` batches whose ledger row and records disagree. Reads the index of all records. */
+    readonly mismatches: (limit: number) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
+    /** Idempotency keys whose record is not there. */
+    readonly orphanedKeys: Effect.Effect<bigint, DatabaseError>
+  }
+>()("effect-usage/store/DoctorStore") {
+  static readonly layer: Layer.Layer<DoctorStore, never, Database> = Layer.effect(
+    DoctorStore,
+    Effect.gen(function* () {
+      const { bounded, name, own } = yield* Database
+      const records = name("billing_usage_records")
+      const batches = name("billing_usage_batches")
+
+      const readSettings = SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: SettingsRow,
+        execute: () =>
+          own.unsafe(`select current_setting('server_version_num') as version,
+            current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
+            (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`)
+      })
+      const readMismatches = SqlSchema.findAll({
+        Request: Schema.Int,
+        Result: MismatchRow,
+        execute: (limit) =>
+          own.unsafe(
+            `select coalesce(b.batch_id, r.batch_id)::text as batch, b.record_count::text as said, r.found::text as found
+              from ${batches} b full join (
+                select batch_id, count(*) as found from ${records} group by batch_id
+              ) r on r.batch_id = b.batch_id
+              where b.record_count is distinct from coalesce(r.found, 0)
+              order by 1 limit $1::text::integer`,
+            [`${limit}`]
+          )
+      })
+      const readOrphans = SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: CountRow,
+        execute: () =>
+          own.unsafe(`select count(*)::text as found from ${name("billing_usage_keys")} k
+            where not exists (select from ${batches} b where b.batch_id = k.batch_id)`)
+      })
+
+      return DoctorStore.of({
+        settings: Effect.map(Effect.mapError(bounded(readSettings(undefined)), fromUnknown), ([row]) => ({
+          version: row!.version,
+          synchronousCommit: row!.synchronous_commit,
+          fsync: row!.fsync,
+          now: row!.now
+        })),
+        mismatches: (limit) =>
+          Effect.map(Effect.mapError(readMismatches(limit), fromUnknown), (rows) =>
+            rows.map((row) => ({
+              batchId: row.batch,
+              said: row.said ?? undefined,
+              found: row.found ?? undefined
+            }))
+          ),
+        orphanedKeys: Effect.map(Effect.mapError(readOrphans(undefined), fromUnknown), ([row]) => BigInt(row!.found))
+      })
+    })
+  )
+}
