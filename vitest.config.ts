@@ -9,6 +9,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
+    // Embedded databases of tests live for seconds: optimising their WebAssembly takes longer than it saves.
+    execArgv: ["--liftoff-only"],
     maxWorkers: 2,
     reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]]
   }
