@@ -48,19 +48,24 @@ describe("the command as a process, on the embedded database", () => {
     assert.strictEqual(after.code, 0, after.stderr)
   })
 
-  it("a second process is told who owns the database, and to try again later", async () => {
+  it("what a second process records is spooled, and what it asks is answered with who owns the database", async () => {
     // An import whose input is still open keeps the database.
     const owner = spawnUsage(env, "import", "-", "--format", "ndjson")
     const ended = once(owner, "close")
     const line = '{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n'
     owner.stdin.write(line)
     await hasLock()
-    const second = await usageProcess(env, ["record", "api", "1"])
-    assert.strictEqual(second.code, 75, second.stderr)
-    assert.include(second.stderr, `process ${owner.pid}`)
+    const reading = await usageProcess(env, ["report", "2026-01"])
+    assert.strictEqual(reading.code, 75, reading.stderr)
+    assert.include(reading.stderr, `process ${owner.pid}`)
+    const writing = await usageProcess(env, ["record", "functions", "3", "--at", "2026-01-30"])
+    assert.strictEqual(writing.code, 0, writing.stderr)
+    assert.include(writing.stderr, `process ${owner.pid}`)
     owner.stdin.end()
     assert.strictEqual((await ended)[0], 0)
+    assert.strictEqual((await usageProcess(env, ["batch", "flush"])).code, 0)
     const after = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
     assert.include(after.stdout, "compute,2,CPU-hours")
+    assert.include(after.stdout, "functions,3,invocations")
   })
 })
