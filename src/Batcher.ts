@@ -8,6 +8,7 @@
  * What is promised: a record that was accepted is stored exactly once, unless the process dies first. Closing the layer's
  * scope drains the queue. Where records must survive the death of the process, use `Recorder`.
  */
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -147,6 +148,21 @@ export class Batcher extends Context.Service<
   )
 
   /**
+   * A batcher in memory that spills into a spool: when its queue has been full for longer than `patience`, and for what is
+   * left at the end of `drainTimeout` when it closes. So a database that is slow or gone stops neither the application nor
+   * its end, and what was accepted is stored; only the death of the process still takes the queue along.
+   */
+  static readonly layerSpilling = (options: SpillingBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
+    Layer.effect(Batcher, makeSpilling(options)).pipe(
+      Layer.provide(SpoolDelivery.layerNoDeps()),
+      Layer.provide([
+        UsageStore.layer,
+        DeadLetterStore.layer,
+        Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
+      ])
+    )
+
+  /**
    * A batcher over a spool: the same interface, and records survive the death of the process. `enqueue` returns when the
    * record is synced to the disk; it is brought into the database behind that, also by another process that shares the
    * spool. Where the database refuses a record, that becomes a dead letter.
@@ -162,12 +178,46 @@ export class Batcher extends Context.Service<
     )
 }
 
+/**
+ * Both kinds of options; `onFull` is what happens when the spool is full too.
+ *
+ * - `patience`: how long a caller waits for room in the queue before its record goes to the spool, 1 s
+ *
+ * @since 0.1.0
+ */
+export interface SpillingBatcherOptions extends BatcherOptions, SpoolOptions {
+  readonly patience?: Duration.Input | undefined
+}
+
 /** Delays grow from 50 ms to 10 s, and differ between processes that lost the same server. */
 const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
   Schedule.jittered
 )
 
-const make = Effect.fnUntraced(function* (options: BatcherOptions) {
+/** Where records go that the queue has no room for, or no time. */
+interface Overflow {
+  readonly patience: Duration.Duration
+  readonly put: Spool["Service"]["put"]
+  readonly queue: SpooledQueue.SpooledQueue
+}
+
+const makeSpilling = Effect.fnUntraced(function* (options: SpillingBatcherOptions) {
+  const spool = yield* Spool
+  const queue = yield* SpooledQueue.make(spool, yield* SpoolDelivery, {
+    size: Math.max(options.size ?? 100, 1_000),
+    timeout: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
+    onFull: options.onFull ?? "wait",
+    // What is in the spool is safe there.
+    drainTimeout: Duration.zero
+  })
+  return yield* make(options, {
+    patience: Duration.fromInputUnsafe(options.patience ?? "1 second"),
+    put: spool.put,
+    queue
+  })
+})
+
+const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Overflow) {
   const store = yield* UsageStore
   const letters = yield* DeadLetterStore
   // A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever.
@@ -194,16 +244,58 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
     ahead: 1,
     drainTimeout,
     retry: untilItWorks,
+    setAside:
+      overflow === undefined
+        ? undefined
+        : ({ key, records }, error) =>
+            Effect.matchEffect(overflow.put(key, records), {
+              onSuccess: () =>
+                Effect.as(
+                  Effect.logWarning(`${records.length} usage records are left in the spool: ${error.message}`),
+                  true
+                ),
+              onFailure: (failure) => Effect.as(Effect.logError(failure.message), false)
+            }),
     // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
     isRetryable: (error) => error.reason._tag !== "Refused"
   })
 
   const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
+    if (overflow !== undefined) return yield* enqueueOrSpill(overflow, records)
     if (queue.room() < records.length && (options.onFull === "fail" || (yield* store.heldByCaller))) {
       return yield* new BatcherError({ reason: new QueueFull({ capacity }) })
     }
     if (!(yield* queue.offerAll(records))) return yield* new BatcherError({ reason: new Closed() })
   })
+
+  /** Waits for room in the queue, without holding a place in it; then takes the spool. */
+  const enqueueOrSpill = Effect.fnUntraced(function* (
+    { patience, queue: spooled }: Overflow,
+    records: ReadonlyArray<UsageRecord>
+  ) {
+    const wanted = records.length
+    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(patience)
+    while (queue.room() < wanted && (yield* Clock.currentTimeMillis) < end) yield* Effect.sleep("10 millis")
+    const accepted =
+      queue.room() >= wanted
+        ? yield* queue.offerAll(records)
+        : yield* Effect.mapError(spooled.append(records), (error) => new BatcherError({ reason: error }))
+    if (!accepted) return yield* new BatcherError({ reason: new Closed() })
+  })
+
+  const state = (): BatcherState => {
+    const own = queue.state()
+    if (overflow === undefined) return own
+    const spilled = overflow.queue.state()
+    return {
+      ...own,
+      queued: own.queued + spilled.queued,
+      committed: own.committed + spilled.committed,
+      failed: own.failed + spilled.failed
+    }
+  }
+
+  const flushAll = overflow === undefined ? queue.flush : Effect.andThen(queue.flush, overflow.queue.flush)
 
   return Batcher.of({
     enqueue: Effect.fnUntraced(function* (usage) {
@@ -220,9 +312,9 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions) {
     flush: Effect.flatMap(store.heldByCaller, (held) =>
       held
         ? Effect.fail(new BatcherError({ reason: new InTransaction() }))
-        : Effect.mapError(queue.flush, (error) => new BatcherError({ reason: error }))
+        : Effect.mapError(flushAll, (error) => new BatcherError({ reason: error }))
     ),
-    state: Effect.sync(queue.state)
+    state: Effect.sync(state)
   })
 })
 

@@ -129,6 +129,9 @@ const writeTime = Metric.timer("usage_write_time", { description: "from a batch'
 /** Whether a batch fails for what is in it, so that a part of it may succeed. */
 const isDataRefused = ({ reason }: DatabaseError): boolean => reason._tag === "Refused" || reason._tag === "KeyConflict"
 
+/** How long setting aside may take once the deadline for shutting down has passed: an attempt on its way ends by itself. */
+const setAsideTimeout = Duration.seconds(90)
+
 const interrupted = () =>
   new DatabaseError({
     reason: new Unreachable({ detail: "shut down before the records could be stored", code: "", cause: undefined })
@@ -146,6 +149,7 @@ export const make = Effect.fnUntraced(function* (
   const slots = yield* Semaphore.make(options.writers + options.ahead)
   const writing = yield* Semaphore.make(options.writers)
   const wake = yield* Latch.make(false)
+  const deadline = yield* Latch.make(false)
   const writes = yield* FiberSet.make<void>()
   const attributes = { source: options.source }
   const metrics = {
@@ -200,6 +204,15 @@ export const make = Effect.fnUntraced(function* (
       ),
       Effect.retry({ schedule: options.retry, while: options.isRetryable })
     )
+
+  /** When the deadline for shutting down has passed, what can be set aside is tried no longer. */
+  const untilDeadline = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    options.setAside === undefined
+      ? defectsAsErrors(effect)
+      : Effect.raceFirst(
+          defectsAsErrors(effect),
+          Effect.flatMap(deadline.await, () => Effect.fail(interrupted()))
+        )
 
   const recordsOf = (items: ReadonlyArray<Item>): ReadonlyArray<UsageRecord> => {
     const records: Array<UsageRecord> = []
@@ -258,26 +271,27 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<DatabaseError | undefined> =>
     Effect.gen(function* () {
       const records = encoded?.batch.records ?? recordsOf(items)
+      let attempted: Batch | undefined
+      let settled = false
       // Whoever waits is told in the same breath: no interruption comes between a commit and its announcement.
       const write = (batch: EncodedBatch) =>
         persistently(
           Effect.uninterruptible(
-            Effect.flatMap(store.write(batch, companionOf(batch)), (appended) =>
-              succeed(collected, items, records.length, appended)
-            )
+            Effect.flatMap(store.write(batch, companionOf(batch)), (appended) => {
+              settled = true
+              return succeed(collected, items, records.length, appended)
+            })
           )
         )
-      // An attempt may have committed although it failed: whoever takes the batch over must have its key.
-      let attempted: Batch | undefined
       const result = yield* Effect.result(
-        defectsAsErrors(
+        untilDeadline(
           Effect.flatMap(encoded === undefined ? encode(records) : Effect.succeed(encoded), (ready) => {
             attempted = ready.batch
             return write(ready)
           })
         )
       )
-      if (result._tag === "Success") return undefined
+      if (result._tag === "Success" || settled) return undefined
       if (isDataRefused(result.failure) && items.length > 1) {
         const middle = items.length >> 1
         const first = yield* storeItems(collected, items.slice(0, middle), undefined)
@@ -285,6 +299,7 @@ export const make = Effect.fnUntraced(function* (
         return first ?? second
       }
       if (options.setAside !== undefined && options.isRetryable(result.failure)) {
+        // An attempt may have committed although it failed: whoever takes the batch over must have its key.
         const batch = attempted ?? batchOf(records)
         if (yield* options.setAside(batch, result.failure)) {
           yield* succeed(collected, items, records.length, {
@@ -372,7 +387,7 @@ export const make = Effect.fnUntraced(function* (
       if (records.length === 0) return yield* conclude(collected, undefined)
       // A failure to encode is met again, and handled, where the batch is stored.
       const encoded = yield* Effect.onInterrupt(
-        restore(Effect.option(defectsAsErrors(store.encode(batchOf(records))))),
+        restore(Effect.option(untilDeadline(store.encode(batchOf(records))))),
         () => giveUp(collected)
       )
       yield* FiberSet.run(writes, storeBatch(collected, encoded._tag === "Some" ? encoded.value : undefined))
@@ -394,7 +409,11 @@ export const make = Effect.fnUntraced(function* (
       yield* Queue.end(queue)
       wake.openUnsafe()
       const drained = Effect.andThen(Fiber.await(collector), FiberSet.awaitEmpty(writes))
-      const inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), options.drainTimeout)
+      let inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), options.drainTimeout)
+      if (inTime._tag === "None" && options.setAside !== undefined) {
+        deadline.openUnsafe()
+        inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), setAsideTimeout)
+      }
       if (inTime._tag === "None") {
         yield* Effect.logError(
           `${queued + inFlight} usage records were not stored before the deadline for shutting down${
