@@ -12,12 +12,16 @@ import { Database } from "../src/database/Database.ts"
 import * as Embedded from "../src/database/Embedded.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import type { Contest } from "./harness.ts"
-import { makeInputs } from "./workload.ts"
+import { makeDelivered, makeInputs, makeKeyed } from "./workload.ts"
 
 /** One of `url`, of a server, and `snapshot`, a file with the embedded database to begin with. */
 export interface Options {
   readonly url?: string | undefined
   readonly snapshot?: string | undefined
+  /** A folder: the batcher then acknowledges what is synced to a spool there. */
+  readonly spool?: string | undefined
+  /** Records have idempotency keys, and so many per cent of them were delivered before. */
+  readonly duplicates?: number | undefined
   readonly size: number
   readonly flushes: number
   readonly count: number
@@ -27,7 +31,8 @@ export interface Options {
 const chunk = 250
 
 export const contest = async (options: Options): Promise<Contest> => {
-  const inputs = makeInputs(options.count)
+  const keyed = options.duplicates !== undefined
+  const inputs = keyed ? makeKeyed(options.count) : makeInputs(options.count)
   const database =
     options.snapshot === undefined
       ? Postgres.layer({ url: Redacted.make(options.url!) })
@@ -35,7 +40,12 @@ export const contest = async (options: Options): Promise<Contest> => {
   const scope = Effect.runSync(Scope.make())
   const context = await Effect.runPromise(
     Layer.buildWithScope(
-      Layer.provideMerge(Batcher.layer({ size: options.size, flushes: options.flushes }), database),
+      Layer.provideMerge(
+        options.spool === undefined
+          ? Batcher.layer({ size: options.size, flushes: options.flushes })
+          : Batcher.layerSpooled({ directory: options.spool, size: options.size }),
+        database
+      ),
       scope
     )
   )
@@ -63,6 +73,10 @@ export const contest = async (options: Options): Promise<Contest> => {
 
   return {
     run: async () => {
+      if (keyed) {
+        const before = makeDelivered(options.count, options.duplicates!)
+        await Effect.runPromise(Effect.andThen(batcher.enqueueAll(before), batcher.flush))
+      }
       if (engine === "embedded") await Effect.runPromise(sql`truncate billing_usage_records, billing_usage_batches`)
       const delay = monitorEventLoopDelay({ resolution: 1 })
       delay.enable()

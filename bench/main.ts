@@ -19,14 +19,17 @@ import { PostgresServer } from "../test/support/PostgresServer.ts"
 import { benchmark as embedded } from "./embedded.ts"
 import { type Row, toJson, toMarkdown } from "./harness.ts"
 import { benchmark as imports } from "./import.ts"
+import { benchmark as ingestDurable } from "./ingest-durable.ts"
+import { benchmark as ingestKeyed } from "./ingest-keyed.ts"
 import { benchmark as ingestSmall } from "./ingest-small.ts"
 import { benchmark as ingest } from "./ingest.ts"
+import { benchmark as memory } from "./memory.ts"
 import { connect } from "./peers.ts"
 import { benchmark as record } from "./record.ts"
 import { benchmark as start } from "./start.ts"
 import { month } from "./workload.ts"
 
-const benchmarks = [ingest, ingestSmall, embedded, imports, record, start]
+const benchmarks = [ingest, ingestSmall, ingestKeyed, ingestDurable, memory, embedded, imports, record, start]
 
 const { positionals: names, values: flags } = parseArgs({
   allowPositionals: true,
@@ -66,7 +69,9 @@ try {
   )
   const admin = await connect(server)
   const reset = async () => {
-    await admin.query("truncate billing_usage_records, billing_usage_batches, billing_import_chunks")
+    await admin.query(
+      "truncate billing_usage_records, billing_usage_batches, billing_usage_keys, billing_import_chunks"
+    )
     await admin.query("checkpoint")
   }
   const snapshot = async () => {

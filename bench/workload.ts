@@ -3,6 +3,7 @@
  *
  * The peers' rows are built here from the same inputs, and not by the code that is measured.
  */
+import { hash } from "node:crypto"
 import { once } from "node:events"
 import { createWriteStream } from "node:fs"
 import type { UsageInput } from "../src/domain/UsageRecord.ts"
@@ -55,6 +56,29 @@ export const makeInputs = (count: number): ReadonlyArray<UsageInput> => {
   })
   made.set(wanted, inputs)
   return inputs
+}
+
+const keyOf = (i: number): string => `evt_${i.toString(36).padStart(16, "0")}`
+
+/** Records with an idempotency key each. */
+export const makeKeyed = (count: number): ReadonlyArray<UsageInput> => {
+  const all = makeInputs(count)
+  return Array.from({ length: count }, (_, i) => ({ ...all[i % all.length]!, idempotencyKey: keyOf(i) }))
+}
+
+/** Whether the record at a place was delivered before, for so many per cent of duplicates: they are spread evenly. */
+const wasDelivered = (i: number, percent: number): boolean =>
+  Math.floor(((i + 1) * percent) / 100) > Math.floor((i * percent) / 100)
+
+/** Those of the keyed records that were delivered before. */
+export const makeDelivered = (count: number, percent: number): ReadonlyArray<UsageInput> =>
+  makeKeyed(count).filter((_, i) => wasDelivered(i, percent))
+
+/** A keyed record as a peer writes it: the key, what tells equal content, and the row. */
+export const keyedText = (input: UsageInput, batchId: number, position: number): string => {
+  const row = makeRow(input, batchId, position)
+  const fingerprint = hash("md5", JSON.stringify([row[1], row[2], row[4], row[5]]))
+  return `${input.idempotencyKey}\t${fingerprint}\t${row.join("\t")}\n`
 }
 
 /** The row of a record, as a peer that knows its prices would write it. */

@@ -125,6 +125,11 @@ export class Encoder {
     this.#length = writeInt32(bytes, at, position)
   }
 
+  /** Where the next row begins. */
+  get length(): number {
+    return this.#length
+  }
+
   /** All that was added, complete. */
   end(): Uint8Array {
     this.#reserve(2)
@@ -204,3 +209,11 @@ const smallWhole = (text: string): number => {
   }
   return value
 }
+
+/** Some rows of what an encoder made, complete. `starts`: where each row begins, and where the last one ends. */
+export const select = (data: Uint8Array, starts: ReadonlyArray<number>, rows: ReadonlyArray<number>): Uint8Array =>
+  Buffer.concat([
+    header,
+    ...rows.map((row) => data.subarray(starts[row]!, starts[row + 1]!)),
+    data.subarray(starts.at(-1)!)
+  ])

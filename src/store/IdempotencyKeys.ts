@@ -4,7 +4,8 @@
  *
  * Keys are inserted in order, in one statement a batch: two batches that share keys in different orders would deadlock.
  * What was not inserted is looked at in a second statement, which sees what others have committed meanwhile; in the same
- * one it would not.
+ * one it would not. Both answer with few rows however large the batch is, and the second one finds each key by the index,
+ * whatever the planner believes of a table that was filled a moment ago.
  */
 import * as Effect from "effect/Effect"
 import type { Query } from "../database/Database.ts"
@@ -18,69 +19,88 @@ export interface KeyVerdict {
   readonly conflicts: ReadonlyArray<number>
 }
 
+/** The keys of a batch, ready to be sent: that can be done ahead. */
+export interface PreparedKeys {
+  /** Of each key the first position, which speaks for it. */
+  readonly firsts: ReadonlyMap<string, number>
+  readonly positions: ReadonlyArray<number>
+  /** Customers, keys, fingerprints and positions, as arrays. */
+  readonly params: ReadonlyArray<string>
+}
+
 const nameOf = (customer: string, key: string): string => `${customer}\u0000${key}`
+
+const arraysOf = (records: ReadonlyArray<UsageRecord>, positions: ReadonlyArray<number>): ReadonlyArray<string> => [
+  arrayText(positions.map((position) => records[position]!.customer)),
+  arrayText(positions.map((position) => records[position]!.key!.id)),
+  `{${positions.map((position) => records[position]!.key!.fingerprint).join(",")}}`,
+  `{${positions.join(",")}}`
+]
+
+/** Prepares the keys of a batch. */
+export const prepare = (records: ReadonlyArray<UsageRecord>): PreparedKeys => {
+  const firsts = new Map<string, number>()
+  for (let position = 0; position < records.length; position++) {
+    const { customer, key } = records[position]!
+    if (key === undefined) continue
+    const name = nameOf(customer, key.id)
+    if (!firsts.has(name)) firsts.set(name, position)
+  }
+  const positions = [...firsts.values()]
+  return { firsts, positions, params: arraysOf(records, positions) }
+}
 
 /** The statements for a table of keys. */
 export const make = (table: string) => {
-  const insert = `insert into ${table} (customer_id, idempotency_key, fingerprint, batch_id, position)
-    select u.customer, u.key, u.fingerprint, $1::text::bigint, u.position
-    from unnest($2::text::text[], $3::text::text[], $4::text::uuid[], $5::text::integer[])
+  const insert = `with taken as (
+      insert into ${table} (customer_id, idempotency_key, fingerprint, batch_id, position)
+      select u.customer, u.key, u.fingerprint, $1::text::bigint, u.position
+      from unnest($2::text::text[], $3::text::text[], $4::text::uuid[], $5::text::integer[])
+        as u(customer, key, fingerprint, position)
+      order by u.customer collate "C", u.key collate "C"
+      on conflict do nothing returning position
+    ) select coalesce(string_agg(position::text, ','), '') as positions from taken`
+  const differing = `select u.position::text as position, (k.fingerprint is null)::text as missing
+    from unnest($1::text::text[], $2::text::text[], $3::text::uuid[], $4::text::integer[])
       as u(customer, key, fingerprint, position)
-    order by u.customer collate "C", u.key collate "C"
-    on conflict do nothing returning position::text as position`
-  const select = `select k.customer_id, k.idempotency_key, replace(k.fingerprint::text, '-', '') as fingerprint
-    from ${table} k join unnest($1::text::text[], $2::text::text[]) as u(customer, key)
-      on k.customer_id = u.customer and k.idempotency_key = u.key`
+    left join lateral (
+      select k.fingerprint from ${table} k where k.customer_id = u.customer and k.idempotency_key = u.key limit 1
+    ) k on true
+    where k.fingerprint is distinct from u.fingerprint`
 
   /** Takes the keys of a batch. */
   const take = Effect.fnUntraced(function* (
     query: Query,
     batchId: string,
-    records: ReadonlyArray<UsageRecord>
+    records: ReadonlyArray<UsageRecord>,
+    { firsts, params, positions }: PreparedKeys
   ): Effect.fn.Return<KeyVerdict, DatabaseError> {
-    // The first of each key speaks for it.
-    const firsts = new Map<string, number>()
-    for (let position = 0; position < records.length; position++) {
-      const { customer, key } = records[position]!
-      if (key === undefined) continue
-      const name = nameOf(customer, key.id)
-      if (!firsts.has(name)) firsts.set(name, position)
-    }
-    const positions = [...firsts.values()]
-    const inserted = yield* query(insert, [
-      batchId,
-      arrayText(positions.map((position) => records[position]!.customer)),
-      arrayText(positions.map((position) => records[position]!.key!.id)),
-      arrayText(positions.map((position) => records[position]!.key!.fingerprint)),
-      `{${positions.join(",")}}`
-    ])
-    const taken = new Set(inserted.map((row) => Number(row["position"])))
-    if (taken.size === positions.length && positions.length === records.length) return { duplicates: [], conflicts: [] }
+    const [row] = yield* query(insert, [batchId, ...params])
+    const answer = String(row?.["positions"] ?? "")
+    const taken = new Set(answer === "" ? [] : answer.split(",").map(Number))
+    if (taken.size === records.length) return { duplicates: [], conflicts: [] }
 
-    const known = positions.filter((position) => !taken.has(position))
-    const fingerprints = new Map<string, unknown>()
-    if (known.length > 0) {
-      const rows = yield* query(select, [
-        arrayText(known.map((position) => records[position]!.customer)),
-        arrayText(known.map((position) => records[position]!.key!.id))
-      ])
-      for (const row of rows) {
-        fingerprints.set(nameOf(String(row["customer_id"]), String(row["idempotency_key"])), row["fingerprint"])
-      }
-    }
     const duplicates: Array<number> = []
     const conflicts: Array<number> = []
+    /** Keys that are there already: whether their content is the same, the table knows. */
+    const known: Array<number> = []
     for (let position = 0; position < records.length; position++) {
       const { customer, key } = records[position]!
       if (key === undefined || taken.has(position)) continue
-      const name = nameOf(customer, key.id)
-      const first = firsts.get(name)!
-      const settled = taken.has(first) ? records[first]!.key!.fingerprint : fingerprints.get(name)
-      // Keys past their retention are removed: this one was, between the two statements.
-      if (settled === undefined) return yield* vanished
-      if (settled === key.fingerprint) duplicates.push(position)
+      const first = firsts.get(nameOf(customer, key.id))!
+      if (!taken.has(first)) known.push(position)
+      else if (records[first]!.key!.fingerprint === key.fingerprint) duplicates.push(position)
       else conflicts.push(position)
     }
+    if (known.length === 0) return { duplicates, conflicts }
+    const different = new Set<number>()
+    const all = known.length === positions.length && known.length === records.length
+    for (const { missing, position } of yield* query(differing, all ? params : arraysOf(records, known))) {
+      // Keys past their retention are removed: this one was, between the two statements.
+      if (missing === "true") return yield* vanished
+      different.add(Number(position))
+    }
+    for (const position of known) (different.has(position) ? conflicts : duplicates).push(position)
     return { duplicates, conflicts }
   })
 

@@ -59,8 +59,17 @@ export interface EncodedBatch {
     | { readonly way: "copy"; readonly data: Uint8Array }
     | { readonly way: "statement"; readonly columns: Columns }
     /** Which records are stored, only the transaction can tell. */
-    | { readonly way: "keyed"; readonly catalog: Catalog }
+    | {
+        readonly way: "keyed"
+        readonly catalog: Catalog
+        readonly keys: IdempotencyKeys.PreparedKeys
+        readonly data: Uint8Array
+        /** Where each row of `data` begins, and where the last one ends. */
+        readonly starts: ReadonlyArray<number>
+      }
 }
+
+type Keyed = Extract<EncodedBatch["payload"], { readonly way: "keyed" }>
 
 /**
  * What became of a batch.
@@ -210,6 +219,7 @@ export class UsageStore extends Context.Service<
       /** A batch with idempotency keys, in an open transaction. `store` stores the records at some of its positions. */
       const keyed = Effect.fnUntraced(function* (
         encoded: EncodedBatch,
+        prepared: IdempotencyKeys.PreparedKeys,
         query: Query,
         store: (fresh: ReadonlyArray<number>) => Effect.Effect<number, DatabaseError>
       ) {
@@ -217,7 +227,7 @@ export class UsageStore extends Context.Service<
         const found = outcome(encoded, yield* query(ledgerStatement, ledgerParams(encoded)))
         if (found === "known") return appended(encoded, true)
         if (found === "stale") return yield* new StaleCatalog()
-        const { conflicts, duplicates } = yield* keys.take(query, batchId, batch.records)
+        const { conflicts, duplicates } = yield* keys.take(query, batchId, batch.records, prepared)
         if (conflicts.length > 0 && batch.onConflict === "fail")
           return yield* keyConflict(batch.records[conflicts[0]!]!)
         const left = new Set([...conflicts, ...duplicates])
@@ -236,13 +246,18 @@ export class UsageStore extends Context.Service<
         return { ...appended(encoded, false), records: count, duplicates: duplicates.length, conflicts }
       })
 
-      const byKeys = (encoded: EncodedBatch, catalog: Catalog, companion: Companion | undefined) =>
+      const byKeys = (encoded: EncodedBatch, payload: Keyed, companion: Companion | undefined) =>
         database.transaction(({ copy, query }) =>
           Effect.gen(function* () {
-            const result = yield* keyed(encoded, query, (fresh) =>
-              Effect.flatMap(asCopyData(encoded.batch.records, encoded.batchId, catalog, fresh), (data) =>
-                copy({ table: records, columns: CopyBinary.columns, data })
-              )
+            const result = yield* keyed(encoded, payload.keys, query, (fresh) =>
+              copy({
+                table: records,
+                columns: CopyBinary.columns,
+                data:
+                  fresh.length === encoded.batch.records.length
+                    ? payload.data
+                    : CopyBinary.select(payload.data, payload.starts, fresh)
+              })
             )
             if (companion !== undefined && !result.alreadyCommitted) yield* companion(query, result)
             return result
@@ -250,7 +265,7 @@ export class UsageStore extends Context.Service<
         )
 
       /** In the caller's transaction, behind a savepoint: after a conflict he may go on with it. */
-      const byKeysInTransaction = (encoded: EncodedBatch, catalog: Catalog) => {
+      const byKeysInTransaction = (encoded: EncodedBatch, { catalog, keys: prepared }: Keyed) => {
         const query: Query = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
         const store = (fresh: ReadonlyArray<number>) =>
           Effect.map(
@@ -264,13 +279,13 @@ export class UsageStore extends Context.Service<
             ]),
             (rows) => rows.length
           )
-        return Effect.mapError(sql.withTransaction(keyed(encoded, query, store)), (error) =>
+        return Effect.mapError(sql.withTransaction(keyed(encoded, prepared, query, store)), (error) =>
           error instanceof StaleCatalog ? error : fromUnknown(error)
         )
       }
 
       const send = (encoded: EncodedBatch, companion: Companion | undefined) => {
-        if (encoded.payload.way === "keyed") return byKeys(encoded, encoded.payload.catalog, companion)
+        if (encoded.payload.way === "keyed") return byKeys(encoded, encoded.payload, companion)
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
         const statement = byStatement(own, encoded, encoded.payload.columns)
         if (companion === undefined) return Effect.uninterruptible(bounded(statement))
@@ -314,9 +329,7 @@ export class UsageStore extends Context.Service<
           const { payload } = encoded
           if (payload.way === "copy") return yield* unexpected("a statement was asked for")
           const result = yield* Effect.result(
-            payload.way === "keyed"
-              ? byKeysInTransaction(encoded, payload.catalog)
-              : byStatement(sql, encoded, payload.columns)
+            payload.way === "keyed" ? byKeysInTransaction(encoded, payload) : byStatement(sql, encoded, payload.columns)
           )
           if (result._tag === "Success") return result.success
           // That ended the caller's transaction; his next one finds the partition.
@@ -402,10 +415,15 @@ const encodeWith = Effect.fnUntraced(function* (
     months.add(Instant.monthOf(recordedAt))
   }
   const payload = batch.records.some((record) => record.key !== undefined)
-    ? { way: "keyed" as const, catalog }
+    ? {
+        way: "keyed" as const,
+        catalog,
+        keys: IdempotencyKeys.prepare(batch.records),
+        ...(yield* asCopyRows(batch.records, batchId, catalog))
+      }
     : way === "statement" || batch.records.length <= statementLimit
       ? { way: "statement" as const, columns: asColumns(batch.records, catalog) }
-      : { way: "copy" as const, data: yield* asCopyData(batch.records, batchId, catalog) }
+      : { way: "copy" as const, data: (yield* asCopyRows(batch.records, batchId, catalog)).data }
   return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
 })
 
@@ -419,21 +437,21 @@ const encodeSlice = 256
  * A batch is encoded while the one before it is on its way, on the same thread. In one piece that would hold up every
  * answer of the server by some 15 ms; in slices ingest of batches of 5,000 is half as fast again.
  */
-const asCopyData = Effect.fnUntraced(function* (
+const asCopyRows = Effect.fnUntraced(function* (
   records: ReadonlyArray<UsageRecord>,
   batchId: string,
-  catalog: Catalog,
-  positions?: ReadonlyArray<number>
-): Effect.fn.Return<Uint8Array> {
-  const count = positions === undefined ? records.length : positions.length
-  const encoder = new CopyBinary.Encoder(batchId, count)
-  for (let i = 0; i < count; i++) {
-    if (i > 0 && i % encodeSlice === 0) yield* Effect.yieldNow
-    const position = positions === undefined ? i : positions[i]!
+  catalog: Catalog
+): Effect.fn.Return<{ readonly data: Uint8Array; readonly starts: ReadonlyArray<number> }> {
+  const encoder = new CopyBinary.Encoder(batchId, records.length)
+  const starts: Array<number> = []
+  for (let position = 0; position < records.length; position++) {
+    if (position > 0 && position % encodeSlice === 0) yield* Effect.yieldNow
     const { amount, customer, metadata, recordedAt, service } = records[position]!
+    starts.push(encoder.length)
     encoder.add(customer, service, amount, unitCostOf(records[position]!, catalog), recordedAt, metadata, position)
   }
-  return encoder.end()
+  starts.push(encoder.length)
+  return { data: encoder.end(), starts }
 })
 
 type Columns = ReadonlyArray<string | ReadonlyArray<string>>
