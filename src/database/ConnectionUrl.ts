@@ -3,7 +3,8 @@
  *
  * `sslmode` means what it means to libpq: `disable`, `prefer` (TLS if the server has it), `require` (TLS, any
  * certificate), `verify-ca`, `verify-full`. Without it a server on this machine is spoken to in plain, any other as with
- * `prefer`. `sslrootcert` names a file of certificates to trust.
+ * `prefer`. `sslrootcert` names a file of certificates to trust. `prepare=false`, or `pgbouncer=true` as others spell it, is
+ * for a transaction pooler in between.
  */
 import { readFile } from "node:fs/promises"
 import * as Net from "node:net"
@@ -23,6 +24,8 @@ export interface ConnectionTarget {
   readonly sslmode: SslMode
   readonly sslRootCert: string | undefined
   readonly startupOptions: string | undefined
+  /** Whether statements may be prepared by name: not through a transaction pooler. */
+  readonly prepare: boolean
 }
 
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const
@@ -69,7 +72,8 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
     password: password === undefined ? undefined : Redacted.make(password),
     sslmode: mode,
     sslRootCert: query.get("sslrootcert") ?? undefined,
-    startupOptions: query.get("options") ?? undefined
+    startupOptions: query.get("options") ?? undefined,
+    prepare: query.get("prepare") !== "false" && query.get("pgbouncer") !== "true"
   })
 }
 

@@ -27,7 +27,8 @@ import { CopyQuery, type CopyResult } from "./postgres/CopyQuery.ts"
  * - `schema`: PostgreSQL schema of the tables, `public`
  * - `maxConnections`: connections for queries, 10
  * - `copyConnections`: connections for COPY, 4, made when they are first needed
- * - `prepare`: named prepared statements, `true`; `false` behind a transaction pooler such as pgbouncer
+ * - `prepare`: named prepared statements, `true`; `false` behind a transaction pooler such as pgbouncer, which the URL may
+ *   say too: `?prepare=false`
  * - `connectTimeout`: 5 s
  * - `statementTimeout`: longest statement, and longest silence of the server in a COPY transaction, 60 s
  * - `applicationName`: shown in `pg_stat_activity`, `effect-usage`
@@ -69,6 +70,7 @@ const make = Effect.fnUntraced(function* (
   const applicationName = options.applicationName ?? "effect-usage"
   const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
   const schema = options.schema ?? "public"
+  const prepare = options.prepare ?? target.prepare
   const connect = (maxConnections: number) =>
     PgClient.make({
       host: target.host,
@@ -81,15 +83,21 @@ const make = Effect.fnUntraced(function* (
       connectTimeout,
       keepAlive: "10 seconds",
       maxConnections,
-      prepare: options.prepare ?? true,
+      prepare,
       // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
-      ...(options.prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
+      ...(prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
       ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
     })
   const sql = yield* Effect.mapError(connect(options.maxConnections ?? 10), fromUnknown)
   const own = yield* Effect.mapError(connect(ownConnections), fromUnknown)
   // The pool connects when it is first used; a wrong address or password should show at start.
-  yield* Effect.mapError(sql`select 1`, fromUnknown)
+  const [settings] = yield* Effect.mapError(
+    sql<{ commit: string }>`select current_setting('synchronous_commit') as commit`,
+    fromUnknown
+  )
+  if (settings?.commit === "off") {
+    yield* Effect.logWarning("synchronous_commit is off: the server may forget usage that it has acknowledged")
+  }
   const pool = yield* makeCopyPool({
     target,
     ssl,
