@@ -20,7 +20,7 @@ import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
-import { conflictOf } from "./internal/Delivery.ts"
+import { conflictOf, refusalOf } from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as Settings from "./internal/Settings.ts"
 import * as SpooledQueue from "./internal/SpooledQueue.ts"
@@ -228,7 +228,8 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
   const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
   const queue = yield* WriteQueue.make(store, {
     source: "batcher",
-    // The caller of `enqueue` is long gone: a conflict becomes a dead letter.
+    // The caller of `enqueue` is long gone: what the database refuses, and a conflict, become dead letters.
+    bury: (batch, error) => letters.keepOnce(batch.key, [refusalOf(batch, error)]),
     onConflict: "skip",
     companion:
       (batch) =>

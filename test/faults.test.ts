@@ -327,3 +327,73 @@ describe("nothing can be stored", () => {
     })
   )
 })
+
+describe("a slow server", () => {
+  it.live("back-pressure reaches the callers: no more is taken than the queue holds, and nothing is lost", () =>
+    Effect.gen(function* () {
+      const { direct, proxy, url } = yield* proxied
+      const all = names("slow-", 6_000)
+      yield* Effect.gen(function* () {
+        const batcher = yield* Batcher
+        yield* batcher.enqueue(usage("first"))
+        yield* batcher.flush
+        proxy.throttle(10_000)
+        let offered = 0
+        const offering = yield* Effect.forkChild(
+          Effect.forEach(all, (name) => Effect.map(batcher.enqueue(usage(name)), () => offered++), { discard: true })
+        )
+        yield* Effect.sleep("2 seconds")
+        // The queue, the batch on its way, the one encoded ahead, and what went through in the time.
+        assert.isBelow(offered, 1_000 + 2 * 100 + 1_000)
+        assert.isAtMost((yield* batcher.state).queued, 1_000)
+        proxy.throttle(undefined)
+        yield* Fiber.join(offering)
+        yield* batcher.flush
+      }).pipe(
+        Effect.provide(
+          Batcher.layer({ size: 100, capacity: 1_000, timeout: "20 millis" }).pipe(
+            Layer.provideMerge(postgresLayer(url))
+          )
+        )
+      )
+      yield* verify(direct, ["first", ...all], "through a slow line")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("one poison record among ten thousand", () => {
+  it.live("the others land in a few attempts, and it becomes a dead letter", () =>
+    Effect.gen(function* () {
+      const url = yield* freshDatabase()
+      const all = names("crowd-", 10_000)
+      yield* Effect.gen(function* () {
+        const { name, sql } = yield* Database
+        const poison = `alter table ${name("billing_usage_records")} add constraint no_poison check (customer_id <> 'crowd-7777')`
+        yield* sql.unsafe(poison)
+        const batcher = yield* Batcher
+        yield* batcher.enqueueAll(all.map(usage))
+        const refused = yield* Effect.flip(batcher.flush)
+        assert.include(refused.message, "no_poison")
+        assert.include(yield* batcher.state, { committed: 9_999, failed: 1 })
+        const [batches] = yield* sql.unsafe<{ count: string }>(
+          `select count(*)::text as count from ${name("billing_usage_batches")} where record_count > 0`
+        )
+        // Halving ten thousand down to one leaves a batch a level.
+        assert.isAtMost(Number(batches!.count), 15)
+        const letters = yield* sql.unsafe<{ content: string }>(
+          `select encode(content, 'escape') as content from ${name("billing_dead_letters")}`
+        )
+        assert.strictEqual(letters.length, 1)
+        assert.include(letters[0]!.content, "crowd-7777")
+        const stored = yield* storedCustomers()
+        assertExactlyOnce(
+          stored,
+          all.filter((customer) => customer !== "crowd-7777"),
+          "beside the poison"
+        )
+      }).pipe(
+        Effect.provide(Batcher.layer({ size: 10_000, timeout: "1 hour" }).pipe(Layer.provideMerge(postgresLayer(url))))
+      )
+    }).pipe(Effect.scoped)
+  )
+})

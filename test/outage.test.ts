@@ -13,6 +13,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Batcher } from "../src/Batcher.ts"
+import * as Embedded from "../src/database/Embedded.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import { Spool } from "../src/Spool.ts"
@@ -52,6 +53,32 @@ const verify = (url: string, accepted: ReadonlyArray<string>) =>
   }).pipe(Effect.provide(postgresLayer(url)))
 
 const usage = (customer: string) => ({ customer, service: "api", quantity: 1, recordedAt: "2026-01-30" })
+
+/** Runs a process that enqueues, sends it SIGTERM after `meanwhile`, and gives what it had accepted by its end. */
+const terminate = async (
+  database: string,
+  directory: string,
+  meanwhile: (more: (characters: number) => Promise<void>) => Promise<void>
+) => {
+  const script = fileURLToPath(new URL("./support/spillForever.ts", import.meta.url))
+  const child = spawn(process.execPath, [script, database, directory, "sigterm"], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  let output = ""
+  const closed = once(child, "close")
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
+  const more = async (characters: number) => {
+    const before = output.length
+    while (output.length < before + characters) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await more(20_000)
+  await meanwhile(more)
+  child.kill("SIGTERM")
+  const [code] = (await closed) as [number | null]
+  // Beside what it accepted it logs what it left in the spool.
+  const lines = output.slice(0, output.lastIndexOf("\n")).split("\n")
+  return { accepted: lines.filter((line) => line.startsWith("sigterm-")), code: code ?? 0 }
+}
 
 describe("an outage", () => {
   it.live("a queue that spills accepts on, ends before long, and leaves the rest in the spool", () =>
@@ -126,6 +153,27 @@ describe("an outage", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("SIGTERM under load, on the embedded database: what was accepted is stored, or in the spool", () =>
+    Effect.gen(function* () {
+      const home = yield* temporary
+      const directory = yield* temporary
+      const { accepted, code } = yield* Effect.promise(() => terminate(home, directory, () => Promise.resolve()))
+      // 128 + 15, or what Effect's own runner answers when a signal has ended it in order.
+      assert.include([130, 143], code)
+      yield* Effect.gen(function* () {
+        const delivery = yield* SpoolDelivery
+        yield* delivery.deliverAll()
+        assertExactlyOnce(yield* storedCustomers(), accepted, "after SIGTERM")
+      }).pipe(
+        Effect.provide(
+          Layer.fresh(SpoolDelivery.layer()).pipe(
+            Layer.provideMerge(Layer.merge(Embedded.layer({ directory: home }), Spool.layer({ directory })))
+          )
+        )
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.live.each([
     ["with the server there", false],
     ["with the server gone", true]
@@ -133,27 +181,14 @@ describe("an outage", () => {
     Effect.gen(function* () {
       const server = yield* ownServer
       const directory = yield* temporary
-      const script = fileURLToPath(new URL("./support/spillForever.ts", import.meta.url))
-      const child = spawn(process.execPath, [script, server.url(), directory, "sigterm"], {
-        stdio: ["ignore", "pipe", "inherit"]
-      })
-      let output = ""
-      const closed = once(child, "close")
-      child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
-      yield* Effect.promise(async () => {
-        while (output.length < 20_000) await new Promise((resolve) => setTimeout(resolve, 20))
-        if (gone) {
+      const { accepted } = yield* Effect.promise(() =>
+        terminate(server.url(), directory, async (more) => {
+          if (!gone) return
           await server.stop("immediate")
-          const before = output.length
-          while (output.length < before + 10_000) await new Promise((resolve) => setTimeout(resolve, 20))
-        }
-        child.kill("SIGTERM")
-        await closed
-        if (gone) await server.resume()
-      })
-      // Beside what it accepted it logs what it left in the spool.
-      const lines = output.slice(0, output.lastIndexOf("\n")).split("\n")
-      const accepted = lines.filter((line) => line.startsWith("sigterm-"))
+          await more(10_000)
+        })
+      )
+      if (gone) yield* Effect.promise(() => server.resume())
       yield* deliver(server.url(), directory)
       yield* verify(server.url(), accepted)
       assert.isAbove(accepted.length, 1_000)

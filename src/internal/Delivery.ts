@@ -43,6 +43,16 @@ export const recordAsLine = (record: UsageRecord): string => {
   return `{${members.join(",")}}`
 }
 
+/** The letter of a record that the database refuses, alone in its batch. */
+export const refusalOf = (batch: Batch, error: DatabaseError): NewDeadLetter => ({
+  source: batch.source,
+  place: `batch ${batch.key}`,
+  field: "record",
+  problem: error.message,
+  remedy: "Look at what the database refuses, mend the table or the record, and replay",
+  content: Buffer.from(recordAsLine(batch.records[0]!))
+})
+
 /** The letter of a record whose idempotency key was used before with other content. */
 export const conflictOf = (batch: Batch, position: number): NewDeadLetter => ({
   source: batch.source,
@@ -56,15 +66,6 @@ export const conflictOf = (batch: Batch, position: number): NewDeadLetter => ({
 export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Service"], options: Options) => {
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     Effect.retry(effect, { schedule: options.retry, while: options.isRetryable })
-
-  const refusalOf = (batch: Batch, error: DatabaseError): NewDeadLetter => ({
-    source: batch.source,
-    place: `batch ${batch.key}`,
-    field: "record",
-    problem: error.message,
-    remedy: "Look at what the database refuses, mend the table or the record, and replay",
-    content: Buffer.from(recordAsLine(batch.records[0]!))
-  })
 
   /** Stores a batch, and in the same transaction what was refused of its source before. */
   const deliver = (batch: Batch, refused: ReadonlyArray<NewDeadLetter>): Effect.Effect<Delivered, DatabaseError> =>

@@ -98,6 +98,8 @@ export interface Options {
   readonly onConflict: "skip" | "fail"
   /** Statements that commit with a batch which has such keys. */
   readonly companion?: ((batch: Batch) => Companion) | undefined
+  /** Keeps a record that the database refuses for its data, where no caller waits to hear of it. */
+  readonly bury?: ((batch: Batch, error: DatabaseError) => Effect.Effect<void, DatabaseError>) | undefined
   /** Takes over a batch that could not be stored: `true` if it is safe elsewhere, under the batch's key. */
   readonly setAside?: ((batch: Batch, error: DatabaseError) => Effect.Effect<boolean>) | undefined
   /** Which failures are worth another try. */
@@ -311,6 +313,10 @@ export const make = Effect.fnUntraced(function* (
           })
           return undefined
         }
+      }
+      if (options.bury !== undefined && isDataRefused(result.failure) && !(items[0] instanceof Group)) {
+        const burial = persistently(options.bury(attempted ?? batchOf(records), result.failure))
+        yield* Effect.ignore(untilDeadline(burial))
       }
       yield* fail(collected, items, records.length, result.failure)
       return result.failure

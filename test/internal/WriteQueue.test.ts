@@ -71,6 +71,28 @@ describe("WriteQueue: when a batch is written", () => {
     })
   )
 
+  it.effect("a clock that jumps an hour, back or forth, changes neither order nor batches", () =>
+    Effect.gen(function* () {
+      const store = new FakeStore()
+      const queue = yield* make(store)
+      yield* TestClock.setTime(Date.UTC(2026, 0, 30, 12))
+      offer(queue, ["a"])
+      yield* settle
+      yield* TestClock.setTime(Date.UTC(2026, 0, 30, 11))
+      offer(queue, ["b"])
+      yield* TestClock.setTime(Date.UTC(2026, 0, 30, 13))
+      yield* settle
+      offer(queue, ["c"])
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      assert.deepStrictEqual(store.stored, ["a", "b", "c"])
+      yield* TestClock.setTime(Date.UTC(2026, 0, 30, 12))
+      offer(queue, names(10))
+      yield* settle
+      assert.deepStrictEqual(store.stored, ["a", "b", "c", ...names(10)])
+    })
+  )
+
   it.effect("full or late, whichever is first, again and again", () =>
     Effect.gen(function* () {
       const store = new FakeStore()

@@ -10,6 +10,7 @@ export class Proxy {
   readonly #links = new Set<readonly [client: Socket, server: Socket]>()
   #lose: (sent: Buffer) => boolean = () => false
   #silence: (sent: Buffer) => boolean = () => false
+  #rate: number | undefined
   /** Answers that were lost. */
   lost = 0
   /** Connections that fell silent. */
@@ -45,6 +46,12 @@ export class Proxy {
   /** A connection whose data `matches` falls silent in both directions, and stays open. That data is half delivered. */
   fallSilent(matches: (sent: Buffer) => boolean): void {
     this.#silence = matches
+  }
+
+  /** Lets only so many bytes a second through to the server, on each connection; `undefined`: all. */
+  throttle(bytesPerSecond: number | undefined): void {
+    this.#rate = bytesPerSecond
+    for (const [client] of this.#links) if (bytesPerSecond === undefined) client.resume()
   }
 
   /** Cuts every connection. */
@@ -90,6 +97,10 @@ export class Proxy {
         this.lost++
       }
       server.write(data)
+      if (this.#rate === undefined) return
+      // Nothing more is read until this much would have passed: the client's own buffers fill, as on a slow line.
+      client.pause()
+      setTimeout(() => client.resume(), (data.length / this.#rate) * 1_000)
     })
     server.on("data", (data: Buffer) => {
       if (silent) return

@@ -1,6 +1,6 @@
 /**
  * A process that enqueues usage until it gets a signal, and prints each customer that was accepted. Its queue spills into a
- * spool, and its end has a deadline.
+ * spool, and its end has a deadline. The database is a server's URL, or the directory of an embedded one.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Batcher } from "../../src/Batcher.ts"
+import * as Embedded from "../../src/database/Embedded.ts"
 import * as Postgres from "../../src/database/Postgres.ts"
 
 const [url, directory, prefix] = process.argv.slice(2)
@@ -29,6 +30,12 @@ const layer = Batcher.layerSpilling({
   timeout: "100 millis",
   patience: "20 millis",
   drainTimeout: "500 millis"
-}).pipe(Layer.provide(Postgres.layer({ url: Redacted.make(url!), connectTimeout: "1 second" })))
+}).pipe(
+  Layer.provide(
+    url!.startsWith("postgresql:")
+      ? Postgres.layer({ url: Redacted.make(url!), connectTimeout: "1 second" })
+      : Embedded.layer({ directory: url! })
+  )
+)
 
 NodeRuntime.runMain(Effect.provide(program, layer))
