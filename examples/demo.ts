@@ -3,7 +3,8 @@
  *
  *     npm run demo
  *
- * It runs the commands that it shows. Run it again: the same log adds nothing.
+ * It runs the commands that it shows. Run it again and nothing is counted twice: the log is known by its content, the record
+ * by its key.
  */
 import { spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
@@ -23,7 +24,7 @@ usage("import", "examples/data/access.log", "--format", "access-log", "--custome
 usage("report", "2026-01", "--all-customers")
 usage("report", "2026-01", "--customer", "acme", "--exact")
 usage("price", "set", "bandwidth", "0.09", "--customer", "globex", "--from", "2026-02-01")
-usage("record", "compute", "1.5", "--customer", "acme", "--at", "2026-01-31")
+usage("record", "compute", "1.5", "--customer", "acme", "--at", "2026-01-31", "--key", "demo")
 usage("report", "2026-01", "--customer", "acme", "--service", "compute", "--format", "json")
 
 process.stdout.write("\nGo on with `npx usage --help`, or look at examples/embed.ts.\n")
