@@ -1,19 +1,25 @@
-/** Answers what was used and what it costs: exact figures over any window, for one customer or for all. */
+/**
+ * Answers what was used and what it costs: exact figures over any window, for one customer or for all.
+ *
+ * Answers come from the rollups and from the records that are not in them yet, in one statement: they are always current,
+ * and cost the same however many records there are. Only `groups` reads the records, for it needs their metadata.
+ */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
 import * as Decimal from "./domain/Decimal.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
+import type { Instant } from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
-import type { Window } from "./domain/Window.ts"
+import * as Window from "./domain/Window.ts"
+import { checkFilter } from "./internal/Filter.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { ReportStore } from "./store/ReportStore.ts"
+import { ReportStore, type Unit, type UsageSum } from "./store/ReportStore.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
@@ -50,15 +56,60 @@ export interface ServiceUsage {
  * @since 0.1.0
  */
 export interface UsageReport {
-  readonly window: Window
+  readonly window: Window.Window
   readonly customer: CustomerId.CustomerId | undefined
   readonly services: ReadonlyArray<ServiceUsage>
   readonly totalCost: Decimal.Decimal
 }
 
+/**
+ * One service's usage in an hour, a day or a month.
+ *
+ * - `start`: of the hour, day or month; `label`: as the window's zone writes it, `2026-01-30 14:00:00`, `2026-01-30`,
+ *   `2026-01`
+ * - `average`, `least`, `most`: quantities of a record
+ * - `first`, `last`: times of records
+ *
+ * @since 0.1.0
+ */
+export interface UsageSpan extends ServiceUsage {
+  readonly start: Instant
+  readonly label: string
+  readonly average: Decimal.Decimal
+  readonly least: Decimal.Decimal
+  readonly most: Decimal.Decimal
+  readonly first: Instant
+  readonly last: Instant
+}
+
+/**
+ * One customer's usage. `quantity` is that of the service that was asked for; of all services only the cost is a sum.
+ *
+ * @since 0.1.0
+ */
+export interface CustomerUsage {
+  readonly customer: CustomerId.CustomerId
+  readonly events: bigint
+  readonly quantity: Decimal.Decimal | undefined
+  readonly cost: Decimal.Decimal
+}
+
+/**
+ * The usage of a service under the same values of the metadata keys that were asked for, in their order.
+ *
+ * - `values`: as text; `null` where a record does not have the key. Empty where `rest` is set
+ * - `rest`: sums all groups after the largest
+ *
+ * @since 0.1.0
+ */
+export interface GroupUsage extends ServiceUsage {
+  readonly values: ReadonlyArray<string | null>
+  readonly rest: boolean
+}
+
 /** Whose usage, when, and of which service; absent means all. @since 0.1.0 */
 export interface ReportQuery {
-  readonly window: Window
+  readonly window: Window.Window
   readonly customer?: string | undefined
   readonly service?: string | undefined
 }
@@ -69,52 +120,129 @@ export class Reporter extends Context.Service<
   {
     /** Usage and cost by service. */
     readonly usage: (query: ReportQuery) => Effect.Effect<UsageReport, ReporterError>
+    /** Usage by service and hour, day or month of the window's zone: in order of time, then as the catalog has the services. */
+    readonly series: (query: ReportQuery, unit: Unit) => Effect.Effect<ReadonlyArray<UsageSpan>, ReporterError>
+    /** The customers with the highest cost, or with the largest quantity of a service; the largest first. */
+    readonly customers: (
+      query: Pick<ReportQuery, "window" | "service">,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<CustomerUsage>, ReporterError>
+    /**
+     * Usage by service and the values of metadata keys, such as `["endpoint", "method"]`; the largest first, at most
+     * `limit` a service and then the rest. Reads every record of the window.
+     */
+    readonly groups: (
+      query: ReportQuery,
+      keys: ReadonlyArray<string>,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<GroupUsage>, ReporterError>
   }
 >()("effect-usage/Reporter") {
-  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore> = Layer.effect(
-    Reporter,
-    Effect.gen(function* () {
-      const store = yield* ReportStore
-      const catalogs = yield* CatalogStore
-
-      const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
-        const catalog = yield* Effect.mapError(catalogs.reload, wrap)
-        const filter = yield* Effect.mapError(Effect.fromResult(checkFilter(query, catalog.services)), wrap)
-        const sums = yield* Effect.mapError(store.sums(query.window, filter), wrap)
-        const found = new Map(sums.map((sum) => [sum.service, sum]))
-        const services: Array<ServiceUsage> = []
-        for (const service of catalog.services.values()) {
-          const sum = found.get(service.name)
-          if (sum === undefined) continue
-          services.push({
-            service: service.name,
-            unit: service.unit,
-            quantity: Service.toQuantity(sum.amount, service),
-            cost: Service.toQuantity(sum.weighted, service),
-            events: sum.events
-          })
-        }
-        const totalCost = BigDecimal.normalize(BigDecimal.sumAll(services.map((_) => _.cost)))
-        return { window: query.window, customer: filter.customer, services, totalCost }
-      })
-
-      return Reporter.of({ usage })
-    })
+  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore> = Layer.suspend(() =>
+    Layer.effect(Reporter, make)
   )
 
   /** A reporter on a database. */
-  static readonly layer: Layer.Layer<Reporter, never, Database> = Reporter.layerNoDeps.pipe(
-    Layer.provide(Layer.mergeAll(ReportStore.layer, CatalogStore.layer))
+  static readonly layer: Layer.Layer<Reporter, never, Database> = Layer.suspend(() =>
+    Reporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ReportStore.layer, CatalogStore.layer)))
   )
 }
 
 const wrap = (reason: InvalidInput | DatabaseError) => new ReporterError({ reason })
 
-const checkFilter = (query: ReportQuery, services: ReadonlyMap<string, Service.Service>) =>
-  Result.gen(function* () {
-    const customer = query.customer === undefined ? undefined : yield* CustomerId.parse(query.customer)
-    const service = query.service === undefined ? undefined : yield* Service.parseName(query.service)
-    if (service !== undefined && !services.has(service))
-      return yield* Result.fail(Service.unknown(service, services.keys()))
-    return { customer, service }
+/** Metadata keys in one report: each is a column. */
+const maxKeys = 8
+
+const make = Effect.gen(function* () {
+  const store = yield* ReportStore
+  const catalogs = yield* CatalogStore
+
+  const prepare = Effect.fnUntraced(function* (query: Pick<ReportQuery, "customer" | "service">) {
+    const { services } = yield* catalogs.reload
+    const filter = yield* Effect.fromResult(checkFilter(query, services))
+    return { filter, services, places: new Map([...services.keys()].map((service, place) => [service, place])) }
   })
+
+  const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
+    const { filter, services } = yield* Effect.mapError(prepare(query), wrap)
+    const found = new Map(
+      (yield* Effect.mapError(store.sums(query.window, filter), wrap)).map((sum) => [sum.service, sum])
+    )
+    const used: Array<ServiceUsage> = []
+    for (const service of services.values()) {
+      const sum = found.get(service.name)
+      if (sum !== undefined) used.push(usageOf(sum, service))
+    }
+    const totalCost = BigDecimal.normalize(BigDecimal.sumAll(used.map((_) => _.cost)))
+    return { window: query.window, customer: filter.customer, services: used, totalCost }
+  })
+
+  const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
+    const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
+    const sums = yield* Effect.mapError(store.series(query.window, filter, unit), wrap)
+    return sums
+      .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
+      .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)
+  })
+
+  const customers = Effect.fn("Reporter.customers")(function* (
+    query: Pick<ReportQuery, "window" | "service">,
+    limit: number
+  ) {
+    const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), wrap)
+    const sums = yield* Effect.mapError(store.customers(query.window, filter.service, limit), wrap)
+    const service = filter.service === undefined ? undefined : services.get(filter.service)
+    return sums.map(({ amount, ...sum }) => ({
+      ...sum,
+      quantity: service === undefined ? undefined : Service.toQuantity(amount, service)
+    }))
+  })
+
+  const groups = Effect.fn("Reporter.groups")(function* (
+    query: ReportQuery,
+    keys: ReadonlyArray<string>,
+    limit: number
+  ) {
+    if (keys.length === 0 || keys.length > maxKeys || keys.some((key) => key === "" || key.includes("\0"))) {
+      return yield* wrap(
+        new InvalidInput({
+          field: "group-by",
+          problem: keys.length > maxKeys ? `names ${keys.length} keys` : "names no key, or an empty one",
+          remedy: `Give one to ${maxKeys} metadata keys, such as endpoint or endpoint,method`
+        })
+      )
+    }
+    const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
+    const sums = yield* Effect.mapError(store.groups(query.window, filter, keys, limit), wrap)
+    return sums
+      .map((sum) => ({ ...usageOf(sum, services.get(sum.service)!), values: sum.values, rest: sum.rest }))
+      .sort((a, b) => places.get(a.service)! - places.get(b.service)!)
+  })
+
+  return Reporter.of({ usage, series, customers, groups })
+})
+
+const usageOf = (
+  sum: Pick<UsageSum, "service" | "amount" | "weighted" | "events">,
+  service: Service.Service
+): ServiceUsage => ({
+  service: sum.service,
+  unit: service.unit,
+  quantity: Service.toQuantity(sum.amount, service),
+  cost: Service.toQuantity(sum.weighted, service),
+  events: sum.events
+})
+
+const spanOf = (sum: UsageSum, service: Service.Service, label: string): UsageSpan => ({
+  ...usageOf(sum, service),
+  start: sum.at!,
+  label,
+  average: Service.average(sum.amount, sum.events, service),
+  least: Service.toQuantity(sum.least, service),
+  most: Service.toQuantity(sum.most, service),
+  first: sum.first,
+  last: sum.last
+})
+
+const labelOf = (start: Instant, unit: Unit, tz: string): string =>
+  Window.wallClock(start, tz).slice(0, { hour: 19, day: 10, month: 7 }[unit])

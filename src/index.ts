@@ -32,7 +32,32 @@ export {
   type Refusal,
   UnreadableSource
 } from "./Importer.ts"
-export { Reporter, ReporterError, type ReportQuery, type ServiceUsage, type UsageReport } from "./Reporter.ts"
+export {
+  type CustomerUsage,
+  type GroupUsage,
+  Reporter,
+  ReporterError,
+  type ReportQuery,
+  type ServiceUsage,
+  type UsageReport,
+  type UsageSpan
+} from "./Reporter.ts"
+export {
+  Aggregator,
+  AggregatorError,
+  type AggregatorSchedule,
+  type RebuildSummary,
+  type RollUpSummary
+} from "./Aggregator.ts"
+export {
+  Analytics,
+  AnalyticsError,
+  type Peak,
+  type ServiceForecast,
+  type TrendDay,
+  type UsageStatistics,
+  type Whose
+} from "./Analytics.ts"
 export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./Catalog.ts"
 export type { ApiRequest, BandwidthUse, ComputeUse, DatabaseQuery, FunctionInvocation, StorageUse } from "./Tracking.ts"
 

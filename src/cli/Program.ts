@@ -7,6 +7,8 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import packageJson from "../../package.json" with { type: "json" }
+import { aggregate, refresh } from "./commands/aggregate.ts"
+import { forecast, peaks, stats, trends } from "./commands/analytics.ts"
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { doctor } from "./commands/doctor.ts"
@@ -32,6 +34,12 @@ const usage = Command.make("usage").pipe(
     batch,
     deadLetters,
     report,
+    aggregate,
+    refresh,
+    stats,
+    trends,
+    peaks,
+    forecast,
     service,
     customer,
     price,

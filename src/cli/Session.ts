@@ -108,6 +108,9 @@ export const isWatched: Effect.Effect<boolean, never, ServiceOf<typeof Quiet>> =
   (quiet) => !quiet && process.stderr.isTTY === true
 )
 
+/** Whether a person reads stdout, who would rather see figures than read them. */
+export const isRead: Effect.Effect<boolean> = Effect.sync(() => process.stdout.isTTY === true)
+
 /** A line on stderr, unless `--quiet`. */
 export const say = Effect.fnUntraced(function* (line: string) {
   if (!(yield* Quiet)) yield* Console.error(line)

@@ -1,6 +1,8 @@
 /** The flags that several commands share, each defined once. */
 import { Flag, GlobalFlag } from "effect/cli"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { InvalidInput } from "../domain/InvalidInput.ts"
 
 /** `--database-url`: also `USAGE_DATABASE_URL`. */
 export const DatabaseUrl = GlobalFlag.Setting("database-url")({
@@ -88,6 +90,34 @@ export const format = Flag.Literals("format", ["table", "json", "csv"]).pipe(
   Flag.withDescription("table for readers, json or csv for programs"),
   Flag.withDefault("table")
 )
+
+export const exact = Flag.Boolean("exact").pipe(
+  Flag.withDescription("Every digit in the table, instead of rounded figures"),
+  Flag.withDefault(false)
+)
+
+/** A text that is not there. */
+export const absent: Option.Option<string> = Option.none()
+
+/** One of some words, or the default for none and for empty text. */
+export const readLiteral = <K extends string, A extends string>(
+  field: string,
+  written: Option.Option<string>,
+  words: Readonly<Record<K, A>>,
+  otherwise: NoInfer<A>
+): Result.Result<A, InvalidInput> => {
+  const text = given(written)
+  if (text === undefined) return Result.succeed(otherwise)
+  const found = Object.entries<A>(words).find(([word]) => word === text)
+  if (found !== undefined) return Result.succeed(found[1])
+  return Result.fail(
+    new InvalidInput({
+      field,
+      problem: `${JSON.stringify(text.slice(0, 40))} is not known`,
+      remedy: `Give one of ${Object.keys(words).join(", ")}`
+    })
+  )
+}
 
 export type Format = "table" | "json" | "csv"
 

@@ -167,11 +167,14 @@ const halfEven = (numerator: bigint, denominator: bigint): bigint => {
 }
 
 /** `a ÷ b`, rounded once at 30 decimals, half to even. `b` must not be zero. */
-export const divide = (a: Decimal, b: Decimal): Decimal => {
-  const shift = quotientDecimals - a.scale + b.scale
+export const divide = (a: Decimal, b: Decimal): Decimal => quotient(a, b, quotientDecimals)
+
+/** `a ÷ b`, rounded once at a number of decimals, half to even. `b` must not be zero. */
+export const quotient = (a: Decimal, b: Decimal, decimals: number): Decimal => {
+  const shift = decimals - a.scale + b.scale
   const numerator = shift >= 0 ? a.value * 10n ** BigInt(shift) : a.value
   const denominator = shift >= 0 ? b.value : b.value * 10n ** BigInt(-shift)
-  return BigDecimal.normalize(BigDecimal.make(halfEven(numerator, denominator), quotientDecimals))
+  return BigDecimal.normalize(BigDecimal.make(halfEven(numerator, denominator), decimals))
 }
 
 /** Rounds to a number of decimals, half to even. Only for what is shown. */

@@ -77,3 +77,10 @@ export const unknown = (name: ServiceName, known: Iterable<string>): InvalidInpu
 /** An amount in base units as a quantity in billing units, rounded once. */
 export const toQuantity = (amount: Decimal.Decimal, service: Pick<Service, "unitSize">): Decimal.Decimal =>
   Decimal.divide(amount, service.unitSize)
+
+/** The mean quantity of a record in billing units, rounded once. `events` must not be zero. */
+export const average = (
+  amount: Decimal.Decimal,
+  events: bigint,
+  service: Pick<Service, "unitSize">
+): Decimal.Decimal => Decimal.divide(amount, BigDecimal.multiply(service.unitSize, BigDecimal.fromBigInt(events)))

@@ -178,6 +178,55 @@ const spanOfWord = (word: Word, zone: DateTime.TimeZone, now: number): Span => {
   return { start: previous, end: current }
 }
 
+/** A day or a month of a zone: `2026-01-31`, `2026-01`. */
+export interface CalendarSpan {
+  readonly start: Instant.Instant
+  readonly end: Instant.Instant
+  readonly label: string
+}
+
+/** The days or months that a window touches, whole and in order, as its zone has them. */
+export const spans = (
+  window: Pick<Window, "start" | "end" | "tz">,
+  unit: "day" | "month"
+): ReadonlyArray<CalendarSpan> => {
+  const zone = DateTime.zoneMakeNamedUnsafe(window.tz)
+  const found: Array<CalendarSpan> = []
+  for (let start = startOf(window.start, unit, zone); start < window.end; ) {
+    const end = following(start, unit, zone)
+    found.push({ start, end, label: dateOf(start, zone).slice(0, unit === "day" ? 10 : 7) })
+    start = end
+  }
+  return found
+}
+
+/** The last `count` days of a zone, today included and whole. */
+export const lastDays = (count: number, tz: string | undefined, now: number): Result.Result<Window, InvalidInput> =>
+  Result.gen(function* () {
+    if (!Number.isInteger(count) || count < 1 || count > maxDays) {
+      return yield* Result.fail(
+        new InvalidInput({
+          field: "days",
+          problem: `${excerpt(count)} is not a number of days`,
+          remedy: `Give a whole number from 1 to ${maxDays}`
+        })
+      )
+    }
+    const today = yield* resolve({ period: "today", tz, now })
+    const zone = DateTime.zoneMakeNamedUnsafe(today.tz)
+    let start = today.start
+    for (let day = 1; day < count; day++) start = startOf((start - 1) as Instant.Instant, "day", zone)
+    if (Result.isFailure(Instant.parse("days", Instant.toMillis(start)))) return today
+    return { ...today, start, label: labels(start, today.end, zone) }
+  })
+
+/** Ten years. */
+const maxDays = 3_660
+
+/** `2026-01-30 14:00:00`: an instant on the wall clock of a zone. */
+export const wallClock = (instant: Instant.Instant, tz: string): string =>
+  DateTime.formatIsoZoned(zoned(instant, DateTime.zoneMakeNamedUnsafe(tz))).slice(0, 19).replace("T", " ")
+
 const labels = (start: Instant.Instant, end: Instant.Instant, zone: DateTime.TimeZone) => {
   const wholeDays = startOf(start, "day", zone) === start && startOf(end, "day", zone) === end
   const text = (instant: Instant.Instant) => {

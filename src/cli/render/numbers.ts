@@ -26,6 +26,24 @@ export const humanQuantity = (quantity: Decimal.Decimal): string => {
   return Decimal.toText(Decimal.round(quantity, zeros + 4))
 }
 
+/** Rounded to `decimals`, or to `digits` that say something if it is small; the zeros at the end are dropped. */
+const rounded = (value: Decimal.Decimal, decimals: number, digits: number): string => {
+  const zeros = /^-?0\.(0*)[1-9]/.exec(Decimal.toText(value))?.[1]?.length
+  return Decimal.toText(Decimal.round(value, zeros === undefined ? decimals : Math.max(decimals, zeros + digits)))
+}
+
+/** A quantity in a table of rows: `15420`, `45.67`, `0.0004883`. */
+export const tableQuantity = (quantity: Decimal.Decimal): string => rounded(quantity, 2, 4)
+
+/** A cost in a table of rows: `2.2835`, `0.000012`. */
+export const tableCost = (cost: Decimal.Decimal): string => rounded(cost, 4, 2)
+
+/** A mean or a percentile in a table of rows: `1.0`, `5.02`, `0.0051`. */
+export const tableMean = (mean: Decimal.Decimal): string => {
+  const text = rounded(mean, 2, 2)
+  return text.includes(".") ? text : `${text}.0`
+}
+
 /** `$125.00`, `$1,234.50`; what rounds to nothing but is not nothing is `<$0.01`. */
 export const money = (cost: Decimal.Decimal): string => {
   const rounded = Decimal.toFixed(cost, 2)

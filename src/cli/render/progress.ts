@@ -45,3 +45,20 @@ export const make = (stream: NodeJS.WriteStream, total: number | undefined): Pro
     }
   }
 }
+
+/** A line that counts steps: `12 of 31 days`. */
+export const makeSteps = (stream: NodeJS.WriteStream, what: string) => {
+  let drawn = 0
+  return {
+    show: (done: number, of: number) => {
+      const now = Date.now()
+      if (now - drawn < redrawMillis) return
+      drawn = now
+      const full = Math.floor((done / Math.max(1, of)) * barWidth)
+      stream.write(`\r\u001b[2K${"█".repeat(full)}${"░".repeat(barWidth - full)} ${done} of ${of} ${what}`)
+    },
+    clear: () => {
+      if (drawn > 0) stream.write("\r\u001b[2K")
+    }
+  }
+}

@@ -1,7 +1,8 @@
 /** The usage summary: the box that the reports of the shell system drew. */
 import * as CliOutput from "effect/cli/CliOutput"
-import type { UsageReport } from "../../Reporter.ts"
+import type { ServiceUsage, UsageReport } from "../../Reporter.ts"
 import * as Decimal from "../../domain/Decimal.ts"
+import type { Format } from "../flags.ts"
 import * as Json from "./json.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"
 import { csv, pad, type Table } from "./table.ts"
@@ -59,20 +60,28 @@ export const box = (report: UsageReport, exact: boolean): string => {
   ].join("\n")
 }
 
-export const json = (report: UsageReport): string =>
-  Json.render({
-    schema: 1,
-    period: { start: report.window.label.start, end: report.window.label.end, tz: report.window.tz },
-    customer_id: report.customer ?? null,
-    services: report.services.map((usage) => ({
-      service: usage.service,
-      unit: usage.unit,
-      quantity: Json.number(usage.quantity),
-      cost: Json.number(usage.cost),
-      events: Json.number(usage.events)
-    })),
-    total_cost: Json.number(report.totalCost)
-  })
+/** What every report says of its window and customer, in JSON. */
+export const heading = ({ customer, window }: Pick<UsageReport, "customer" | "window">) => ({
+  schema: 1,
+  period: { start: window.label.start, end: window.label.end, tz: window.tz },
+  customer_id: customer ?? null
+})
+
+/** A service's usage in JSON. */
+export const usageJson = (usage: ServiceUsage) => ({
+  service: usage.service,
+  unit: usage.unit,
+  quantity: Json.number(usage.quantity),
+  cost: Json.number(usage.cost),
+  events: Json.number(usage.events)
+})
+
+/** The parts of the JSON of a report. */
+export const parts = (report: UsageReport) => ({
+  ...heading(report),
+  services: report.services.map(usageJson),
+  total_cost: Json.number(report.totalCost)
+})
 
 const table = (report: UsageReport): Table => ({
   columns: ["service", "quantity", "unit", "cost", "events"],
@@ -85,4 +94,13 @@ const table = (report: UsageReport): Table => ({
   ])
 })
 
-export const toCsv = (report: UsageReport): string => csv(table(report))
+/** How data is shown: every digit, or what a reader wants. */
+export interface Show {
+  readonly format: Format
+  readonly exact: boolean
+}
+
+export const render = (report: UsageReport, { exact, format }: Show): string => {
+  if (format === "json") return Json.render(parts(report))
+  return format === "csv" ? csv(table(report)) : box(report, exact)
+}

@@ -1,0 +1,216 @@
+/** `usage aggregate` and `usage refresh`: the rollups, and what is in them. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Argument, Command, Flag } from "effect/cli"
+import { Aggregator } from "../../Aggregator.ts"
+import * as Decimal from "../../domain/Decimal.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Instant from "../../domain/Instant.ts"
+import { Reporter, type UsageSpan } from "../../Reporter.ts"
+import { Findings } from "../failures.ts"
+import * as Flags from "../flags.ts"
+import { printTable } from "../output.ts"
+import { readWindow } from "../period.ts"
+import * as Json from "../render/json.ts"
+import { tableCost, tableMean, tableQuantity } from "../render/numbers.ts"
+import * as Progress from "../render/progress.ts"
+import * as Session from "../Session.ts"
+
+const units = { hourly: "hour", daily: "day", monthly: "month" } as const
+const spanColumn = { hourly: "hour", daily: "date", monthly: "month" } as const
+
+export const aggregate = Command.make(
+  "aggregate",
+  {
+    period: Argument.Literals("period", ["hourly", "daily", "monthly"]).pipe(
+      Argument.withDescription("hourly, daily or monthly")
+    ),
+    customerArgument: Argument.String("customer").pipe(
+      Argument.withDescription("Whose usage; absent or empty: --customer, or USAGE_CUSTOMER_ID"),
+      Argument.optional
+    ),
+    start: Argument.String("start").pipe(Argument.withDescription("Start of the period"), Argument.optional),
+    end: Argument.String("end").pipe(Argument.withDescription("End, included"), Argument.optional),
+    customer: Flags.customer,
+    allCustomers: Flags.allCustomers,
+    service: Flags.service,
+    from: Flags.from,
+    to: Flags.to,
+    tz: Flags.tz,
+    exact: Flags.exact,
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const named = Flags.given(input.customerArgument) === undefined ? input.customer : input.customerArgument
+    const customer = yield* Session.reportCustomer(named, input.allCustomers)
+    const window = yield* readWindow(input)
+    const spans = yield* Effect.provide(
+      Effect.gen(function* () {
+        yield* Effect.flatMap(Aggregator, (aggregator) => aggregator.rollUp)
+        const reporter = yield* Reporter
+        return yield* reporter.series(
+          { window, customer, service: Flags.given(input.service) },
+          units[input.period]
+        )
+      }),
+      Layer.provide(Layer.merge(Aggregator.layer, Reporter.layer), Session.layerDatabase)
+    )
+    if (input.format === "json") {
+      return yield* Console.log(
+        Json.render({
+          schema: 1,
+          period: { start: window.label.start, end: window.label.end, tz: window.tz },
+          customer_id: customer ?? null,
+          unit: units[input.period],
+          rows: spans.map((span) => spanJson(span, spanColumn[input.period]))
+        })
+      )
+    }
+    const exact = input.exact || input.format === "csv"
+    const cell = (show: (value: Decimal.Decimal) => string) => (exact ? Decimal.toText : show)
+    yield* printTable(input.format, {
+      columns: [
+        "service_name",
+        spanColumn[input.period],
+        "event_count",
+        "total_quantity",
+        "total_cost",
+        "avg_quantity"
+      ],
+      rows: spans.map((span) => [
+        span.service,
+        span.label,
+        `${span.events}`,
+        cell(tableQuantity)(span.quantity),
+        cell(tableCost)(span.cost),
+        cell(tableMean)(span.average)
+      ])
+    })
+  })
+).pipe(
+  Command.withDescription("Roll up what is new, and show usage by hour, day or month"),
+  Command.withExamples([
+    { command: "usage aggregate daily acme 2026-01-01 2026-01-31", description: "January, a line a service and day" },
+    {
+      command: "usage aggregate monthly --all-customers --from 2026-01 --to 2026-12 --format csv",
+      description: "A year by months, every digit"
+    }
+  ])
+)
+
+const spanJson = (span: UsageSpan, column: string) => ({
+  service: span.service,
+  [column]: span.label,
+  start: Instant.toIso(span.start),
+  events: Json.number(span.events),
+  quantity: Json.number(span.quantity),
+  unit: span.unit,
+  cost: Json.number(span.cost),
+  average: Json.number(span.average),
+  min: Json.number(span.least),
+  max: Json.number(span.most),
+  first_event: Instant.toIso(span.first),
+  last_event: Instant.toIso(span.last)
+})
+
+export const refresh = Command.make(
+  "refresh",
+  {
+    rebuild: Flag.Boolean("rebuild").pipe(
+      Flag.withDescription("Recompute the rollups from the records, mend them and print every difference"),
+      Flag.withDefault(false)
+    ),
+    retry: Flag.Boolean("retry-set-aside").pipe(
+      Flag.withDescription("Try again the batches that could not be rolled up"),
+      Flag.withDefault(false)
+    ),
+    from: Flags.from,
+    to: Flags.to,
+    tz: Flags.tz,
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const ranged = Flags.given(input.from) !== undefined || Flags.given(input.to) !== undefined
+    if (ranged && !input.rebuild) {
+      return yield* new InvalidInput({
+        field: "from",
+        problem: "only a rebuild has a range",
+        remedy: "Add --rebuild, or leave out --from and --to: all that is new is rolled up"
+      })
+    }
+    const layer = Layer.provide(Aggregator.layer, Session.layerDatabase)
+    if (!input.rebuild) {
+      const done = yield* Effect.provide(
+        Effect.gen(function* () {
+          const aggregator = yield* Aggregator
+          if (input.retry) yield* aggregator.retrySetAside
+          return yield* aggregator.rollUp
+        }),
+        layer
+      )
+      yield* Session.confirm(`${done.records} records of ${done.batches} batches rolled up`)
+      if (done.setAside > 0) {
+        return yield* new Findings({
+          summary: `${done.setAside} batches could not be rolled up and are set aside: see \`usage doctor\``
+        })
+      }
+      return
+    }
+    const window = ranged ? yield* readWindow({ ...input, start: Flags.absent, end: Flags.absent }) : undefined
+    const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "days") : undefined
+    const { days, differences } = yield* Effect.provide(
+      Effect.flatMap(Aggregator, (aggregator) =>
+        Effect.andThen(
+          aggregator.rollUp,
+          aggregator.rebuild(window, (done, of) => Effect.sync(() => progress?.show(done, of)))
+        )
+      ),
+      layer
+    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
+    if (input.format === "json") {
+      yield* Console.log(
+        Json.render({
+          schema: 1,
+          days,
+          differences: differences.map(({ at, customer, found, level, service, stored }) => ({
+            rollup: level,
+            customer_id: customer === "" ? null : customer,
+            service,
+            at,
+            stored: stored ?? null,
+            found: found ?? null
+          }))
+        })
+      )
+    } else if (differences.length > 0 || input.format === "csv") {
+      yield* printTable(input.format, {
+        columns: ["rollup", "customer_id", "service_name", "at", "stored_events", "found_events", "stored_amount", "found_amount", "stored_weighted", "found_weighted"],
+        rows: differences.map(({ at, customer, found, level, service, stored }) => [
+          level,
+          customer,
+          service,
+          at,
+          stored?.events ?? "",
+          found?.events ?? "",
+          stored?.amount ?? "",
+          found?.amount ?? "",
+          stored?.weighted ?? "",
+          found?.weighted ?? ""
+        ])
+      })
+    }
+    yield* Session.confirm(`${days} days recomputed, ${differences.length} differences mended`)
+    if (differences.length > 0) {
+      return yield* new Findings({ summary: `${differences.length} rollup rows differed from the records; they are mended` })
+    }
+  })
+).pipe(
+  Command.withDescription(
+    "Bring the rollups and billing_usage_daily_summary up to date. Reports are right without it; with it they are fast. Exit code 3 on findings"
+  ),
+  Command.withExamples([
+    { command: "usage refresh", description: "For cron, as often as you like" },
+    { command: "usage refresh --rebuild --from 2026-01 --to 2026-01", description: "Recompute January and show what was wrong" }
+  ])
+)

@@ -1,0 +1,92 @@
+/** Percentiles of the amounts of a service's records: exact from the records, or within one percent from sketches. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { Database } from "../database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import * as Decimal from "../domain/Decimal.ts"
+import type { ServiceName } from "../domain/Service.ts"
+import type { Window } from "../domain/Window.ts"
+import * as Sketch from "./Sketch.ts"
+import { timestamp } from "./Timestamp.ts"
+import * as Sources from "./UsageSources.ts"
+
+/** Which service's records, and whose; `undefined` means all customers. */
+export interface Selection {
+  readonly customer: CustomerId | undefined
+  readonly service: ServiceName
+}
+
+type Percentiles = Effect.Effect<ReadonlyArray<Decimal.Decimal>, DatabaseError>
+
+export class StatisticsStore extends Context.Service<
+  StatisticsStore,
+  {
+    /** Amounts at fractions from 0 to 1; none where there are no records. Sorts all records of the window. */
+    readonly exact: (window: Window, selection: Selection, fractions: ReadonlyArray<number>) => Percentiles
+    /** The same within one percent. Reads a few hundred counts a day, and the records that no sketch covers. */
+    readonly approximate: (window: Window, selection: Selection, fractions: ReadonlyArray<number>) => Percentiles
+  }
+>()("effect-usage/store/StatisticsStore") {
+  static readonly layer: Layer.Layer<StatisticsStore, never, Database> = Layer.effect(
+    StatisticsStore,
+    Effect.gen(function* () {
+      const { name, sql } = yield* Database
+      const Params = Schema.Array(Schema.NullOr(Schema.String))
+
+      const readExact = SqlSchema.findAll({
+        Request: Params,
+        Result: Schema.Struct({ amount: Schema.NullOr(Schema.String) }),
+        execute: (params) =>
+          sql.unsafe(
+            `select unnest(percentile_disc($5::text::float8[]) within group (order by amount))::text as amount
+              from ${name("billing_usage_records")}
+              where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
+                and service_name = $3 and ($4::text is null or customer_id = $4)`,
+            params
+          )
+      })
+      const readBuckets = (selection: Selection) =>
+        SqlSchema.findAll({
+          Request: Params,
+          Result: Schema.Struct({ bucket: Schema.Int, events: Schema.String }),
+          execute: (params) =>
+            sql.unsafe(
+              `select bucket::integer as bucket, sum(event_count)::bigint::text as events
+                from (${Sources.buckets(name, selection, Sketch.bucketOf)}) counts group by bucket order by bucket`,
+              params
+            )
+        })
+
+      return StatisticsStore.of({
+        exact: Effect.fn("StatisticsStore.exact")(function* (window, { customer, service }, fractions) {
+          const rows = yield* Effect.mapError(
+            readExact([
+              timestamp(window.start),
+              timestamp(window.end),
+              service,
+              customer ?? null,
+              `{${fractions.join(",")}}`
+            ]),
+            fromUnknown
+          )
+          return rows.flatMap(({ amount }) => (amount === null ? [] : [Decimal.fromDatabase(amount)]))
+        }),
+        approximate: Effect.fn("StatisticsStore.approximate")(function* (window, selection, fractions) {
+          const rows = yield* Effect.mapError(
+            readBuckets(selection)(Sources.bucketParameters(window, selection)),
+            fromUnknown
+          )
+          if (rows.length === 0) return []
+          return Sketch.percentiles(
+            rows.map(({ bucket, events }) => ({ bucket, events: BigInt(events) })),
+            fractions
+          )
+        })
+      })
+    })
+  )
+}

@@ -1,0 +1,412 @@
+/**
+ * Random histories, and everything that reports say of them compared with an independent exact computation, to the last
+ * digit. `ORACLE_SEEDS` says how many histories (`npm run test:faults`: 200), `TEST_SEED` where they begin.
+ */
+import { assert, layer } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Aggregator } from "../src/Aggregator.ts"
+import { Analytics } from "../src/Analytics.ts"
+import { Catalog } from "../src/Catalog.ts"
+import { Database } from "../src/database/Database.ts"
+import * as Decimal from "../src/domain/Decimal.ts"
+import type { Instant } from "../src/domain/Instant.ts"
+import type { Window } from "../src/domain/Window.ts"
+import { Recorder } from "../src/Recorder.ts"
+import { Reporter } from "../src/Reporter.ts"
+import { eachEngine } from "./support/engines.ts"
+import * as Oracle from "./support/oracle.ts"
+import { type Random, random, runSeed } from "./support/random.ts"
+
+const histories = Number(process.env["ORACLE_SEEDS"] ?? 12)
+
+// Clock changes by an hour, by half an hour, at midnight; halves and quarters of hours; far ahead and far behind.
+const zones = [
+  "UTC",
+  "Asia/Kolkata",
+  "Asia/Kathmandu",
+  "America/New_York",
+  "America/Santiago",
+  "Australia/Lord_Howe",
+  "Europe/London",
+  "Pacific/Kiritimati",
+  "Pacific/Marquesas"
+]
+const services: Readonly<Record<string, Oracle.ServiceFact>> = {
+  api: { size: 1n, unit: "requests" },
+  storage: { size: 1_073_741_824n, unit: "GB-hours" },
+  bandwidth: { size: 1_073_741_824n, unit: "GB" },
+  compute: { size: 3600n, unit: "CPU-hours" },
+  sevens: { size: 7n, unit: "weeks" }
+}
+const serviceNames = Object.keys(services)
+const customers = ["a", "b", "Ü'x"]
+const defaults: ReadonlyArray<Oracle.PriceFact> = [
+  { service: "api", unitCost: "0.0001" },
+  { service: "storage", unitCost: "0.001" },
+  { service: "bandwidth", unitCost: "0.05" },
+  { service: "compute", unitCost: "0.05" },
+  { service: "sevens", unitCost: "1.1" }
+].map((price) => ({ ...price, customer: undefined, from: -Infinity }))
+
+// The last days of March and of October are in it, and the ends of three months.
+const firstDay = Date.UTC(2026, 2, 20) * 1000
+const day = 86_400_000_000
+const moments = [0, 1, -1, 899_999_999, 900_000_000, 1_800_000_000, 66_600_000_000, 65_700_000_000]
+
+const time = ({ chance, int, pick }: Random): number => {
+  const start = firstDay + pick([int(30), 7 + int(5), 195 + int(20)]) * day
+  return chance(0.5) ? start + pick(moments) : start + int(86_400) * 1_000_000 + int(1_000_000)
+}
+
+const amount = ({ int, pick }: Random): string =>
+  pick([
+    () => "1",
+    () => "0",
+    () => `${int(1_000_000)}`,
+    () => `${int(1_000)}.${`${int(1_000_000)}`.padStart(6, "0")}`,
+    () => `0.${"0".repeat(int(12))}${1 + int(99_999)}`,
+    () => `${1 + int(900_000)}${"0".repeat(int(12))}`,
+    () => "0.000000000000000001",
+    () => "999999999999999999999999.999999999999999999"
+  ])()
+
+const toIso = (micros: number): string =>
+  `${new Date(Math.floor(micros / 1000)).toISOString().slice(0, 19)}.${`${((micros % 1_000_000) + 1_000_000) % 1_000_000}`.padStart(6, "0")}Z`
+
+/** Makes a history in the database and gives what was recorded. */
+const live = Effect.fnUntraced(function* (dice: Random) {
+  const { chance, int, pick } = dice
+  const recorder = yield* Recorder
+  const aggregator = yield* Aggregator
+  const catalog = yield* Catalog
+  const prices = [...defaults]
+  const facts: Array<Oracle.Fact> = []
+  const keyed: Array<{ readonly input: Parameters<typeof recorder.record>[0] }> = []
+  for (let step = 0; step < 14; step++) {
+    if (chance(0.3)) {
+      const price: Oracle.PriceFact = {
+        service: pick(serviceNames),
+        customer: chance(0.5) ? pick(customers) : undefined,
+        from: time(dice),
+        unitCost: `${int(3)}.${`${1 + int(999_999)}`.padStart(pick([6, 18]), "0")}`
+      }
+      prices.push(price)
+      yield* catalog.setPrice({ ...price, from: toIso(price.from) })
+    }
+    const inputs = Array.from({ length: pick([1, 2, 9, 30]) }, (_, i) => {
+      const at = time(dice)
+      const metadata = pick<Record<string, unknown>>([
+        {},
+        { endpoint: pick(["/a", "/b"]), status: pick([200, 404]) },
+        { endpoint: null, nested: { a: 1 } }
+      ])
+      const input = {
+        customer: pick(customers),
+        service: pick(serviceNames),
+        amount: amount(dice),
+        recordedAt: toIso(at),
+        metadata,
+        ...(chance(0.2) && { idempotencyKey: `${step}-${i}` })
+      }
+      facts.push({
+        customer: input.customer,
+        service: input.service,
+        amount: Oracle.units(input.amount),
+        unitCost: Oracle.units(Oracle.priceAt(prices, input.service, input.customer, at)),
+        at,
+        metadata
+      })
+      if (input.idempotencyKey !== undefined) keyed.push({ input })
+      return input
+    })
+    // What was delivered before is delivered again, and must not count.
+    const again = keyed.length > 0 && chance(0.4) ? [pick(keyed).input] : []
+    yield* recorder.recordAll([...inputs, ...again])
+    if (chance(0.4)) yield* aggregator.rollUp
+  }
+  return facts
+})
+
+const windowOf = ({ chance, int, pick }: Random): Window => {
+  const bound = () => {
+    const at = firstDay - 2 * day + int(220) * day
+    return (chance(0.5) ? at + pick([0, 900_000_000, 66_600_000_000]) : at + int(86_400_000) * 1_000) as Instant
+  }
+  const [one, other] = [bound(), bound()]
+  const start = Math.min(one, other) as Instant
+  const end = (chance(0.15) ? start + 1 + int(40) * 60_000_000 : Math.max(one, other) + 1) as Instant
+  return { start, end, tz: pick(zones), label: { start: "", end: "" } }
+}
+
+const text = Decimal.toText
+const maybe = (value: Decimal.Decimal | undefined) => (value === undefined ? undefined : text(value))
+
+const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, dice: Random) {
+  const { chance, pick } = dice
+  const reporter = yield* Reporter
+  const analytics = yield* Analytics
+  const window = windowOf(dice)
+  const customer = chance(0.5) ? pick(customers) : undefined
+  const service = chance(0.4) ? pick(serviceNames) : undefined
+  const inWindow = facts.filter((fact) => fact.at >= window.start && fact.at < window.end)
+  const chosen = inWindow.filter(
+    (fact) => (customer === undefined || fact.customer === customer) && (service === undefined || fact.service === service)
+  )
+  const byService = Oracle.groupBy(chosen, (fact) => fact.service)
+  const query = { window, customer, service }
+
+  const report = yield* reporter.usage(query)
+  assert.deepStrictEqual(
+    report.services.map(({ cost, events, quantity, service: name, unit }) => ({
+      name,
+      unit,
+      events: Number(events),
+      quantity: text(quantity),
+      cost: text(cost)
+    })),
+    serviceNames.flatMap((name) => {
+      const found = byService.get(name)
+      if (found === undefined) return []
+      const { cost, events, quantity } = Oracle.sumOf(found, services[name]!)
+      return [{ name, unit: services[name]!.unit, events, quantity, cost }]
+    })
+  )
+
+  const unit = pick(["hour", "day", "month"] as const)
+  const series = yield* reporter.series(query, unit)
+  const groups = Oracle.groupBy(chosen, (fact) => `${Oracle.spanKey(fact.at, unit, window.tz)} ${fact.service}`)
+  const seen = series.map((span) => {
+    const key = unit === "hour" ? `${span.start}` : span.label
+    return [
+      `${key} ${span.service}`,
+      {
+        events: Number(span.events),
+        quantity: text(span.quantity),
+        cost: text(span.cost),
+        average: text(span.average),
+        least: text(span.least),
+        most: text(span.most),
+        first: span.first as number,
+        last: span.last as number
+      }
+    ] as const
+  })
+  assert.strictEqual(new Set(seen.map(([key]) => key)).size, seen.length)
+  assert.deepStrictEqual(
+    Object.fromEntries(seen),
+    Object.fromEntries(
+      [...groups].map(([key, found]) => [key, Oracle.sumOf(found, services[found[0]!.service]!)])
+    )
+  )
+
+  const ranked = yield* reporter.customers({ window, service }, 10)
+  const byCustomer = Oracle.groupBy(
+    inWindow.filter((fact) => service === undefined || fact.service === service),
+    (fact) => fact.customer
+  )
+  const costOf = (found: ReadonlyArray<Oracle.Fact>): bigint =>
+    [...Oracle.groupBy(found, (fact) => fact.service)].reduce(
+      (sum, [name, ofService]) => sum + Oracle.units(Oracle.sumOf(ofService, services[name]!).cost),
+      0n
+    )
+  assert.deepStrictEqual(
+    Object.fromEntries(ranked.map((one) => [one.customer, [Number(one.events), text(one.cost), maybe(one.quantity)]])),
+    Object.fromEntries(
+      [...byCustomer].map(([id, found]) => [
+        id,
+        [
+          found.length,
+          Oracle.quotient(costOf(found), 10n ** 36n),
+          service === undefined ? undefined : Oracle.sumOf(found, services[service]!).quantity
+        ]
+      ])
+    )
+  )
+
+  const keys = pick([["endpoint"], ["endpoint", "status"], ["missing"]])
+  const groupsFound = yield* reporter.groups(query, keys, 100)
+  const valueOf = (fact: Oracle.Fact, key: string) => {
+    const value = fact.metadata[key]
+    return value === undefined || value === null ? null : `${value as string}`
+  }
+  const byValues = Oracle.groupBy(chosen, (fact) =>
+    JSON.stringify([fact.service, ...keys.map((key) => valueOf(fact, key))])
+  )
+  assert.deepStrictEqual(
+    Object.fromEntries(
+      groupsFound.map((group) => [
+        JSON.stringify([group.service, ...group.values]),
+        [Number(group.events), text(group.quantity), text(group.cost)]
+      ])
+    ),
+    Object.fromEntries(
+      [...byValues].map(([key, found]) => {
+        const { cost, events, quantity } = Oracle.sumOf(found, services[found[0]!.service]!)
+        return [key, [events, quantity, cost]]
+      })
+    )
+  )
+
+  const of = service ?? pick(serviceNames)
+  const distributed = inWindow.filter(
+    (fact) => fact.service === of && (customer === undefined || fact.customer === customer)
+  )
+  const exact = yield* analytics.statistics({ window, customer, service: of })
+  const sum = distributed.length === 0 ? undefined : Oracle.sumOf(distributed, services[of]!)
+  const percentile = (fraction: number) =>
+    sum === undefined ? undefined : Oracle.percentile(distributed, fraction, services[of]!)
+  assert.deepStrictEqual(
+    [Number(exact.events), text(exact.total), maybe(exact.average), maybe(exact.least), maybe(exact.most)],
+    [sum?.events ?? 0, sum?.quantity ?? "0", sum?.average, sum?.least, sum?.most]
+  )
+  assert.deepStrictEqual(
+    [maybe(exact.median), maybe(exact.p95), maybe(exact.p99)],
+    [percentile(0.5), percentile(0.95), percentile(0.99)]
+  )
+  const near = yield* analytics.statistics({ window, customer, service: of, approximate: true })
+  for (const which of ["median", "p95", "p99"] as const) {
+    const [guess, truth] = [maybe(near[which]), maybe(exact[which])].map(Number)
+    if (exact.events > 0n && !(Math.abs(guess! - truth!) <= Math.abs(truth!) * 0.010001 + 1e-29)) {
+      assert.fail(`${which}: ${guess} instead of ${truth}`)
+    }
+  }
+
+  const peakUnit = pick(["hour", "day"] as const)
+  const peaks = yield* analytics.peaks({ window, customer, service: of, unit: peakUnit, limit: 3 })
+  const spans = [...Oracle.groupBy(distributed, (fact) => Oracle.spanKey(fact.at, peakUnit, window.tz))]
+    .map(([, found]) => ({ found, total: found.reduce((total, fact) => total + fact.amount, 0n) }))
+    .sort((a, b) => (a.total > b.total ? -1 : a.total < b.total ? 1 : b.found[0]!.at - a.found[0]!.at))
+  assert.deepStrictEqual(
+    peaks.map((peak) => [text(peak.quantity), Number(peak.events)]),
+    spans.slice(0, 3).map(({ found }) => [Oracle.sumOf(found, services[of]!).quantity, found.length])
+  )
+})
+
+const at = (micros: number): Clock.Clock => {
+  const clock = Clock.Clock.defaultValue()
+  return Object.assign(Object.create(clock), {
+    currentTimeMillisUnsafe: () => Math.floor(micros / 1000),
+    currentTimeMillis: Effect.succeed(Math.floor(micros / 1000))
+  })
+}
+
+const compareTrends = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, dice: Random) {
+  const { chance, int, pick } = dice
+  const analytics = yield* Analytics
+  const now = firstDay + int(40) * day + int(86_400) * 1_000_000
+  const tz = pick(zones)
+  const days = 1 + int(12)
+  const customer = chance(0.5) ? pick(customers) : undefined
+  const trend = yield* Effect.provideService(analytics.trends({ customer, days, tz }), Clock.Clock, at(now))
+  // Dates of a calendar, whatever the clock does: from today backwards.
+  const today = Oracle.wallClock(now, tz).slice(0, 10)
+  const dates = Array.from({ length: days + 1 }, (_, back) =>
+    new Date(Date.parse(`${today}T00:00:00Z`) - back * 86_400_000).toISOString().slice(0, 10)
+  )
+  const totals = new Map<string, bigint>()
+  const used = new Set<string>()
+  for (const fact of facts) {
+    if (customer !== undefined && fact.customer !== customer) continue
+    const date = Oracle.spanKey(fact.at, "day", tz)
+    if (!dates.includes(date)) continue
+    used.add(fact.service)
+    const key = `${date} ${fact.service}`
+    totals.set(key, (totals.get(key) ?? 0n) + fact.amount)
+  }
+  const expected = dates.slice(0, -1).flatMap((date, back) =>
+    serviceNames
+      .filter((name) => used.has(name))
+      .map((name) => {
+        const total = totals.get(`${date} ${name}`) ?? 0n
+        const previous = totals.get(`${dates[back + 1]!} ${name}`) ?? 0n
+        const per = 10n ** 36n * services[name]!.size
+        return [
+          date,
+          name,
+          Oracle.quotient(total, per),
+          Oracle.quotient(previous, per),
+          previous === 0n ? undefined : Oracle.quotient((total - previous) * 100n, previous, 2)
+        ]
+      })
+  )
+  assert.deepStrictEqual(
+    trend.map((one) => [one.date, one.service, text(one.total), text(one.previous), maybe(one.percentChange)]),
+    expected
+  )
+})
+
+/** The table that users may query has the days that the rollups have. */
+const compareSummary = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>) {
+  const { name, sql } = yield* Database
+  yield* Effect.flatMap(Aggregator, (aggregator) => aggregator.rollUp)
+  const rows = yield* sql.unsafe<Record<string, string>>(
+    `select customer_id, service_name, usage_date::text as usage_date, event_count::text as event_count,
+        total_quantity::text as total_quantity, total_cost::text as total_cost,
+        (extract(epoch from first_event) * 1000000)::bigint::text as first_event,
+        (extract(epoch from last_event) * 1000000)::bigint::text as last_event
+      from ${name("billing_usage_daily_summary")}`
+  )
+  const days = Oracle.groupBy(facts, (fact) =>
+    JSON.stringify([fact.customer, fact.service, Oracle.spanKey(fact.at, "day", "UTC")])
+  )
+  assert.deepStrictEqual(
+    Object.fromEntries(
+      rows.map((row) => [
+        JSON.stringify([row["customer_id"], row["service_name"], row["usage_date"]]),
+        [row["event_count"], row["total_quantity"], row["total_cost"], row["first_event"], row["last_event"]]
+      ])
+    ),
+    Object.fromEntries(
+      [...days].map(([key, found]) => {
+        const { cost, events, first, last, quantity } = Oracle.sumOf(found, services[found[0]!.service]!)
+        return [key, [`${events}`, quantity, cost, `${first}`, `${last}`]]
+      })
+    )
+  )
+})
+
+const empty = Effect.gen(function* () {
+  const { name, sql } = yield* Database
+  const tables = [
+    "billing_usage_records",
+    "billing_usage_batches",
+    "billing_usage_keys",
+    "billing_usage_quarters",
+    "billing_usage_days",
+    "billing_usage_sketches"
+  ]
+  yield* sql.unsafe(`truncate ${tables.map(name).join(", ")}`)
+  yield* sql.unsafe(`delete from ${name("billing_prices")} where effective_from > '-infinity'`)
+  yield* sql.unsafe(`update ${name("billing_catalog")} set version = version + 1`)
+})
+
+eachEngine("oracle", (engine) => {
+  const layers = Layer.mergeAll(Recorder.layer(), Aggregator.layer, Reporter.layer, Analytics.layer, Catalog.layer)
+  layer(Layer.provideMerge(layers, engine.layer), { excludeTestServices: true })((it) => {
+    const first = runSeed()
+    it.effect(
+      `agrees on ${histories} histories, to the last digit (seeds from ${first})`,
+      () =>
+        Effect.gen(function* () {
+          const catalog = yield* Catalog
+          yield* catalog.addService({ name: "sevens", unit: "weeks", baseUnit: "days", unitSize: 7, unitCost: "1.1" })
+          for (let seed = first; seed < first + histories; seed++) {
+            const dice = random(seed)
+            yield* Effect.gen(function* () {
+              yield* empty
+              const facts = yield* live(dice)
+              for (let question = 0; question < 6; question++) yield* compare(facts, dice)
+              yield* compareTrends(facts, dice)
+              yield* compareSummary(facts)
+              for (let question = 0; question < 3; question++) yield* compare(facts, dice)
+              const { differences } = yield* (yield* Aggregator).rebuild()
+              assert.deepStrictEqual(differences, [])
+            }).pipe(Effect.onError(() => Effect.sync(() => process.stderr.write(`TEST_SEED=${seed} shows it\n`))))
+          }
+        }),
+      histories * 20_000
+    )
+  })
+})
