@@ -139,7 +139,10 @@ const make = Effect.gen(function* () {
   const patiently = <A>(attempt: Effect.Effect<A | undefined, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     attempt.pipe(
       Effect.flatMap((done) => (done === undefined ? Effect.fail("held" as const) : Effect.succeed(done))),
-      Effect.retry({ while: (error) => error === "held", schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: patience })) }),
+      Effect.retry({
+        while: (error) => error === "held",
+        schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: patience }))
+      }),
       Effect.catch((error) =>
         Effect.fail(
           error === "held"
@@ -152,10 +155,9 @@ const make = Effect.gen(function* () {
     )
 
   /** Adds a chunk. What the rollups refuse is halved until the batch is found that they refuse, and that is set aside. */
-  const addChunk = Effect.fnUntraced(function* (ids: ReadonlyArray<string> | undefined): Effect.fn.Return<
-    RollUpSummary,
-    DatabaseError
-  > {
+  const addChunk = Effect.fnUntraced(function* (
+    ids: ReadonlyArray<string> | undefined
+  ): Effect.fn.Return<RollUpSummary, DatabaseError> {
     const result = yield* Effect.result(patiently(store.rollUp(limit, ids)))
     if (result._tag === "Success") return { ...result.success, setAside: 0 }
     const error = result.failure

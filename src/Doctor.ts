@@ -15,6 +15,7 @@ import { Spool, SpoolError } from "./Spool.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { DoctorStore } from "./store/DoctorStore.ts"
 import { PartitionStore } from "./store/PartitionStore.ts"
+import { type Difference, RollupStore } from "./store/RollupStore.ts"
 
 /** @since 0.1.0 */
 export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError", {
@@ -31,7 +32,8 @@ export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError"
 /**
  * The outcome of one check.
  *
- * - `check`: its name: `ledger`, `keys`, `partitions`, `durability`, `clock`, `version`, `dead-letters`, `spool`
+ * - `check`: its name: `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `partitions`,
+ *   `dead-letters`, `spool`
  * - `status`: `wrong` is a broken promise, `warning` something to look at
  * - `remedy`: empty where all is well
  *
@@ -48,19 +50,24 @@ export interface Finding {
 export class Doctor extends Context.Service<
   Doctor,
   {
-    /** All checks, in the same order each time. Reads the index of all records once. */
+    /** All checks, in the same order each time. Reads all records once, and the index of all of them once more. */
     readonly examine: Effect.Effect<ReadonlyArray<Finding>, DoctorError>
   }
 >()("effect-usage/Doctor") {
   static readonly layerNoDeps: Layer.Layer<
     Doctor,
     never,
-    Database | Spool | DoctorStore | DeadLetterStore | PartitionStore
+    Database | Spool | DoctorStore | DeadLetterStore | PartitionStore | RollupStore
   > = Layer.suspend(() => Layer.effect(Doctor, make))
 
   /** Checks of a database and a spool. */
   static readonly layer: Layer.Layer<Doctor, never, Database | Spool> = Layer.suspend(() =>
-    Layer.provide(Doctor.layerNoDeps, [DoctorStore.layer, DeadLetterStore.layer, PartitionStore.layer])
+    Layer.provide(Doctor.layerNoDeps, [
+      DoctorStore.layer,
+      DeadLetterStore.layer,
+      PartitionStore.layer,
+      RollupStore.layer
+    ])
   )
 }
 
@@ -82,12 +89,25 @@ const patienceMillis = 3_600_000
 /** Batches that are named where ledger and records disagree. */
 const namedBatches = 10
 
+/** Rollup rows that are named where they differ from the records. */
+const namedDifferences = 5
+
+/** The start of the UTC month of a time, or of one after it. */
+const monthStart = (millis: number, later: number): number => {
+  const date = new Date(millis)
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1)
+}
+
+const describe = ({ at, customer, found, level, service, stored }: Difference): string =>
+  `${level} ${at} of ${customer === "" ? "all customers" : customer}, ${service}: ${stored?.events ?? 0} events instead of ${found?.events ?? 0}`
+
 const make = Effect.gen(function* () {
   const database = yield* Database
   const spool = yield* Spool
   const store = yield* DoctorStore
   const letters = yield* DeadLetterStore
   const partitions = yield* PartitionStore
+  const rollups = yield* RollupStore
 
   const server = Effect.gen(function* () {
     const { fsync, now, synchronousCommit, version } = yield* store.settings
@@ -135,6 +155,36 @@ const make = Effect.gen(function* () {
       "Somebody has changed records or the ledger by hand: restore them, or correct the ledger's record_count"
     )
   })
+
+  // Month by month: one statement over all records would be one that never ends.
+  const reconciled = Effect.gen(function* () {
+    const extent = yield* rollups.extent
+    const found: Array<Difference> = []
+    if (extent !== undefined) {
+      for (let start = monthStart(extent.first, 0); start <= extent.last; start = monthStart(start, 1)) {
+        const span = { start: Instant.fromMillis(start), end: Instant.fromMillis(monthStart(start, 1)) }
+        found.push(...(yield* rollups.differences(span, namedDifferences + 1)))
+        if (found.length > namedDifferences) break
+      }
+    }
+    if (found.length === 0) return ok("rollups", "the rollups say what the records say")
+    const named = found.slice(0, namedDifferences).map(describe).join("; ")
+    return wrong(
+      "rollups",
+      `rollups differ from the records: ${named}${found.length > namedDifferences ? "; …" : ""}`,
+      "Somebody has changed records or rollups by hand: run `usage refresh --rebuild`"
+    )
+  })
+
+  const setAside = Effect.map(rollups.listSetAside(1), ([first]) =>
+    first === undefined
+      ? ok("set-aside", "no batch is kept out of the rollups")
+      : warning(
+          "set-aside",
+          `batch ${first.batchId} (${first.records} records) and perhaps others cannot be rolled up: ${first.problem}`,
+          "Reports count them, slowly. Mend what the message says, then run `usage refresh --retry-set-aside`"
+        )
+  )
 
   const keys = Effect.map(store.orphanedKeys, (found) =>
     found === 0n
@@ -192,7 +242,12 @@ const make = Effect.gen(function* () {
 
   const examine = Effect.gen(function* () {
     yield* Effect.provideService(Migrations.check, Database, database)
-    return [...(yield* server), yield* ledger, yield* keys, yield* months, yield* refused, ...(yield* spooled)]
+    return [
+      ...(yield* server),
+      yield* ledger,
+      yield* reconciled,
+      yield* setAside,
+      yield* keys, yield* months, yield* refused, ...(yield* spooled)]
   }).pipe(Effect.mapError((reason) => new DoctorError({ reason })))
 
   return Doctor.of({ examine })

@@ -152,7 +152,8 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
   const service = chance(0.4) ? pick(serviceNames) : undefined
   const inWindow = facts.filter((fact) => fact.at >= window.start && fact.at < window.end)
   const chosen = inWindow.filter(
-    (fact) => (customer === undefined || fact.customer === customer) && (service === undefined || fact.service === service)
+    (fact) =>
+      (customer === undefined || fact.customer === customer) && (service === undefined || fact.service === service)
   )
   const byService = Oracle.groupBy(chosen, (fact) => fact.service)
   const query = { window, customer, service }
@@ -196,9 +197,7 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
   assert.strictEqual(new Set(seen.map(([key]) => key)).size, seen.length)
   assert.deepStrictEqual(
     Object.fromEntries(seen),
-    Object.fromEntries(
-      [...groups].map(([key, found]) => [key, Oracle.sumOf(found, services[found[0]!.service]!)])
-    )
+    Object.fromEntries([...groups].map(([key, found]) => [key, Oracle.sumOf(found, services[found[0]!.service]!)]))
   )
 
   const ranked = yield* reporter.customers({ window, service }, 10)

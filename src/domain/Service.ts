@@ -79,8 +79,5 @@ export const toQuantity = (amount: Decimal.Decimal, service: Pick<Service, "unit
   Decimal.divide(amount, service.unitSize)
 
 /** The mean quantity of a record in billing units, rounded once. `events` must not be zero. */
-export const average = (
-  amount: Decimal.Decimal,
-  events: bigint,
-  service: Pick<Service, "unitSize">
-): Decimal.Decimal => Decimal.divide(amount, BigDecimal.multiply(service.unitSize, BigDecimal.fromBigInt(events)))
+export const average = (amount: Decimal.Decimal, events: bigint, service: Pick<Service, "unitSize">): Decimal.Decimal =>
+  Decimal.divide(amount, BigDecimal.multiply(service.unitSize, BigDecimal.fromBigInt(events)))

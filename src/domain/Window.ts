@@ -192,7 +192,7 @@ export const spans = (
 ): ReadonlyArray<CalendarSpan> => {
   const zone = DateTime.zoneMakeNamedUnsafe(window.tz)
   const found: Array<CalendarSpan> = []
-  for (let start = startOf(window.start, unit, zone); start < window.end; ) {
+  for (let start = startOf(window.start, unit, zone); start < window.end;) {
     const end = following(start, unit, zone)
     found.push({ start, end, label: dateOf(start, zone).slice(0, unit === "day" ? 10 : 7) })
     start = end
@@ -225,7 +225,9 @@ const maxDays = 3_660
 
 /** `2026-01-30 14:00:00`: an instant on the wall clock of a zone. */
 export const wallClock = (instant: Instant.Instant, tz: string): string =>
-  DateTime.formatIsoZoned(zoned(instant, DateTime.zoneMakeNamedUnsafe(tz))).slice(0, 19).replace("T", " ")
+  DateTime.formatIsoZoned(zoned(instant, DateTime.zoneMakeNamedUnsafe(tz)))
+    .slice(0, 19)
+    .replace("T", " ")
 
 const labels = (start: Instant.Instant, end: Instant.Instant, zone: DateTime.TimeZone) => {
   const wholeDays = startOf(start, "day", zone) === start && startOf(end, "day", zone) === end

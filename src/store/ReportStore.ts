@@ -123,7 +123,11 @@ export class ReportStore extends Context.Service<
 const isUtc = (tz: string): boolean => /^(etc\/)?(utc|gmt|zulu|uct|universal)$/i.test(tz)
 
 const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
-  const query = <S extends Schema.Top & { readonly DecodingServices: never }>(result: S, text: string, params: Params) =>
+  const query = <S extends Schema.Top & { readonly DecodingServices: never }>(
+    result: S,
+    text: string,
+    params: Params
+  ) =>
     Effect.mapError(
       SqlSchema.findAll({ Request: Params, Result: result, execute: (given) => sql.unsafe(text, given) })(params),
       fromUnknown
@@ -185,7 +189,9 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
     limit: number
   ) {
     // `->>` gives what a key holds as text; what is no object has no keys.
-    const values = keys.map((_, index) => `case when json_typeof(metadata) = 'object' then metadata ->> $${index + 6} end`)
+    const values = keys.map(
+      (_, index) => `case when json_typeof(metadata) = 'object' then metadata ->> $${index + 6} end`
+    )
     const columns = keys.map((_, index) => `v${index}`)
     const rows = yield* query(
       GroupRow,

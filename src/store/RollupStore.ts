@@ -52,7 +52,12 @@ export interface Figures {
   readonly weighted: string | undefined
 }
 
-const DueRow = Schema.Struct({ batch_id: Schema.String, record_count: Schema.Int, low: Schema.String, high: Schema.String })
+const DueRow = Schema.Struct({
+  batch_id: Schema.String,
+  record_count: Schema.Int,
+  low: Schema.String,
+  high: Schema.String
+})
 
 const DifferenceRow = Schema.Struct({
   level: Schema.Literals(["quarter", "day", "sketch"]),
@@ -288,16 +293,14 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     Effect.map(
       Effect.mapError(bounded(readDifferences([timestamp(span.start), timestamp(span.end), `${limit}`])), fromUnknown),
       (rows) =>
-        rows.map(
-          (row): Difference => ({
-            level: row.level,
-            customer: row.customer_id,
-            service: row.service_name,
-            at: row.at,
-            stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
-            found: figures(row.found_events, row.found_amount, row.found_weighted)
-          })
-        )
+        rows.map((row): Difference => ({
+          level: row.level,
+          customer: row.customer_id,
+          service: row.service_name,
+          at: row.at,
+          stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
+          found: figures(row.found_events, row.found_amount, row.found_weighted)
+        }))
     )
 
   const rebuild = (span: DaySpan, limit: number) =>
@@ -347,13 +350,15 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
       ),
     setAside: (batchId, problem) =>
       bounded(
-        own.unsafe(
-          `update ${batches} set set_aside = $2 where batch_id = $1::text::bigint and rolled_at is null`,
-          [batchId, problem.slice(0, 1_000)]
-        )
+        own.unsafe(`update ${batches} set set_aside = $2 where batch_id = $1::text::bigint and rolled_at is null`, [
+          batchId,
+          problem.slice(0, 1_000)
+        ])
       ).pipe(Effect.mapError(fromUnknown), Effect.asVoid),
     takeBack: bounded(
-      own.unsafe(`update ${batches} set set_aside = null where rolled_at is null and set_aside is not null returning 1 as one`)
+      own.unsafe(
+        `update ${batches} set set_aside = null where rolled_at is null and set_aside is not null returning 1 as one`
+      )
     ).pipe(
       Effect.mapError(fromUnknown),
       Effect.map((rows) => rows.length)

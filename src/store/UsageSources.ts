@@ -127,7 +127,11 @@ export const usageByCustomer = (name: (table: string) => string): string => {
  * Rows of `bucket` and `event_count`: how many records have an amount in which bucket of a sketch. Sketches are by whole
  * UTC days; the parameters are to be made so that quarters are read from records.
  */
-export const buckets = (name: (table: string) => string, filter: Filter, bucketOf: (amount: string) => string): string =>
+export const buckets = (
+  name: (table: string) => string,
+  filter: Filter,
+  bucketOf: (amount: string) => string
+): string =>
   `select k.bucket, k.event_count from ${name("billing_usage_sketches")} k
     where k.customer_id = $1::text and k.service_name = $2::text and k.day >= ${at(5)} and k.day < ${at(6)}
     union all

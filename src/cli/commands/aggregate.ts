@@ -49,10 +49,7 @@ export const aggregate = Command.make(
       Effect.gen(function* () {
         yield* Effect.flatMap(Aggregator, (aggregator) => aggregator.rollUp)
         const reporter = yield* Reporter
-        return yield* reporter.series(
-          { window, customer, service: Flags.given(input.service) },
-          units[input.period]
-        )
+        return yield* reporter.series({ window, customer, service: Flags.given(input.service) }, units[input.period])
       }),
       Layer.provide(Layer.merge(Aggregator.layer, Reporter.layer), Session.layerDatabase)
     )
@@ -185,7 +182,18 @@ export const refresh = Command.make(
       )
     } else if (differences.length > 0 || input.format === "csv") {
       yield* printTable(input.format, {
-        columns: ["rollup", "customer_id", "service_name", "at", "stored_events", "found_events", "stored_amount", "found_amount", "stored_weighted", "found_weighted"],
+        columns: [
+          "rollup",
+          "customer_id",
+          "service_name",
+          "at",
+          "stored_events",
+          "found_events",
+          "stored_amount",
+          "found_amount",
+          "stored_weighted",
+          "found_weighted"
+        ],
         rows: differences.map(({ at, customer, found, level, service, stored }) => [
           level,
           customer,
@@ -202,7 +210,9 @@ export const refresh = Command.make(
     }
     yield* Session.confirm(`${days} days recomputed, ${differences.length} differences mended`)
     if (differences.length > 0) {
-      return yield* new Findings({ summary: `${differences.length} rollup rows differed from the records; they are mended` })
+      return yield* new Findings({
+        summary: `${differences.length} rollup rows differed from the records; they are mended`
+      })
     }
   })
 ).pipe(
@@ -211,6 +221,9 @@ export const refresh = Command.make(
   ),
   Command.withExamples([
     { command: "usage refresh", description: "For cron, as often as you like" },
-    { command: "usage refresh --rebuild --from 2026-01 --to 2026-01", description: "Recompute January and show what was wrong" }
+    {
+      command: "usage refresh --rebuild --from 2026-01 --to 2026-01",
+      description: "Recompute January and show what was wrong"
+    }
   ])
 )

@@ -236,7 +236,9 @@ export const peaks = Command.make(
     })
   })
 ).pipe(
-  Command.withDescription("The hours or days with the most usage of a service, in the last 90 days unless --from says otherwise"),
+  Command.withDescription(
+    "The hours or days with the most usage of a service, in the last 90 days unless --from says otherwise"
+  ),
   Command.withExamples([
     { command: "usage peaks api hourly 10 --customer acme", description: "The ten busiest hours" },
     { command: "usage peaks storage daily 5 --all-customers --from 2026-01", description: "Days, since January" }
@@ -299,6 +301,8 @@ export const forecast = Command.make(
     })
   })
 ).pipe(
-  Command.withDescription("What this month, or another period, will come to at the pace of the days before, and by which method"),
+  Command.withDescription(
+    "What this month, or another period, will come to at the pace of the days before, and by which method"
+  ),
   Command.withExamples([{ command: "usage forecast --customer acme", description: "This month's bill" }])
 )

@@ -49,7 +49,11 @@ export const report = Command.make(
     // The largest customers are among all of them.
     const ranksCustomers = top !== undefined && keys === undefined
     if (ranksCustomers && Flags.given(input.customer) !== undefined) {
-      return yield* excluded("top", "--top ranks customers, and --customer names one", "Leave one out, or add --group-by")
+      return yield* excluded(
+        "top",
+        "--top ranks customers, and --customer names one",
+        "Leave one out, or add --group-by"
+      )
     }
     if (input.detailed && (keys !== undefined || ranksCustomers)) {
       return yield* excluded("detailed", "--detailed does not go with --group-by or --top", "Give one of them")
