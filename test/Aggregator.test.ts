@@ -36,7 +36,9 @@ const eventsOf = Effect.fnUntraced(function* (customer: string) {
 
 const count = Effect.fnUntraced(function* (table: string, where = "true") {
   const { name, sql } = yield* Database
-  const [row] = yield* sql.unsafe<{ found: string }>(`select count(*)::text as found from ${name(table)} where ${where}`)
+  const [row] = yield* sql.unsafe<{ found: string }>(
+    `select count(*)::text as found from ${name(table)} where ${where}`
+  )
   return Number(row!.found)
 })
 
@@ -77,7 +79,9 @@ eachEngine("Aggregator", (engine) => {
           Effect.gen(function* () {
             yield* recorder.recordInTransaction(use("older", "2026-03-01T00:00:00Z"))
             if (engine.name === "embedded") return
-            yield* Effect.forkChild(recorder.record(use("newer", "2026-03-01T00:00:00Z"))).pipe(Effect.flatMap(Fiber.join))
+            yield* Effect.forkChild(recorder.record(use("newer", "2026-03-01T00:00:00Z"))).pipe(
+              Effect.flatMap(Fiber.join)
+            )
             yield* Effect.forkChild(aggregator.rollUp).pipe(Effect.flatMap(Fiber.join))
           })
         )
@@ -188,60 +192,68 @@ eachEngine("Aggregator", (engine) => {
     ),
     { excludeTestServices: true }
   )((it) => {
-    it.effect("four writers, two aggregators, two reports: none goes down, doubles or misses a committed record (fault 20)", () =>
-      Effect.gen(function* () {
-        const recorder = yield* Recorder
-        const batcher = yield* Batcher
-        const reporter = yield* Reporter
-        let committed = 0
-        let offered = 0
-        let writing = true
-        const started = Date.now()
-        const record = Effect.gen(function* () {
-          while (writing) {
-            const day = `2026-${`${1 + Math.floor(Math.random() * 12)}`.padStart(2, "0")}-07T10:07:00Z`
-            offered += 3
-            yield* recorder.recordAll([use("w", day), use("w", day), use("w", "2026-12-31T23:59:59.999999Z")])
-            committed += 3
-          }
+    it.effect(
+      "four writers, two aggregators, two reports: none goes down, doubles or misses a committed record (fault 20)",
+      () =>
+        Effect.gen(function* () {
+          const recorder = yield* Recorder
+          const batcher = yield* Batcher
+          const reporter = yield* Reporter
+          let committed = 0
+          let offered = 0
+          let writing = true
+          const started = Date.now()
+          const record = Effect.gen(function* () {
+            while (writing) {
+              const day = `2026-${`${1 + Math.floor(Math.random() * 12)}`.padStart(2, "0")}-07T10:07:00Z`
+              offered += 3
+              yield* recorder.recordAll([use("w", day), use("w", day), use("w", "2026-12-31T23:59:59.999999Z")])
+              committed += 3
+            }
+          })
+          const enqueue = Effect.gen(function* () {
+            while (writing) {
+              offered += 40
+              yield* batcher.enqueueAll(Array.from({ length: 40 }, () => use("w", "2026-05-05T05:05:05Z")))
+              yield* batcher.flush
+              committed += 40
+            }
+          })
+          const report = Effect.fnUntraced(function* (ask: Effect.Effect<number, unknown>) {
+            let last = 0
+            let reports = 0
+            while (writing) {
+              const before = committed
+              const found = yield* ask
+              if (found < last) assert.fail(`went down from ${last} to ${found}`)
+              if (found < before) assert.fail(`misses: ${found} of ${before}`)
+              if (found > offered) assert.fail(`doubles: ${found} of ${offered}`)
+              last = found
+              reports++
+              if (Date.now() - started > 2_500) writing = false
+            }
+            return reports
+          })
+          const total = Effect.map(reporter.usage({ window: year }), ({ services }) =>
+            Number(services[0]?.events ?? 0n)
+          )
+          const byDay = Effect.map(
+            reporter.series({ window: { ...year, tz: "Asia/Kolkata" }, customer: "w" }, "day"),
+            (days) => days.reduce((sum, day) => sum + Number(day.events), 0)
+          )
+          const reports = yield* Effect.all(
+            [record, record, enqueue, enqueue, report(total), report(byDay)].map((work) =>
+              Effect.ensuring(
+                work,
+                Effect.sync(() => (writing = false))
+              )
+            ),
+            { concurrency: "unbounded" }
+          )
+          assert.isAbove(Number(reports[4]), 5)
+          assert.strictEqual(yield* total, committed)
+          assert.isAbove(yield* count("billing_usage_batches", "rolled_at is not null"), 0)
         })
-        const enqueue = Effect.gen(function* () {
-          while (writing) {
-            offered += 40
-            yield* batcher.enqueueAll(Array.from({ length: 40 }, () => use("w", "2026-05-05T05:05:05Z")))
-            yield* batcher.flush
-            committed += 40
-          }
-        })
-        const report = Effect.fnUntraced(function* (ask: Effect.Effect<number, unknown>) {
-          let last = 0
-          let reports = 0
-          while (writing) {
-            const before = committed
-            const found = yield* ask
-            if (found < last) assert.fail(`went down from ${last} to ${found}`)
-            if (found < before) assert.fail(`misses: ${found} of ${before}`)
-            if (found > offered) assert.fail(`doubles: ${found} of ${offered}`)
-            last = found
-            reports++
-            if (Date.now() - started > 2_500) writing = false
-          }
-          return reports
-        })
-        const total = Effect.map(reporter.usage({ window: year }), ({ services }) => Number(services[0]?.events ?? 0n))
-        const byDay = Effect.map(reporter.series({ window: { ...year, tz: "Asia/Kolkata" }, customer: "w" }, "day"), (days) =>
-          days.reduce((sum, day) => sum + Number(day.events), 0)
-        )
-        const reports = yield* Effect.all(
-          [record, record, enqueue, enqueue, report(total), report(byDay)].map((work) =>
-            Effect.ensuring(work, Effect.sync(() => (writing = false)))
-          ),
-          { concurrency: "unbounded" }
-        )
-        assert.isAbove(Number(reports[4]), 5)
-        assert.strictEqual(yield* total, committed)
-        assert.isAbove(yield* count("billing_usage_batches", "rolled_at is not null"), 0)
-      })
     )
   })
 })
@@ -251,7 +263,8 @@ describe("two processes", () => {
     it.effect("aggregate at once: one works, the other waits, and what it finds is done", () =>
       Effect.gen(function* () {
         const url = yield* freshDatabase()
-        const process = () => Layer.fresh(Layer.provideMerge(Layer.mergeAll(Aggregator.layer, Recorder.layer()), postgresLayer(url)))
+        const process = () =>
+          Layer.fresh(Layer.provideMerge(Layer.mergeAll(Aggregator.layer, Recorder.layer()), postgresLayer(url)))
         const work = Effect.gen(function* () {
           const aggregator = yield* Aggregator
           return yield* aggregator.rollUp
@@ -259,7 +272,8 @@ describe("two processes", () => {
         yield* Effect.provide(
           Effect.gen(function* () {
             const recorder = yield* Recorder
-            for (let i = 0; i < 20; i++) yield* recorder.recordAll(Array.from({ length: 100 }, () => use("p", "2026-05-01")))
+            for (let i = 0; i < 20; i++)
+              yield* recorder.recordAll(Array.from({ length: 100 }, () => use("p", "2026-05-01")))
           }),
           process()
         )
