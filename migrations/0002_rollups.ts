@@ -1,7 +1,8 @@
 /**
  * Rollups: what reports read instead of the records.
  *
- * A row sums the records of one customer and service in a quarter of an hour, or in a UTC day. `customer_id` is empty in
+ * A row sums the records of one customer and service in a quarter of an hour, in a UTC day, or in a UTC
+ * month. `customer_id` is empty in
  * the rows that sum all customers, so that a report over all of them reads as little as a report over one.
  */
 import * as Effect from "effect/Effect"
@@ -36,6 +37,14 @@ const rollups: Step = (name) =>
       day timestamptz not null,
       ${sums},
       primary key (customer_id, day, service_name)
+    ) with (fillfactor = 60)`)
+    // By month first: a pass over all quotas reads one month of everybody.
+    yield* run(`create table ${name("billing_usage_months")} (
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
+      month timestamptz not null,
+      ${sums},
+      primary key (month, customer_id, service_name)
     ) with (fillfactor = 60)`)
     // Who used anything on a day: the way to the largest customers, and to all records of a moment.
     yield* run(`create index billing_usage_days_day on ${name("billing_usage_days")} (day)`)

@@ -205,8 +205,15 @@ const make = Effect.gen(function* () {
     for (let day = 0; day < days; day++) {
       const start = Instant.fromMillis((first + day) * millisPerDay)
       const end = Instant.fromMillis((first + day + 1) * millisPerDay)
-      differences.push(...(yield* patiently(store.rebuild({ start, end }, differencesPerDay))))
+      differences.push(...(yield* patiently(store.rebuildDays({ start, end }, differencesPerDay))))
       if (onDay !== undefined) yield* onDay(day + 1, days)
+    }
+    if (days > 0) {
+      const months = {
+        start: Instant.monthStart(Instant.fromMillis(first * millisPerDay)),
+        end: Instant.monthStart(Instant.fromMillis((first + days - 1) * millisPerDay), 1)
+      }
+      differences.push(...(yield* patiently(store.rebuildMonths(months, differencesPerDay))))
     }
     return { days, differences }
   })

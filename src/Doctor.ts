@@ -92,12 +92,6 @@ const namedBatches = 10
 /** Rollup rows that are named where they differ from the records. */
 const namedDifferences = 5
 
-/** The start of the UTC month of a time, or of one after it. */
-const monthStart = (millis: number, later: number): number => {
-  const date = new Date(millis)
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1)
-}
-
 const describe = ({ at, customer, found, level, service, stored }: Difference): string =>
   `${level} ${at} of ${customer === "" ? "all customers" : customer}, ${service}: ${stored?.events ?? 0} events instead of ${found?.events ?? 0}`
 
@@ -161,9 +155,12 @@ const make = Effect.gen(function* () {
     const extent = yield* rollups.extent
     const found: Array<Difference> = []
     if (extent !== undefined) {
-      for (let start = monthStart(extent.first, 0); start <= extent.last; start = monthStart(start, 1)) {
-        const span = { start: Instant.fromMillis(start), end: Instant.fromMillis(monthStart(start, 1)) }
-        found.push(...(yield* rollups.differences(span, namedDifferences + 1)))
+      const last = Instant.fromMillis(extent.last)
+      for (let start = Instant.monthStart(Instant.fromMillis(extent.first)); start <= last; ) {
+        const span = { start, end: Instant.monthStart(start, 1) }
+        found.push(...(yield* rollups.dayDifferences(span, namedDifferences + 1)))
+        found.push(...(yield* rollups.monthDifferences(span, namedDifferences + 1)))
+        start = span.end
         if (found.length > namedDifferences) break
       }
     }

@@ -41,6 +41,7 @@ const quotientDecimals = 30
 
 export const zero: Decimal = BigDecimal.fromBigInt(0n)
 export const one: Decimal = BigDecimal.fromBigInt(1n)
+const hundred: Decimal = BigDecimal.fromBigInt(100n)
 
 // The lengths bound the work: nothing longer is ever turned into a bigint.
 const decimalPattern = /^([+-]?)(\d{0,80})(?:\.(\d{0,80}))?(?:[eE]([+-]?\d{1,15}))?$/
@@ -145,6 +146,9 @@ const tooLarge = (field: string, bounds: Bounds) =>
 /** Reads a decimal that the database printed. Not for input: it does not bound anything. */
 export const fromDatabase = (text: string): Decimal => BigDecimal.normalize(BigDecimal.fromStringUnsafe(text))
 
+/** Below zero, zero or above zero, as `a` is less than, equal to or greater than `b`. */
+export const compare = (a: Decimal, b: Decimal): number => BigDecimal.Order(a, b)
+
 /** All digits, no exponent, no trailing zeros: `0.00048828125`. */
 export const toText = (decimal: Decimal): string => {
   const { scale, value } = BigDecimal.normalize(decimal)
@@ -177,6 +181,21 @@ export const quotient = (a: Decimal, b: Decimal, decimals: number): Decimal => {
   return BigDecimal.normalize(BigDecimal.make(halfEven(numerator, denominator), decimals))
 }
 
+/** `part` in percent of `whole`, which must not be zero. */
+export const percentOf = (part: Decimal, whole: Decimal, decimals: number): Decimal =>
+  quotient(BigDecimal.multiply(part, hundred), whole, decimals)
+
+/** By how many percent `after` is more than `before`, with two decimals; `undefined` where `before` is zero. */
+export const percentChange = (after: Decimal, before: Decimal): Decimal | undefined =>
+  BigDecimal.isZero(before) ? undefined : percentOf(BigDecimal.subtract(after, before), before, 2)
+
+/** `a` in percent of `b`, rounded down. `b` must not be zero. */
+export const percentFloor = (a: Decimal, b: Decimal): bigint => {
+  const shift = 10n ** BigInt(Math.max(a.scale, b.scale, 0))
+  const whole = ({ scale, value }: Decimal) => (scale >= 0 ? (value * shift) / 10n ** BigInt(scale) : value * 10n ** BigInt(-scale) * shift)
+  return (whole(a) * 100n) / whole(b)
+}
+
 /** Rounds to a number of decimals, half to even. Only for what is shown. */
 export const round = (decimal: Decimal, decimals: number): Decimal =>
   decimal.scale <= decimals
@@ -189,4 +208,10 @@ export const toFixed = (decimal: Decimal, decimals: number): string => {
   const point = text.indexOf(".")
   if (decimals === 0) return text
   return point < 0 ? `${text}.${"0".repeat(decimals)}` : text.padEnd(point + 1 + decimals, "0")
+}
+
+/** Rounded to `decimals`, or to `digits` that say something if it is small, without zeros at the end: for readers. */
+export const toReadable = (value: Decimal, decimals: number, digits: number): string => {
+  const zeros = /^-?0\.(0*)[1-9]/.exec(toText(value))?.[1]?.length
+  return toText(round(value, zeros === undefined ? decimals : Math.max(decimals, zeros + digits)))
 }

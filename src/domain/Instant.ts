@@ -146,3 +146,9 @@ export const toIso = (instant: Instant): string => {
 
 /** The month of an instant as the first of it in UTC: `2026-01-01`. */
 export const monthOf = (instant: Instant): string => `${new Date(toMillis(instant)).toISOString().slice(0, 7)}-01`
+
+/** The start of an instant's month in UTC, or of a month after it. */
+export const monthStart = (instant: Instant, later = 0): Instant => {
+  const date = new Date(toMillis(instant))
+  return fromMillis(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1))
+}

@@ -52,3 +52,12 @@ export const customerId = Config.option(Config.String("USAGE_CUSTOMER_ID"))
 
 /** `USAGE_SCHEMA`, `public`: the PostgreSQL schema of the tables. */
 export const schema = Config.String("USAGE_SCHEMA").pipe(Config.withDefault("public"))
+
+const percent = (name: string, otherwise: string) => Config.String(name).pipe(Config.withDefault(otherwise))
+
+/** `USAGE_ALERT_WARNING`, `_CRITICAL`, `_EXCEEDED`: percent of a quota; 75, 90, 100. */
+export const alertThresholds = Config.all({
+  warning: percent("USAGE_ALERT_WARNING", "75"),
+  critical: percent("USAGE_ALERT_CRITICAL", "90"),
+  exceeded: percent("USAGE_ALERT_EXCEEDED", "100")
+})

@@ -35,11 +35,11 @@ export interface DaySpan {
 
 /** Where a rollup and the records disagree. The figures are absent where there is no such row, or no such record. */
 export interface Difference {
-  readonly level: "quarter" | "day" | "sketch"
+  readonly level: "quarter" | "day" | "month" | "sketch"
   /** Empty for the row of all customers. */
   readonly customer: string
   readonly service: string
-  /** The start of the quarter or the day, as the server prints it in UTC. */
+  /** The start of the quarter, day or month, as the server prints it in UTC. */
   readonly at: string
   readonly stored: Figures | undefined
   readonly found: Figures | undefined
@@ -60,7 +60,7 @@ const DueRow = Schema.Struct({
 })
 
 const DifferenceRow = Schema.Struct({
-  level: Schema.Literals(["quarter", "day", "sketch"]),
+  level: Schema.Literals(["quarter", "day", "month", "sketch"]),
   customer_id: Schema.String,
   service_name: Schema.String,
   at: Schema.String,
@@ -115,8 +115,10 @@ const derive = `by_quarter as materialized (
   ), quarters as materialized (
     select * from by_quarter union all
     select '', quarter, service_name, ${addUp} from by_quarter group by 2, 3
-  ), days as (
+  ), days as materialized (
     select customer_id, date_trunc('day', quarter, 'UTC') as day, service_name, ${addUp} from quarters group by 1, 2, 3
+  ), months as (
+    select customer_id, date_trunc('month', day, 'UTC') as month, service_name, ${addUp} from days group by 1, 2, 3
   ), by_bucket as materialized (
     select customer_id, service_name, date_trunc('day', recorded_at, 'UTC') as day, ${bucketOf("amount")} as bucket, count(*) as event_count
     from taken group by 1, 2, 3, 4
@@ -145,9 +147,16 @@ export class RollupStore extends Context.Service<
     readonly listSetAside: (limit: number) => Effect.Effect<ReadonlyArray<SetAside>, DatabaseError>
     readonly lag: Effect.Effect<Lag, DatabaseError>
     /** Up to `limit` rows that differ from what the stamped records of some days say. */
-    readonly differences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    readonly dayDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    /** The same of months, which are to say what their days say. The span is one of whole months. */
+    readonly monthDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** Makes the rows of some days anew from the records, and gives the differences. `undefined`: another process is at it. */
-    readonly rebuild: (
+    readonly rebuildDays: (
+      span: DaySpan,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<Difference> | undefined, DatabaseError>
+    /** The same of whole months, from their days. */
+    readonly rebuildMonths: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<Difference> | undefined, DatabaseError>
@@ -168,6 +177,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   const tables = {
     quarters: name("billing_usage_quarters"),
     days: name("billing_usage_days"),
+    months: name("billing_usage_months"),
     sketches: name("billing_usage_sketches")
   }
 
@@ -228,11 +238,17 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     )`
   }
 
+  const putMonths = `put_months as (
+      insert into ${tables.months} as m (customer_id, month, service_name, ${sums})
+      select customer_id, month, service_name, ${sums} from months order by month, customer_id collate "C", service_name collate "C"
+      ${merge("m", "month, customer_id, service_name")}
+    )`
+
   const addStatement = `with taken as materialized (
       select customer_id, service_name, amount, unit_cost, recorded_at from ${records}
       where batch_id = any($1::text::bigint[])
         and recorded_at >= $2::text::timestamptz and recorded_at < $3::text::timestamptz + interval '1 month'
-    ), ${derive}, ${put(true)},
+    ), ${derive}, ${put(true)}, ${putMonths},
     stamped as (update ${batches} set rolled_at = now() where batch_id = any($1::text::bigint[]) returning 1)
     select (select count(*) from stamped)::int as batches, (select count(*) from taken)::int as records`
 
@@ -258,7 +274,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         and exists (select from ${batches} b where b.batch_id = r.batch_id and b.rolled_at is not null)
     ), ${derive}`
 
-  const compare = (level: "quarter" | "day", table: string, fresh: string) => `
+  const compare = (level: "quarter" | "day" | "month", table: string, fresh: string) => `
     select '${level}' as level, customer_id, service_name, ${level} as at,
       o.event_count as stored_events, o.amount as stored_amount, o.weighted as stored_weighted,
       n.event_count as found_events, n.amount as found_amount, n.weighted as found_weighted
@@ -273,50 +289,77 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     group by 2, 3, 4
     having bool_or(o.event_count is distinct from n.event_count)`
 
-  const readDifferences = SqlSchema.findAll({
-    Request: Schema.Array(Schema.String),
-    Result: DifferenceRow,
-    execute: (params) =>
-      own.unsafe(
-        `with ${takenOfDays}, all_differences as (
-          ${compare("quarter", tables.quarters, "quarters")} union all ${compare("day", tables.days, "days")}
-          union all ${compareSketches}
-        ) select level, customer_id, service_name, to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as at,
-            stored_events::text, trim_scale(stored_amount)::text as stored_amount, trim_scale(stored_weighted)::text as stored_weighted,
-            found_events::text, trim_scale(found_amount)::text as found_amount, trim_scale(found_weighted)::text as found_weighted
-          from all_differences order by at, customer_id, service_name, level limit $3::text::integer`,
-        params
-      )
-  })
+  const readDifferences = (text: string) =>
+    SqlSchema.findAll({
+      Request: Schema.Array(Schema.String),
+      Result: DifferenceRow,
+      execute: (params) =>
+        own.unsafe(
+          `${text} select level, customer_id, service_name, to_char(at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as at,
+              stored_events::text, trim_scale(stored_amount)::text as stored_amount, trim_scale(stored_weighted)::text as stored_weighted,
+              found_events::text, trim_scale(found_amount)::text as found_amount, trim_scale(found_weighted)::text as found_weighted
+            from all_differences order by at, customer_id, service_name, level limit $3::text::integer`,
+          params
+        )
+    })
+  const ofDays = readDifferences(`with ${takenOfDays}, all_differences as (
+    ${compare("quarter", tables.quarters, "quarters")} union all ${compare("day", tables.days, "days")}
+    union all ${compareSketches}
+  )`)
+  // Months are sums of days, which are compared with the records.
+  const monthsOfDays = `months as (
+    select customer_id, date_trunc('month', day, 'UTC') as month, service_name, ${addUp} from ${tables.days}
+    where day >= $1::text::timestamptz and day < $2::text::timestamptz group by 1, 2, 3
+  )`
+  const ofMonths = readDifferences(
+    `with ${monthsOfDays}, all_differences as (${compare("month", tables.months, "months")})`
+  )
 
-  const differences = (span: DaySpan, limit: number) =>
+  const differencesBy = (read: typeof ofDays) => (span: DaySpan, limit: number) =>
     Effect.map(
-      Effect.mapError(bounded(readDifferences([timestamp(span.start), timestamp(span.end), `${limit}`])), fromUnknown),
+      Effect.mapError(bounded(read([timestamp(span.start), timestamp(span.end), `${limit}`])), fromUnknown),
       (rows) =>
-        rows.map((row): Difference => ({
-          level: row.level,
-          customer: row.customer_id,
-          service: row.service_name,
-          at: row.at,
-          stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
-          found: figures(row.found_events, row.found_amount, row.found_weighted)
-        }))
+        rows.map(
+          (row): Difference => ({
+            level: row.level,
+            customer: row.customer_id,
+            service: row.service_name,
+            at: row.at,
+            stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
+            found: figures(row.found_events, row.found_amount, row.found_weighted)
+          })
+        )
+    )
+  const dayDifferences = differencesBy(ofDays)
+  const monthDifferences = differencesBy(ofMonths)
+
+  const remove = (table: string, column: string, params: ReadonlyArray<string>) =>
+    own.unsafe(
+      `delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`,
+      [...params]
     )
 
-  const rebuild = (span: DaySpan, limit: number) =>
+  const rebuildMonths = (span: DaySpan, limit: number) =>
     locked(
       Effect.gen(function* () {
-        const found = yield* differences(span, limit)
+        const found = yield* monthDifferences(span, limit)
         if (found.length === 0) return found
         const params = [timestamp(span.start), timestamp(span.end)]
-        const remove = (table: string, column: string) =>
-          own.unsafe(
-            `delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`,
-            params
-          )
-        yield* remove(tables.quarters, "quarter")
-        yield* remove(tables.days, "day")
-        yield* remove(tables.sketches, "day")
+        yield* remove(tables.months, "month", params)
+        yield* own.unsafe(`with ${monthsOfDays}, ${putMonths} select 1`, params)
+        return found
+      })
+    )
+
+  const rebuildDays = (span: DaySpan, limit: number) =>
+    locked(
+      Effect.gen(function* () {
+        const found = yield* dayDifferences(span, limit)
+        if (found.length === 0) return found
+        const params = [timestamp(span.start), timestamp(span.end)]
+        yield* remove(tables.quarters, "quarter", params)
+        yield* remove(tables.days, "day", params)
+        yield* remove(tables.sketches, "day", params)
         yield* own.unsafe(`with ${takenOfDays}, ${put(false)} select 1`, params)
         return found
       })
@@ -373,8 +416,10 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
       setAside: BigInt(row!.set_aside),
       oldest: row!.oldest === null ? undefined : Number(row!.oldest)
     })),
-    differences,
-    rebuild,
+    dayDifferences,
+    monthDifferences,
+    rebuildDays,
+    rebuildMonths,
     extent: Effect.map(
       Effect.mapError(
         bounded(
@@ -394,7 +439,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
           : { first: Number(row.first), last: Number(row.last) }
     ),
     vacuum: Effect.forEach(
-      [tables.quarters, tables.days, tables.sketches, batches],
+      [tables.quarters, tables.days, tables.months, tables.sketches, batches],
       (table) => Effect.mapError(own.unsafe(`vacuum (analyze) ${table}`), fromUnknown),
       { discard: true }
     )

@@ -1,0 +1,152 @@
+/**
+ * Every quota that is in force, its current period, and how much of it is used: for all customers in one statement, or
+ * for one. Amounts are in base units; what is compared is compared exactly.
+ *
+ * Parameters: `$1` the time, `$2` a customer or null, `$3` a service or null, `$4` to `$6` the thresholds in percent that
+ * hold where neither quota nor plan says another.
+ */
+
+type Name = (table: string) => string
+
+const now = "$1::text::timestamptz"
+const utcNow = `(${now} at time zone 'UTC')`
+
+/** Which quota holds for whom: the customer's own, else that of his plan; the last that took effect. */
+const rules = (name: Name): string => `direct as (
+    select distinct on (customer_id, service_name) * from ${name("billing_quotas")}
+    where customer_id is not null and effective_from <= ${now} and ($2::text is null or customer_id = $2)
+    order by customer_id, service_name, effective_from desc
+  ), planned as (
+    select distinct on (plan_name, service_name) * from ${name("billing_quotas")}
+    where plan_name is not null and effective_from <= ${now}
+    order by plan_name, service_name, effective_from desc
+  ), subscribed as (
+    select customer_id, plan_name, every, anchor at time zone 'UTC' as anchor from ${name("billing_subscriptions")}
+    where started_at <= ${now} and (ended_at is null or ended_at > ${now}) and ($2::text is null or customer_id = $2)
+  ), rules as (
+    select d.customer_id, d.service_name, d.quota_limit, d.period, d.basis, d.hard, d.overage_unit_cost,
+      d.warning_percent, d.critical_percent, d.exceeded_percent, d.warning_at, d.critical_at, d.exceeded_at
+    from direct d where d.quota_limit is not null
+    union all
+    select s.customer_id, p.service_name, p.quota_limit, p.period, p.basis, p.hard, p.overage_unit_cost,
+      coalesce(p.warning_percent, n.warning_percent), coalesce(p.critical_percent, n.critical_percent),
+      coalesce(p.exceeded_percent, n.exceeded_percent), p.warning_at, p.critical_at, p.exceeded_at
+    from subscribed s join planned p using (plan_name) join ${name("billing_plans")} n using (plan_name)
+    where p.quota_limit is not null and not exists (
+      select from direct d
+      where d.customer_id = s.customer_id and d.service_name = p.service_name and d.quota_limit is not null
+    )
+  )`
+
+/** Steps of a subscription's period from its anchor: a month from the 31st ends on the last of a shorter one. */
+const periods = (name: Name, unlimited: boolean): string => `own_periods as (
+    select customer_id, (anchor + steps * step) at time zone 'UTC' as period_start,
+      (anchor + (steps + 1) * step) at time zone 'UTC' as period_end
+    from (
+      select customer_id, anchor, step, guess - (anchor + guess * step > ${utcNow})::integer as steps from (
+        select customer_id, anchor,
+          case every when 'year' then interval '1 year' when 'month' then interval '1 month' when 'week' then interval '7 days' else interval '1 day' end as step,
+          case when every in ('year', 'month') then floor((
+              (extract(year from ${utcNow}) - extract(year from anchor)) * 12 + extract(month from ${utcNow}) - extract(month from anchor)
+            ) / case every when 'year' then 12 else 1 end)
+          else floor(extract(epoch from ${utcNow} - anchor) / case every when 'week' then 604800 else 86400 end) end::integer as guess
+        from subscribed
+      ) guessed
+    ) stepped
+  ), limits as (
+    select r.*, s.unit, s.unit_size,
+      case when r.period = 'subscription' then coalesce(o.period_start, date_trunc('month', ${now}, 'UTC'))
+        else date_trunc(r.period, ${now}, 'UTC') end as period_start,
+      case when r.period = 'subscription' and o.period_end is not null then o.period_end
+        else (date_trunc(case r.period when 'subscription' then 'month' else r.period end, ${utcNow})
+          + case r.period when 'day' then interval '1 day' when 'week' then interval '7 days' else interval '1 month' end) at time zone 'UTC'
+      end as period_end
+    from rules r left join own_periods o using (customer_id)
+      join ${name("billing_services")} s using (service_name)
+    where ($3::text is null or r.service_name = $3) and (${unlimited} or r.quota_limit >= 0)
+  )`
+
+/** Records that no rollup has yet. */
+const tail = (name: Name): string => `tail as materialized (
+    select customer_id, service_name, recorded_at, amount, metadata, batch_id, position from ${name("billing_usage_records")}
+    where batch_id = any(array(select batch_id from ${name("billing_usage_batches")} where rolled_at is null))
+      and ($2::text is null or customer_id = $2)
+  )`
+
+/** The bytes that a storage record says are there; of any other record its amount. */
+const level = (r: string) =>
+  `case when json_typeof(${r}.metadata -> 'bytes') = 'number' then (${r}.metadata ->> 'bytes')::numeric else ${r}.amount end`
+
+const measured = (name: Name): string => {
+  const months = name("billing_usage_months")
+  const days = name("billing_usage_days")
+  const quarters = name("billing_usage_quarters")
+  const records = name("billing_usage_records")
+  const dayUp = `date_trunc('day', l.period_start + interval '1 day' - interval '1 microsecond', 'UTC')`
+  const dayDown = `date_trunc('day', l.period_end, 'UTC')`
+  return `sums as (
+    select l.customer_id, l.service_name, m.amount from limits l join ${months} m
+      on m.month = date_trunc('month', ${now}, 'UTC') and m.customer_id = l.customer_id and m.service_name = l.service_name
+    where l.basis = 'sum' and l.period = 'month'
+    union all
+    select l.customer_id, l.service_name, d.amount from limits l join ${days} d
+      on d.customer_id = l.customer_id and d.day >= ${dayUp} and d.day < ${dayDown} and d.service_name = l.service_name
+    where l.basis = 'sum' and l.period <> 'month'
+    union all
+    select l.customer_id, l.service_name, q.amount from limits l join ${quarters} q
+      on q.customer_id = l.customer_id and q.service_name = l.service_name
+        and q.quarter >= l.period_start and q.quarter < least(${dayUp}, l.period_end)
+    where l.basis = 'sum' and l.period = 'subscription' and l.period_start < ${dayUp}
+    union all
+    select l.customer_id, l.service_name, q.amount from limits l join ${quarters} q
+      on q.customer_id = l.customer_id and q.service_name = l.service_name
+        and q.quarter >= greatest(${dayDown}, ${dayUp}) and q.quarter < l.period_end
+    where l.basis = 'sum' and l.period = 'subscription' and l.period_end > ${dayDown}
+    union all
+    select l.customer_id, l.service_name, t.amount from limits l join tail t
+      on t.customer_id = l.customer_id and t.service_name = l.service_name
+        and t.recorded_at >= l.period_start and t.recorded_at < l.period_end
+    where l.basis = 'sum'
+    union all
+    select l.customer_id, l.service_name, x.amount from limits l cross join lateral (
+      select found.amount from (
+        (select r.recorded_at, r.batch_id, r.position, ${level("r")} as amount from ${records} r
+          where r.customer_id = l.customer_id and r.service_name = l.service_name and r.recorded_at = (
+            select d.last_event from ${days} d
+            where d.customer_id = l.customer_id and d.service_name = l.service_name and d.day <= ${now}
+            order by d.day desc limit 1
+          ) order by r.batch_id desc, r.position desc limit 1)
+        union all
+        (select t.recorded_at, t.batch_id, t.position, ${level("t")} from tail t
+          where t.customer_id = l.customer_id and t.service_name = l.service_name
+            and t.recorded_at < date_trunc('day', ${now}, 'UTC') + interval '1 day'
+          order by t.recorded_at desc, t.batch_id desc, t.position desc limit 1)
+      ) found order by found.recorded_at desc, found.batch_id desc, found.position desc limit 1
+    ) x where l.basis = 'level'
+  ), measured as (
+    select l.*, coalesce(u.amount, 0) as amount, l.quota_limit * l.unit_size as limit_amount from limits l
+    left join (select customer_id, service_name, sum(amount) as amount from sums group by 1, 2) u using (customer_id, service_name)
+  )`
+}
+
+/** Whether an amount has reached a threshold; nothing used reaches none. */
+const reached = (which: string, parameter: number) =>
+  `m.amount > 0 and m.amount * 100 >= coalesce(m.${which}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${which}_percent, $${parameter}::text::numeric))`
+
+/** `with` clauses that end in `states`: a row a customer and service that has a quota, with those that are unlimited or without. */
+export const clauses = (name: Name, unlimited: boolean): string => `${rules(name)}, ${periods(name, unlimited)}, ${tail(name)}, ${measured(name)},
+  states as (
+    select m.customer_id, m.service_name, m.period, m.basis, m.hard, m.overage_unit_cost, m.quota_limit, m.period_start, m.period_end,
+      m.unit_size, case when m.basis = 'level' and m.service_name = 'storage' then 'GB' else m.unit end as unit, m.amount,
+      case when m.quota_limit < 0 then 0 when m.limit_amount = 0 then case when m.amount > 0 then 100 else 0 end
+        else div(m.amount * 100, m.limit_amount) end as percent,
+      case when m.quota_limit < 0 then 0 when ${reached("exceeded", 6)} then 3 when ${reached("critical", 5)} then 2
+        when ${reached("warning", 4)} then 1 else 0 end as level
+    from measured m
+  )`
+
+/** A state's columns, as text. */
+export const columns = `s.customer_id, s.service_name, s.period, s.basis, s.hard, trim_scale(s.overage_unit_cost)::text as overage_unit_cost,
+  trim_scale(s.quota_limit)::text as quota_limit, s.unit, s.unit_size::text as unit_size, s.amount::text as amount, s.percent::text as percent, s.level,
+  (extract(epoch from s.period_start) * 1000000)::bigint::text as period_start,
+  (extract(epoch from s.period_end) * 1000000)::bigint::text as period_end`
