@@ -5,19 +5,15 @@
  * `--snapshot FILE` the embedded database begins as that file has it, which saves the tests the making of another.
  */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Embedded from "../src/database/Embedded.ts"
-import * as Migrations from "../src/database/Migrations.ts"
-import * as Postgres from "../src/database/Postgres.ts"
-import { PartitionStore } from "../src/store/PartitionStore.ts"
 import { PostgresServer } from "../test/support/PostgresServer.ts"
 import { benchmark as embedded } from "./embedded.ts"
 import { type Row, toJson, toMarkdown } from "./harness.ts"
+import { migrate } from "./history.ts"
 import { benchmark as imports } from "./import.ts"
 import { benchmark as ingestDurable } from "./ingest-durable.ts"
 import { benchmark as ingestKeyed } from "./ingest-keyed.ts"
@@ -26,10 +22,25 @@ import { benchmark as ingest } from "./ingest.ts"
 import { benchmark as memory } from "./memory.ts"
 import { connect } from "./peers.ts"
 import { benchmark as record } from "./record.ts"
+import { benchmark as report } from "./report.ts"
+import { benchmark as rollup } from "./rollup.ts"
 import { benchmark as start } from "./start.ts"
-import { month } from "./workload.ts"
+import { benchmark as stats } from "./stats.ts"
 
-const benchmarks = [ingest, ingestSmall, ingestKeyed, ingestDurable, memory, embedded, imports, record, start]
+const benchmarks = [
+  ingest,
+  ingestSmall,
+  ingestKeyed,
+  ingestDurable,
+  memory,
+  embedded,
+  imports,
+  record,
+  rollup,
+  report,
+  stats,
+  start
+]
 
 const { positionals: names, values: flags } = parseArgs({
   allowPositionals: true,
@@ -54,20 +65,10 @@ if (unknown.length > 0 || !(scale > 0) || !(runs >= 1)) {
 const server = await PostgresServer.start(["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"])
 const directory = mkdtempSync(join(tmpdir(), "effect-usage-bench-"))
 try {
-  await Effect.runPromise(
-    Effect.gen(function* () {
-      yield* Migrations.migrate
-      yield* Effect.flatMap(PartitionStore, (partitions) => partitions.ensure([month]))
-    }).pipe(
-      Effect.provide(
-        Layer.provideMerge(
-          PartitionStore.layer,
-          Postgres.layer({ url: Redacted.make(server.url()), maxConnections: 1 })
-        )
-      )
-    )
-  )
+  await migrate(server.url())
   const admin = await connect(server)
+  // The server's end, after something failed, is not what failed.
+  admin.on("error", () => {})
   const reset = async () => {
     await admin.query(
       "truncate billing_usage_records, billing_usage_batches, billing_usage_keys, billing_import_chunks"

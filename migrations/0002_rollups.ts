@@ -49,15 +49,25 @@ const rollups: Step = (name) =>
     // Who used anything on a day: the way to the largest customers, and to all records of a moment.
     yield* run(`create index billing_usage_days_day on ${name("billing_usage_days")} (day)`)
 
-    // How many records of a day have an amount in which range: bucket i holds what is over γ^(i-1) and at most γ^i.
+    // How many records of a day have an amount in which range: bucket i holds what is over γ^(i-1) and at most γ^i. By day
+    // first: what is rolled up is mostly of today, and so all goes to the same few pages.
     yield* run(`create table ${name("billing_usage_sketches")} (
       customer_id text collate "C" not null,
       service_name text collate "C" not null,
       day timestamptz not null,
       bucket smallint not null,
       event_count bigint not null,
-      primary key (customer_id, service_name, day, bucket)
+      primary key (day, customer_id, service_name, bucket)
     ) with (fillfactor = 80)`)
+
+    // The same by month for all customers together, whose days have as many buckets as there are.
+    yield* run(`create table ${name("billing_usage_month_sketches")} (
+      service_name text collate "C" not null,
+      month timestamptz not null,
+      bucket smallint not null,
+      event_count bigint not null,
+      primary key (month, service_name, bucket)
+    ) with (fillfactor = 60)`)
 
     // A batch that cannot be rolled up stays in what reports add to the rollups, and is not tried again and again.
     yield* run(`alter table ${name("billing_usage_batches")} add column set_aside text`)

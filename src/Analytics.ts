@@ -142,7 +142,6 @@ export class Analytics extends Context.Service<
 
 const wrap = (reason: InvalidInput | DatabaseError) => new AnalyticsError({ reason })
 const fractions = [0.5, 0.95, 0.99] as const
-const hundred = BigDecimal.fromBigInt(100n)
 
 const make = Effect.gen(function* () {
   const store = yield* ReportStore
@@ -150,7 +149,7 @@ const make = Effect.gen(function* () {
   const catalogs = yield* CatalogStore
 
   const prepare = Effect.fnUntraced(function* (query: Whose & { readonly service?: string | undefined }) {
-    const { services } = yield* catalogs.reload
+    const { services } = yield* catalogs.latest
     const filter = yield* Effect.fromResult(checkFilter(query, services))
     return { ...filter, services }
   })
@@ -209,7 +208,7 @@ const make = Effect.gen(function* () {
           unit,
           total: Service.toQuantity(amount, { unitSize }),
           previous: Service.toQuantity(before, { unitSize }),
-          percentChange: percentChange(amount, before)
+          percentChange: Decimal.percentChange(amount, before)
         })
       }
     }
@@ -298,8 +297,3 @@ const byDay = (sums: ReadonlyArray<UsageSum>): Map<string, Map<number, UsageSum>
 
 /** `2026-01-30` is the same weekday everywhere. */
 const weekdayOf = ({ label }: { readonly label: string }): number => new Date(`${label}T00:00:00Z`).getUTCDay()
-
-const percentChange = (amount: Decimal.Decimal, before: Decimal.Decimal): Decimal.Decimal | undefined =>
-  BigDecimal.isZero(before)
-    ? undefined
-    : Decimal.quotient(BigDecimal.multiply(BigDecimal.subtract(amount, before), hundred), before, 2)

@@ -58,8 +58,39 @@ export {
   type UsageStatistics,
   type Whose
 } from "./Analytics.ts"
+export { ChartLibraryMissing, HtmlReport, HtmlReportError } from "./HtmlReport.ts"
+export {
+  Quotas,
+  QuotasError,
+  type NewSubscription
+} from "./Quotas.ts"
+export { Quota, type QuotaDecision, QuotaError, QuotaExceeded, type QuotaOptions } from "./Quota.ts"
+export {
+  AlertMonitor,
+  AlertMonitorError,
+  type AlertMonitorOptions,
+  type AlertPass,
+  type AlertScope
+} from "./AlertMonitor.ts"
+export { AlertDelivery, AlertDeliveryError, type DeliverySummary } from "./AlertDelivery.ts"
+export type { Alert, AlertLevel } from "./domain/Alert.ts"
+export type { QuotaInput, QuotaRule, Threshold, Thresholds } from "./domain/Quota.ts"
+export type { QuotaState } from "./store/AlertStore.ts"
+export type { AlertDeliveryRow } from "./store/DeliveryStore.ts"
+export type { Plan, Subscription } from "./store/QuotaStore.ts"
 export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./Catalog.ts"
 export type { ApiRequest, BandwidthUse, ComputeUse, DatabaseQuery, FunctionInvocation, StorageUse } from "./Tracking.ts"
+
+export { type AlertChannel, AlertChannels, ChannelError, type Delivery, layerChannel } from "./alerts/AlertChannels.ts"
+export * as CommandChannel from "./alerts/channels/CommandChannel.ts"
+export * as DiscordChannel from "./alerts/channels/DiscordChannel.ts"
+export * as JsonLinesChannel from "./alerts/channels/JsonLinesChannel.ts"
+export * as LogFileChannel from "./alerts/channels/LogFileChannel.ts"
+export * as MailChannel from "./alerts/channels/MailChannel.ts"
+export * as SlackChannel from "./alerts/channels/SlackChannel.ts"
+export * as TerminalChannel from "./alerts/channels/TerminalChannel.ts"
+export * as WebhookChannel from "./alerts/channels/WebhookChannel.ts"
+export { type Address, HostUnreachable, type HttpOptions, type Resolve } from "./alerts/SafeHttp.ts"
 
 export { CurrentCustomer, CustomerId } from "./domain/CustomerId.ts"
 export * as Decimal from "./domain/Decimal.ts"

@@ -34,7 +34,20 @@ describe("bench", () => {
       assert.strictEqual(data.rows.length, lines.length)
       assert.deepStrictEqual(
         [...new Set(data.rows.map((row: { benchmark: string }) => row.benchmark))],
-        ["ingest", "ingest-small", "ingest-keyed", "ingest-durable", "memory", "embedded", "import", "record", "start"]
+        [
+          "ingest",
+          "ingest-small",
+          "ingest-keyed",
+          "ingest-durable",
+          "memory",
+          "embedded",
+          "import",
+          "record",
+          "rollup",
+          "report",
+          "stats",
+          "start"
+        ]
       )
       for (const row of data.rows) assert.strictEqual(row.ratios.length > 0, row.median > 0, JSON.stringify(row))
     } finally {

@@ -29,6 +29,21 @@ describe("every example runs", () => {
     assert.strictEqual(stdout, "orders placed: 1, invocations metered: 1\n")
   })
 
+  it("http-quota.ts", () => {
+    const { status, stderr, stdout } = run(process.execPath, ["examples/http-quota.ts"])
+    assert.strictEqual(status, 0, stderr)
+    assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+      "200, 4 left",
+      "200, 3 left",
+      "200, 2 left",
+      "200, 1 left",
+      "200, 0 left",
+      "429, 0 left",
+      "429, 0 left",
+      "metered: 5 api"
+    ])
+  })
+
   it.live("nightly.sh, twice, and the sample of the demo", () =>
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))

@@ -367,7 +367,8 @@ const empty = Effect.gen(function* () {
     "billing_usage_quarters",
     "billing_usage_days",
     "billing_usage_months",
-    "billing_usage_sketches"
+    "billing_usage_sketches",
+    "billing_usage_month_sketches"
   ]
   yield* sql.unsafe(`truncate ${tables.map(name).join(", ")}`)
   yield* sql.unsafe(`delete from ${name("billing_prices")} where effective_from > '-infinity'`)

@@ -9,6 +9,7 @@ import * as References from "effect/References"
 import packageJson from "../../package.json" with { type: "json" }
 import { aggregate, refresh } from "./commands/aggregate.ts"
 import { forecast, peaks, stats, trends } from "./commands/analytics.ts"
+import { alerts } from "./commands/alerts.ts"
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { doctor } from "./commands/doctor.ts"
@@ -16,6 +17,7 @@ import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
 import { migrate } from "./commands/migrate.ts"
 import { price } from "./commands/price.ts"
+import { plan, quota, subscribe } from "./commands/quota.ts"
 import { record } from "./commands/record.ts"
 import { report } from "./commands/report.ts"
 import { service } from "./commands/service.ts"
@@ -40,6 +42,10 @@ const usage = Command.make("usage").pipe(
     trends,
     peaks,
     forecast,
+    alerts,
+    quota,
+    plan,
+    subscribe,
     service,
     customer,
     price,

@@ -192,7 +192,8 @@ export const percentChange = (after: Decimal, before: Decimal): Decimal | undefi
 /** `a` in percent of `b`, rounded down. `b` must not be zero. */
 export const percentFloor = (a: Decimal, b: Decimal): bigint => {
   const shift = 10n ** BigInt(Math.max(a.scale, b.scale, 0))
-  const whole = ({ scale, value }: Decimal) => (scale >= 0 ? (value * shift) / 10n ** BigInt(scale) : value * 10n ** BigInt(-scale) * shift)
+  const whole = ({ scale, value }: Decimal) =>
+    scale >= 0 ? (value * shift) / 10n ** BigInt(scale) : value * 10n ** BigInt(-scale) * shift
   return (whole(a) * 100n) / whole(b)
 }
 

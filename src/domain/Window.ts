@@ -200,6 +200,30 @@ export const spans = (
   return found
 }
 
+/**
+ * The window directly before, to compare with. Before whole months of the zone it is as many months, before whole days as
+ * many days, whatever the clock did meanwhile; before anything else it is just as long.
+ *
+ * @since 0.1.0
+ */
+export const previous = (window: Window): Window => {
+  const zone = DateTime.zoneMakeNamedUnsafe(window.tz)
+  const [start, end] = [startBefore(window, zone), window.start]
+  return { start, end, tz: window.tz, label: labels(start, end, zone) }
+}
+
+const startBefore = (window: Window, zone: DateTime.TimeZone): Instant.Instant => {
+  for (const unit of ["month", "day"] as const) {
+    if (startOf(window.start, unit, zone) !== window.start || startOf(window.end, unit, zone) !== window.end) continue
+    let start = window.start
+    for (let left = spans(window, unit).length; left > 0; left--) {
+      start = startOf((start - 1) as Instant.Instant, unit, zone)
+    }
+    return start
+  }
+  return (2 * window.start - window.end) as Instant.Instant
+}
+
 /** The last `count` days of a zone, today included and whole. */
 export const lastDays = (count: number, tz: string | undefined, now: number): Result.Result<Window, InvalidInput> =>
   Result.gen(function* () {

@@ -75,6 +75,8 @@ export class CatalogStore extends Context.Service<
   {
     /** The copy in memory, loaded when it is first asked for. */
     readonly current: Effect.Effect<Catalog, DatabaseError>
+    /** The copy in memory, read again if the catalog has changed since. */
+    readonly latest: Effect.Effect<Catalog, DatabaseError>
     /** Reads the catalog again. */
     readonly reload: Effect.Effect<Catalog, DatabaseError>
     readonly prices: Effect.Effect<ReadonlyArray<PriceBook.Price>, DatabaseError>
@@ -141,6 +143,13 @@ export class CatalogStore extends Context.Service<
         cached = catalog
         return catalog
       }).pipe(Effect.mapError(fromUnknown), bounded)
+
+      const latest = Effect.gen(function* () {
+        const copy = cached
+        if (copy === undefined) return yield* reload
+        const version = yield* bounded(Effect.mapError(readVersion, fromUnknown))
+        return version === copy.version ? copy : yield* reload
+      })
 
       /** Runs a change and raises the version with it; the row's lock puts changes one after the other. */
       const change = <A>(effect: Effect.Effect<A, unknown>) =>
@@ -235,6 +244,7 @@ export class CatalogStore extends Context.Service<
 
       return CatalogStore.of({
         current: Effect.suspend(() => (cached === undefined ? reload : Effect.succeed(cached))),
+        latest,
         reload,
         prices: Effect.map(Effect.mapError(readPrices(sql)(undefined), fromUnknown), (rows) => rows.map(priceOf)),
         addService,

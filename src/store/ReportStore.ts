@@ -134,22 +134,29 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
     )
 
   const sums = Effect.fn("ReportStore.sums")(function* (window: Window, filter: Sources.Filter) {
+    const { params, text } = Sources.usage(name, window, filter, "month")
     const rows = yield* query(
       SumRow,
-      `select service_name, null as at, ${Sources.sums} from (${Sources.usage(name, filter)}) u group by service_name`,
-      Sources.parameters(window, filter, true)
+      `select service_name, null as at, ${Sources.sums} from (${text}) u group by service_name`,
+      params
     )
     return rows.map(toSum)
   })
 
   const series = Effect.fn("ReportStore.series")(function* (window: Window, filter: Sources.Filter, unit: Unit) {
+    const { params, text } = Sources.usage(
+      name,
+      window,
+      filter,
+      unit === "hour" || !isUtc(window.tz) ? "quarter" : unit
+    )
     const rows = yield* query(
       SumRow,
       `select service_name, (extract(epoch from span) * 1000000)::bigint::text as at, ${Sources.sums} from (
-          select date_trunc($9::text, u.at, $10::text) as span, service_name, ${Sources.sumColumns}
-          from (${Sources.usage(name, filter)}) u
+          select date_trunc($${params.length + 1}::text, u.at, $${params.length + 2}::text) as span, service_name, ${Sources.sumColumns}
+          from (${text}) u
         ) spans group by span, service_name order by span, service_name`,
-      [...Sources.parameters(window, filter, unit !== "hour" && isUtc(window.tz)), unit, window.tz]
+      [...params, unit, window.tz]
     )
     return rows.map(toSum)
   })
@@ -159,20 +166,20 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
     service: ServiceName | undefined,
     limit: number
   ) {
-    const filter = { customer: undefined, service }
+    const { params, text } = Sources.usageByCustomer(name, window, service)
     const rows = yield* query(
       CustomerRow,
       `select customer_id, sum(events)::bigint::text as events, sum(amount)::text as amount,
           sum(${name("billing_quantity")}(weighted, s.unit_size))::text as cost
         from (
           select customer_id, service_name, sum(event_count) as events, sum(amount) as amount, sum(weighted) as weighted
-          from (${Sources.usageByCustomer(name)}) u group by customer_id, service_name
+          from (${text}) u group by customer_id, service_name
         ) sums join ${name("billing_services")} s using (service_name)
         group by customer_id
-        order by case when $2::text is null then sum(${name("billing_quantity")}(weighted, s.unit_size)) else sum(amount) end desc,
+        order by ${service === undefined ? `sum(${name("billing_quantity")}(weighted, s.unit_size))` : "sum(amount)"} desc,
           sum(events) desc, customer_id collate "C"
-        limit $9::text::integer`,
-      [...Sources.parameters(window, filter, true), `${limit}`]
+        limit $${params.length + 1}::text::integer`,
+      [...params, `${limit}`]
     )
     return rows.map((row) => ({
       customer: row.customer_id as CustomerId,

@@ -125,6 +125,9 @@ const derive = `by_quarter as materialized (
   ), sketches as (
     select * from by_bucket union all
     select '', service_name, day, bucket, sum(event_count)::bigint from by_bucket group by 2, 3, 4
+  ), month_sketches as (
+    select service_name, date_trunc('month', day, 'UTC') as month, bucket, sum(event_count)::bigint as event_count
+    from by_bucket group by 1, 2, 3
   )`
 
 export class RollupStore extends Context.Service<
@@ -178,7 +181,8 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     quarters: name("billing_usage_quarters"),
     days: name("billing_usage_days"),
     months: name("billing_usage_months"),
-    sketches: name("billing_usage_sketches")
+    sketches: name("billing_usage_sketches"),
+    monthSketches: name("billing_usage_month_sketches")
   }
 
   const locked = <A, E>(work: Effect.Effect<A, E>) =>
@@ -233,8 +237,8 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     ), put_sketches as (
       insert into ${tables.sketches} as s (customer_id, service_name, day, bucket, event_count)
       select customer_id, service_name, day, bucket, event_count from sketches
-      order by customer_id collate "C", service_name collate "C", day, bucket
-      ${onConflict("on conflict (customer_id, service_name, day, bucket) do update set event_count = s.event_count + excluded.event_count")}
+      order by day, customer_id collate "C", service_name collate "C", bucket
+      ${onConflict("on conflict (day, customer_id, service_name, bucket) do update set event_count = s.event_count + excluded.event_count")}
     )`
   }
 
@@ -242,6 +246,10 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
       insert into ${tables.months} as m (customer_id, month, service_name, ${sums})
       select customer_id, month, service_name, ${sums} from months order by month, customer_id collate "C", service_name collate "C"
       ${merge("m", "month, customer_id, service_name")}
+    ), put_month_sketches as (
+      insert into ${tables.monthSketches} as s (service_name, month, bucket, event_count)
+      select service_name, month, bucket, event_count from month_sketches order by month, service_name collate "C", bucket
+      on conflict (month, service_name, bucket) do update set event_count = s.event_count + excluded.event_count
     )`
 
   const addStatement = `with taken as materialized (
@@ -310,34 +318,40 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   const monthsOfDays = `months as (
     select customer_id, date_trunc('month', day, 'UTC') as month, service_name, ${addUp} from ${tables.days}
     where day >= $1::text::timestamptz and day < $2::text::timestamptz group by 1, 2, 3
+  ), month_sketches as (
+    select service_name, date_trunc('month', day, 'UTC') as month, bucket, sum(event_count)::bigint as event_count from ${tables.sketches}
+    where customer_id = '' and day >= $1::text::timestamptz and day < $2::text::timestamptz group by 1, 2, 3
   )`
+  const compareMonthSketches = `
+    select 'sketch', '', service_name, month, sum(o.event_count)::bigint, null, null, sum(n.event_count)::bigint, null, null
+    from (select * from ${tables.monthSketches} where month >= $1::text::timestamptz and month < $2::text::timestamptz) o
+    full join (select * from month_sketches) n using (service_name, month, bucket)
+    group by 3, 4
+    having bool_or(o.event_count is distinct from n.event_count)`
   const ofMonths = readDifferences(
-    `with ${monthsOfDays}, all_differences as (${compare("month", tables.months, "months")})`
+    `with ${monthsOfDays}, all_differences as (${compare("month", tables.months, "months")} union all ${compareMonthSketches})`
   )
 
   const differencesBy = (read: typeof ofDays) => (span: DaySpan, limit: number) =>
     Effect.map(
       Effect.mapError(bounded(read([timestamp(span.start), timestamp(span.end), `${limit}`])), fromUnknown),
       (rows) =>
-        rows.map(
-          (row): Difference => ({
-            level: row.level,
-            customer: row.customer_id,
-            service: row.service_name,
-            at: row.at,
-            stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
-            found: figures(row.found_events, row.found_amount, row.found_weighted)
-          })
-        )
+        rows.map((row): Difference => ({
+          level: row.level,
+          customer: row.customer_id,
+          service: row.service_name,
+          at: row.at,
+          stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
+          found: figures(row.found_events, row.found_amount, row.found_weighted)
+        }))
     )
   const dayDifferences = differencesBy(ofDays)
   const monthDifferences = differencesBy(ofMonths)
 
   const remove = (table: string, column: string, params: ReadonlyArray<string>) =>
-    own.unsafe(
-      `delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`,
-      [...params]
-    )
+    own.unsafe(`delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`, [
+      ...params
+    ])
 
   const rebuildMonths = (span: DaySpan, limit: number) =>
     locked(
@@ -346,6 +360,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         if (found.length === 0) return found
         const params = [timestamp(span.start), timestamp(span.end)]
         yield* remove(tables.months, "month", params)
+        yield* remove(tables.monthSketches, "month", params)
         yield* own.unsafe(`with ${monthsOfDays}, ${putMonths} select 1`, params)
         return found
       })
@@ -439,7 +454,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
           : { first: Number(row.first), last: Number(row.last) }
     ),
     vacuum: Effect.forEach(
-      [tables.quarters, tables.days, tables.months, tables.sketches, batches],
+      [tables.quarters, tables.days, tables.months, tables.sketches, tables.monthSketches, batches],
       (table) => Effect.mapError(own.unsafe(`vacuum (analyze) ${table}`), fromUnknown),
       { discard: true }
     )

@@ -49,14 +49,14 @@ export class StatisticsStore extends Context.Service<
             params
           )
       })
-      const readBuckets = (selection: Selection) =>
+      const readBuckets = (text: string) =>
         SqlSchema.findAll({
           Request: Params,
           Result: Schema.Struct({ bucket: Schema.Int, events: Schema.String }),
           execute: (params) =>
             sql.unsafe(
               `select bucket::integer as bucket, sum(event_count)::bigint::text as events
-                from (${Sources.buckets(name, selection, Sketch.bucketOf)}) counts group by bucket order by bucket`,
+                from (${text}) counts group by bucket order by bucket`,
               params
             )
         })
@@ -76,10 +76,8 @@ export class StatisticsStore extends Context.Service<
           return rows.flatMap(({ amount }) => (amount === null ? [] : [Decimal.fromDatabase(amount)]))
         }),
         approximate: Effect.fn("StatisticsStore.approximate")(function* (window, selection, fractions) {
-          const rows = yield* Effect.mapError(
-            readBuckets(selection)(Sources.bucketParameters(window, selection)),
-            fromUnknown
-          )
+          const { params, text } = Sources.buckets(name, window, selection, Sketch.bucketOf)
+          const rows = yield* Effect.mapError(readBuckets(text)(params), fromUnknown)
           if (rows.length === 0) return []
           return Sketch.percentiles(
             rows.map(({ bucket, events }) => ({ bucket, events: BigInt(events) })),

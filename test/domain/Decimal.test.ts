@@ -242,3 +242,18 @@ describe("Decimal.toText, round and toFixed", () => {
     assert.strictEqual(Decimal.toText(Decimal.fromDatabase("1.500")), "1.5")
   })
 })
+
+describe("Decimal.percentChange", () => {
+  it.each<readonly [string, string, string | undefined]>([
+    ["110", "100", "10"],
+    ["0", "62", "-100"],
+    ["2", "3", "-33.33"],
+    ["1", "0.000000000000000000000000000001", "99999999999999999999999999999900"],
+    ["1", "0", undefined],
+    ["0", "0", undefined]
+  ])("%s after %s", (after, before, expected) => {
+    const decimal = (text: string) => BigDecimal.fromStringUnsafe(text)
+    const found = Decimal.percentChange(decimal(after), decimal(before))
+    assert.strictEqual(found && Decimal.toText(found), expected)
+  })
+})

@@ -230,3 +230,42 @@ describe("Window.resolve where clocks change", () => {
     }
   })
 })
+
+describe("Window.previous", () => {
+  it.each<readonly [Omit<Parameters<typeof Window.resolve>[0], "now">, string]>([
+    [{ period: "2026-03" }, "2026-02-01 to 2026-02-28"],
+    [{ period: "2026-01" }, "2025-12-01 to 2025-12-31"],
+    [{ period: "2026-01-01" }, "2025-12-31 to 2025-12-31"],
+    [{ from: "2026-01-10", to: "2026-01-14" }, "2026-01-05 to 2026-01-09"],
+    [{ from: "2026-04", to: "2026-06" }, "2026-01-01 to 2026-03-31"],
+    [{ from: "2024-01", to: "2024-12" }, "2023-01-01 to 2023-12-31"],
+    [{ from: "2026-01-10 08:00", to: "2026-01-10 09:59" }, "2026-01-10 06:00:00 to 2026-01-10 07:59:59"],
+    // The clock changes on the 29th of March, and on the 25th of October.
+    [{ period: "2026-04", tz: "Europe/Berlin" }, "2026-03-01 to 2026-03-31"],
+    [{ period: "2026-03-29", tz: "Europe/Berlin" }, "2026-03-28 to 2026-03-28"],
+    [{ period: "2026-03-30", tz: "Europe/Berlin" }, "2026-03-29 to 2026-03-29"],
+    [{ from: "2026-10-20", to: "2026-10-26", tz: "Europe/Berlin" }, "2026-10-13 to 2026-10-19"],
+    [{ period: "2018-11-04", tz: "America/Sao_Paulo" }, "2018-11-03 to 2018-11-03"],
+    [{ period: "2011-12-31", tz: "Pacific/Apia" }, "2011-12-29 to 2011-12-29"],
+    // A month of UTC is none in Berlin.
+    [
+      { from: "2026-01-01T00:00Z", to: "2026-01-31T23:59Z", tz: "Europe/Berlin" },
+      "2025-12-01 01:00:00 to 2026-01-01 00:59:59"
+    ],
+    [{ period: "2000-01" }, "1999-12-01 to 1999-12-31"]
+  ])("of %j is %s", (options, expected) => {
+    const window = resolve(options)
+    const previous = Window.previous(window)
+    assert.strictEqual(`${previous.label.start} to ${previous.label.end}`, expected)
+    assert.strictEqual(previous.end, window.start)
+    assert.strictEqual(previous.tz, window.tz)
+  })
+
+  it.prop("of what is no whole day or month is just as long", [Schema.Int, Schema.Int], ([at, length]) => {
+    const start = (Date.UTC(2026, 0, 1, 0, 30) + (Math.abs(at) % 300) * 86_400_000) * 1000
+    const end = start + 1 + (Math.abs(length) % 86_400_000_000)
+    const window = { ...resolve({ period: "2026-01", tz: "Asia/Kolkata" }), start, end } as Window.Window
+    const previous = Window.previous(window)
+    assert.deepStrictEqual([previous.end, previous.end - previous.start], [window.start, end - start])
+  })
+})

@@ -1,11 +1,15 @@
 /** `usage report`: what was used, and what it costs. */
+import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { HtmlReport } from "../../HtmlReport.ts"
+import { Quota } from "../../Quota.ts"
 import { Reporter, type ReportQuery } from "../../Reporter.ts"
 import * as Flags from "../flags.ts"
+import * as PageFile from "../pageFile.ts"
 import { readCount, readWindow } from "../period.ts"
 import * as Detailed from "../render/detailed.ts"
 import * as Groups from "../render/groups.ts"
@@ -37,6 +41,15 @@ export const report = Command.make(
       Flag.withMetavar("<n>"),
       Flag.optional
     ),
+    html: Flag.String("html").pipe(
+      Flag.withDescription("Write a page with charts to this file instead: to open, to send, to print"),
+      Flag.withMetavar("<file>"),
+      Flag.optional
+    ),
+    force: Flag.Boolean("force").pipe(
+      Flag.withDescription("With --html: replace the file if there is one"),
+      Flag.withDefault(false)
+    ),
     start: Argument.String("start").pipe(
       Argument.withDescription("Start; alone it is the whole period: 2026-01, 2026-01-15, yesterday, last-month"),
       Argument.optional
@@ -46,6 +59,11 @@ export const report = Command.make(
   Effect.fnUntraced(function* (input) {
     const keys = Flags.given(input.groupBy)
     const top = Flags.given(input.top)
+    const html = Flags.given(input.html)
+    if (html === undefined && input.force) {
+      return yield* excluded("force", "--force goes with --html", "Add --html FILE, or leave it out")
+    }
+    if (html !== undefined) yield* aloneWithHtml({ ...input, keys, top })
     // The largest customers are among all of them.
     const ranksCustomers = top !== undefined && keys === undefined
     if (ranksCustomers && Flags.given(input.customer) !== undefined) {
@@ -62,6 +80,7 @@ export const report = Command.make(
     const window = yield* readWindow(input)
     const service = Flags.given(input.service)
     const query: ReportQuery = { window, customer, service }
+    if (html !== undefined) return yield* writePage(query, html, input.force)
     const limit = yield* Effect.fromResult(readCount("top", input.top, 100))
     const show = { format: input.format, exact: input.exact || input.format === "csv" }
     const text = yield* Effect.provide(
@@ -77,9 +96,9 @@ export const report = Command.make(
         }
         const found = yield* reporter.usage(query)
         if (input.detailed) return Detailed.render(found, yield* reporter.series(query, "day"), show)
-        return Summary.render(found, show)
+        return Summary.render(found, show, yield* currentQuotas(query))
       }),
-      Layer.provide(Reporter.layer, Session.layerDatabase)
+      Layer.provide(Layer.merge(Reporter.layer, Quota.layer()), Session.layerDatabase)
     )
     yield* Console.log(text)
   })
@@ -89,11 +108,49 @@ export const report = Command.make(
     { command: "usage report --customer acme", description: "This month" },
     { command: "usage report 2026-01 --customer acme --exact", description: "January, every digit" },
     { command: "usage report 2026-01 --customer acme --detailed", description: "And a line for each day" },
+    { command: "usage report 2026-01 --customer acme --html acme.html", description: "A page with charts" },
     { command: "usage report --all-customers --service api --group-by endpoint,method", description: "By metadata" },
     { command: "usage report last-month --top 10", description: "The ten largest customers" },
     { command: "usage report 2026-01-01 2026-01-31 --all-customers --format json", description: "For a program" },
     { command: "usage report last-month --tz Europe/Berlin --service api", description: "Months as Berlin has them" }
   ])
 )
+
+/** The page has everything that the others have but groups and ranks, in one shape. */
+const aloneWithHtml = Effect.fnUntraced(function* (given: {
+  readonly keys: string | undefined
+  readonly top: string | undefined
+  readonly detailed: boolean
+  readonly format: Flags.Format
+}) {
+  const others = [
+    given.keys !== undefined && "--group-by",
+    given.top !== undefined && "--top",
+    given.detailed && "--detailed",
+    given.format !== "table" && `--format ${given.format}`
+  ].filter((flag) => flag !== false)
+  if (others.length > 0) {
+    return yield* excluded("html", `--html does not go with ${others.join(", ")}`, "Give one of them")
+  }
+})
+
+/** Says on stdout where the page is. The file is looked at first, so that nobody waits for a refusal. */
+const writePage = Effect.fnUntraced(function* (query: ReportQuery, file: string, force: boolean) {
+  yield* PageFile.check(file, force)
+  const text = yield* Effect.provide(
+    Effect.flatMap(HtmlReport, (pages) => pages.render(query)),
+    Layer.provide(HtmlReport.layer, Session.layerDatabase)
+  )
+  yield* PageFile.write(file, text, force)
+  yield* Console.log(file)
+})
+
+/** A customer's quotas, where the report reaches into their current periods. */
+const currentQuotas = Effect.fnUntraced(function* ({ customer, service, window }: ReportQuery) {
+  const now = (yield* Clock.currentTimeMillis) * 1000
+  if (customer === undefined || now < window.start || now >= window.end) return []
+  const states = yield* (yield* Quota).states(customer)
+  return service === undefined ? states : states.filter((state) => state.service === service)
+})
 
 const excluded = (field: string, problem: string, remedy: string) => new InvalidInput({ field, problem, remedy })

@@ -3,7 +3,9 @@ import * as CliOutput from "effect/cli/CliOutput"
 import type { ServiceUsage, UsageReport } from "../../Reporter.ts"
 import * as Decimal from "../../domain/Decimal.ts"
 import type { Format } from "../flags.ts"
+import type { QuotaState } from "../../store/AlertStore.ts"
 import * as Json from "./json.ts"
+import * as Quotas from "./quotas.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"
 import { csv, pad, type Table } from "./table.ts"
 import { safe } from "./text.ts"
@@ -76,10 +78,13 @@ export const usageJson = (usage: ServiceUsage) => ({
   events: Json.number(usage.events)
 })
 
-/** The parts of the JSON of a report. */
-export const parts = (report: UsageReport) => ({
+/** The parts of the JSON of a report, with the quotas that hold now. */
+export const parts = (report: UsageReport, quotas: ReadonlyArray<QuotaState> = []) => ({
   ...heading(report),
-  services: report.services.map(usageJson),
+  services: report.services.map((usage) => {
+    const quota = quotas.find(({ service }) => service === usage.service)
+    return { ...usageJson(usage), ...(quota !== undefined && { quota: Quotas.json(quota) }) }
+  }),
   total_cost: Json.number(report.totalCost)
 })
 
@@ -100,7 +105,13 @@ export interface Show {
   readonly exact: boolean
 }
 
-export const render = (report: UsageReport, { exact, format }: Show): string => {
-  if (format === "json") return Json.render(parts(report))
-  return format === "csv" ? csv(table(report)) : box(report, exact)
+/** `quotas`: of the customer, in their current periods; CSV does without. */
+export const render = (
+  report: UsageReport,
+  { exact, format }: Show,
+  quotas: ReadonlyArray<QuotaState> = []
+): string => {
+  if (format === "json") return Json.render(parts(report, quotas))
+  if (format === "csv") return csv(table(report))
+  return quotas.length === 0 ? box(report, exact) : `${box(report, exact)}\n\n${Quotas.section(quotas)}`
 }

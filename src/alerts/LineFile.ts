@@ -1,0 +1,29 @@
+/** What the channels share that write alerts to a file, a line each. */
+import * as Effect from "effect/Effect"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import { appendLine } from "../system/AppendFile.ts"
+import { ChannelError } from "./AlertChannels.ts"
+
+/** What will be so at the next attempt too, until a person changes it. */
+const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EISDIR", "ENOTDIR", "EROFS", "ENAMETOOLONG", "ELOOP"])
+
+/** Checks the name of a file, and gives what appends lines to it. */
+export const make = (
+  channel: string,
+  file: string
+): Effect.Effect<(line: string) => Effect.Effect<void, ChannelError>, InvalidInput> => {
+  if (file === "" || file.includes("\0")) {
+    return Effect.fail(
+      new InvalidInput({ field: "file", problem: "is not the name of a file", remedy: "Give the path of a file" })
+    )
+  }
+  return Effect.succeed((line) =>
+    Effect.tryPromise({
+      try: () => appendLine(file, line),
+      catch: (cause) => {
+        const code = (cause as NodeJS.ErrnoException).code ?? "failed"
+        return new ChannelError({ channel, problem: `cannot write ${file} (${code})`, isRetryable: !lasting.has(code) })
+      }
+    })
+  )
+}

@@ -1,0 +1,157 @@
+/**
+ * Alerts to a command of one's own: for what has no channel here, or a pager's own program.
+ *
+ * - It is started without a shell, with the alert as JSON on stdin and in `USAGE_ALERT_KIND`, `_LEVEL`, `_CUSTOMER`, `_SERVICE`,
+ *   `_TEXT` and `_DELIVERY_ID`. It has this process's environment, without the other channels' secrets.
+ * - 0 is sent; 75 and an end by a signal may be tried again; any other code is a refusal.
+ * - What takes too long is asked to end and then killed, with all that it started.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import { type ChildProcess, spawn } from "node:child_process"
+import { sentence } from "../../domain/Alert.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
+import { jsonOf } from "../AlertText.ts"
+
+/** @since 0.1.0 */
+export interface CommandChannelOptions {
+  /** `command`, if nothing else is said. */
+  readonly name?: string | undefined
+  /** A program's path, or its name in `PATH`. */
+  readonly command: string
+  readonly args?: ReadonlyArray<string> | undefined
+  /** 30 seconds, if nothing else is said. */
+  readonly timeout?: Duration.Input | undefined
+  /** From the request to end until it is killed: 2 seconds, if nothing else is said. */
+  readonly grace?: Duration.Input | undefined
+}
+
+/** How a command ended. */
+interface Ending {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly stderr: string
+}
+
+/** Kept of stderr; the rest is read and dropped, so that the command does not wait for a reader. */
+const stderrLimit = 4096
+/** How long after its end a command's last words may take to arrive; what it left running may hold stderr open forever. */
+const lastWordsMillis = 100
+
+const secretVariables: ReadonlyArray<string> = [
+  "USAGE_ALERT_WEBHOOK_URL",
+  "USAGE_ALERT_WEBHOOK_SECRET",
+  "USAGE_ALERT_SLACK_URL",
+  "USAGE_ALERT_DISCORD_URL",
+  "USAGE_ALERT_SMTP_URL"
+]
+
+const environmentOf = ({ alert, id }: Delivery): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !secretVariables.includes(name))),
+  USAGE_ALERT_KIND: alert.kind,
+  USAGE_ALERT_LEVEL: alert.level ?? "",
+  USAGE_ALERT_CUSTOMER: alert.customer,
+  USAGE_ALERT_SERVICE: alert.service,
+  USAGE_ALERT_TEXT: sentence(alert),
+  USAGE_ALERT_DELIVERY_ID: id
+})
+
+/** Signals the command and all that it started. */
+const kill = (child: ChildProcess, signal: NodeJS.Signals): void => {
+  try {
+    process.kill(-child.pid!, signal)
+  } catch {
+    // It has ended.
+  }
+}
+
+/** Asks a command to end, waits for it, and kills what is left. */
+const end = (child: ChildProcess, grace: Duration.Input): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
+    child.once("exit", () => resume(Effect.void))
+    kill(child, "SIGTERM")
+  }).pipe(
+    Effect.timeoutOrElse({ duration: grace, orElse: () => Effect.void }),
+    Effect.andThen(
+      Effect.sync(() => {
+        if (child.pid !== undefined) kill(child, "SIGKILL")
+        child.stderr?.destroy()
+        child.stdin?.destroy()
+      })
+    )
+  )
+
+const run = (options: CommandChannelOptions, delivery: Delivery): Effect.Effect<Ending, NodeJS.ErrnoException> =>
+  Effect.callback((resume) => {
+    const child = spawn(options.command, options.args ?? [], {
+      env: environmentOf(delivery),
+      stdio: ["pipe", "ignore", "pipe"],
+      // A process group of its own, so that a timeout ends also what it started.
+      detached: true
+    })
+    let stderr = ""
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      if (stderr.length < stderrLimit) stderr += text.slice(0, stderrLimit - stderr.length)
+    })
+    child.stderr.on("error", () => {})
+    // A command need not read its input.
+    child.stdin.on("error", () => {})
+    child.stdin.end(`${jsonOf(delivery)}\n`)
+    child.on("error", (cause) => resume(Effect.fail(cause)))
+    child.on("exit", (code, signal) => {
+      const finish = () => {
+        clearTimeout(timer)
+        resume(Effect.succeed({ code, signal, stderr }))
+        child.stderr.destroy()
+      }
+      const timer = setTimeout(finish, lastWordsMillis)
+      child.stderr.once("close", finish)
+    })
+    return end(child, options.grace ?? "2 seconds")
+  })
+
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+const controls = /[\u0000-\u001f\u007f-\u009f]+/g
+
+/** The first line of what a command said, without control characters. */
+const firstLine = (text: string): string => {
+  const line = text.split("\n").find((line) => line.trim() !== "") ?? ""
+  return line.replace(controls, " ").trim().slice(0, 200)
+}
+
+/** What cannot be started now, but may be later. */
+const passing: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE", "ETXTBSY"])
+
+const make = (options: CommandChannelOptions): Effect.Effect<AlertChannel, InvalidInput> => {
+  const { args = [], command, name = "command", timeout = "30 seconds" } = options
+  if (command === "" || [command, ...args].some((text) => text.includes("\0"))) {
+    return Effect.fail(
+      new InvalidInput({ field: "command", problem: "is not a command", remedy: "Give the path of a program" })
+    )
+  }
+  const failed = (problem: string, isRetryable: boolean) => new ChannelError({ channel: name, problem, isRetryable })
+  const send = Effect.fn("CommandChannel.send")(function* (delivery: Delivery) {
+    const { code, signal, stderr } = yield* run(options, delivery).pipe(
+      Effect.mapError(({ code = "failed" }) => failed(`${command} cannot be started (${code})`, passing.has(code))),
+      Effect.timeoutOrElse({
+        duration: timeout,
+        orElse: () => {
+          const limit = Duration.format(Duration.fromInputUnsafe(timeout))
+          return Effect.fail(failed(`${command} took longer than ${limit} and was ended`, true))
+        }
+      })
+    )
+    if (code === 0) return
+    const said = firstLine(stderr)
+    const ending = signal === null ? `answered ${code}` : `was ended by ${signal}`
+    return yield* failed(`${command} ${ending}${said === "" ? "" : `: ${said}`}`, signal !== null || code === 75)
+  })
+  return Effect.succeed({ name, send })
+}
+
+/** The channel `command`. Fails with `InvalidInput` on the field `command`. @since 0.1.0 */
+export const layer = (options: CommandChannelOptions): Layer.Layer<never, InvalidInput, AlertChannels> =>
+  layerChannel(make(options))

@@ -1,0 +1,37 @@
+/**
+ * Alerts to a channel of Slack, by an incoming webhook.
+ *
+ * What a customer's id contains is text there: it mentions nobody, links to nothing and formats nothing.
+ */
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import { sentence } from "../../domain/Alert.ts"
+import type { InvalidInput } from "../../domain/InvalidInput.ts"
+import { type AlertChannel, type AlertChannels, layerChannel } from "../AlertChannels.ts"
+import { inChat } from "../AlertText.ts"
+import * as SafeHttp from "../SafeHttp.ts"
+
+/** @since 0.1.0 */
+export interface SlackChannelOptions extends SafeHttp.HttpOptions {
+  /** `slack`, if nothing else is said. */
+  readonly name?: string | undefined
+  /** Who knows it may write to the channel. */
+  readonly url: Redacted.Redacted
+  /** Whom the alert is about; `true`, if nothing else is said. */
+  readonly showCustomer?: boolean | undefined
+}
+
+/** The three characters by which Slack tells its markup from text. */
+const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+
+/** The channel `slack`. Fails with `InvalidInput` on the field `url`. @since 0.1.0 */
+export const layer = (options: SlackChannelOptions): Layer.Layer<never, InvalidInput, AlertChannels> => {
+  const { name = "slack", showCustomer, url } = options
+  return layerChannel(
+    Effect.map(SafeHttp.make(name, url, options), (post): AlertChannel => ({
+      name,
+      send: ({ alert }) => post(JSON.stringify({ text: escape(inChat(sentence(alert), alert, showCustomer)) }))
+    }))
+  )
+}

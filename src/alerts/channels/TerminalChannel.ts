@@ -1,0 +1,23 @@
+/** Alerts on stderr, where a person sees them and no script takes them for data. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import { sentence } from "../../domain/Alert.ts"
+import type { InvalidInput } from "../../domain/InvalidInput.ts"
+import { type AlertChannels, layerChannel } from "../AlertChannels.ts"
+import { withCustomer } from "../AlertText.ts"
+
+/** @since 0.1.0 */
+export interface TerminalChannelOptions {
+  /** Appends ` [customer]`. */
+  readonly showCustomer?: boolean | undefined
+}
+
+/** The channel `terminal`. @since 0.1.0 */
+export const layer = (options: TerminalChannelOptions = {}): Layer.Layer<never, InvalidInput, AlertChannels> =>
+  layerChannel(
+    Effect.succeed({
+      name: "terminal",
+      send: ({ alert }) => Console.error(withCustomer(sentence(alert), alert, options.showCustomer))
+    })
+  )

@@ -1,0 +1,247 @@
+/** `usage alerts …`: what has reached its quota, what was told of it, and to whom. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Argument, Command, Flag } from "effect/cli"
+import { AlertDelivery } from "../../AlertDelivery.ts"
+import { AlertMonitor } from "../../AlertMonitor.ts"
+import { AlertChannels } from "../../alerts/AlertChannels.ts"
+import * as ChannelConfig from "../../alerts/ChannelConfig.ts"
+import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Instant from "../../domain/Instant.ts"
+import * as Settings from "../../internal/Settings.ts"
+import { Findings } from "../failures.ts"
+import * as Flags from "../flags.ts"
+import { printTable } from "../output.ts"
+import { readDays } from "../period.ts"
+import * as Json from "../render/json.ts"
+import * as Quotas from "../render/quotas.ts"
+import { safe } from "../render/text.ts"
+import * as Session from "../Session.ts"
+
+const layer = Layer.mergeAll(
+  AlertMonitor.layerConfig,
+  AlertDelivery.layer,
+  Layer.suspend(() => ChannelConfig.layerConfig)
+).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
+
+/** ` [acme]`, where several customers are spoken of. */
+const whose = (all: boolean, customer: string) => (all ? ` [${safe(customer)}]` : "")
+
+const failOn = Flag.Literals("fail-on", levels).pipe(
+  Flag.withDescription("Exit code 3 if anything is at this level or above"),
+  Flag.optional
+)
+
+const check = Command.make(
+  "check",
+  {
+    customer: Flags.customer,
+    allCustomers: Flags.allCustomers,
+    service: Flags.service,
+    failOn,
+    spikes: Flag.Boolean("spikes").pipe(
+      Flag.withDescription("Look for hours far above the usual, too"),
+      Flag.withDefault(false)
+    ),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const customer = yield* Session.reportCustomer(input.customer, input.allCustomers)
+    const scope = { customer, service: Flags.given(input.service) }
+    const { pass, spikes } = yield* Effect.provide(
+      Effect.gen(function* () {
+        const monitor = yield* AlertMonitor
+        const found = yield* monitor.check(scope)
+        const unusual = input.spikes ? yield* monitor.spikes(scope) : []
+        const delivery = yield* AlertDelivery
+        const sent = yield* delivery.deliver
+        if (sent.postponed + sent.failed > 0) {
+          yield* Session.say(
+            `usage: ${sent.postponed + sent.failed} alerts could not be sent: see \`usage alerts deliveries\``
+          )
+        }
+        return { pass: found, spikes: unusual }
+      }),
+      layer
+    )
+    if (input.format === "table") {
+      for (const state of pass.reached) yield* Console.log(Quotas.line(state) + whose(input.allCustomers, state.customer))
+      for (const spike of spikes) yield* Console.log(sentence(spike) + whose(input.allCustomers, spike.customer))
+    } else if (input.format === "json") {
+      yield* Console.log(
+        Json.render({
+          schema: 1,
+          reached: pass.reached.map(Quotas.json),
+          alerts: [...pass.alerts, ...spikes].map(toJson)
+        })
+      )
+    } else yield* printTable("csv", Quotas.table(pass.reached))
+    if (input.failOn._tag === "None") return
+    const least = levels.indexOf(input.failOn.value)
+    const found = pass.reached.filter(({ level }) => levels.indexOf(level!) >= least)
+    if (found.length > 0) {
+      return yield* new Findings({ summary: `${found.length} quotas are at the level ${input.failOn.value} or above` })
+    }
+  })
+).pipe(
+  Command.withDescription("Compare usage with quotas, say what has reached a threshold, and send what was not sent before"),
+  Command.withExamples([
+    { command: "usage alerts check --customer acme", description: "How things stand" },
+    { command: "usage alerts check --all-customers --fail-on exceeded", description: "For cron" }
+  ])
+)
+
+const daysArgument = Argument.String("days").pipe(Argument.withDescription("The last so many days; 7"), Argument.optional)
+
+const history = Command.make(
+  "history",
+  {
+    days: daysArgument,
+    customer: Flags.customer,
+    allCustomers: Flags.allCustomers,
+    service: Flags.service,
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const customer = yield* Session.reportCustomer(input.customer, input.allCustomers)
+    const days = yield* Effect.fromResult(readDays(input.days, 7))
+    const alerts = yield* Effect.provide(
+      Effect.flatMap(AlertMonitor, (monitor) =>
+        monitor.history(days, { customer, service: Flags.given(input.service) })
+      ),
+      layer
+    )
+    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, alerts: alerts.map(toJson) }))
+    if (input.format === "csv") {
+      const rows = alerts.map(({ ...alert }) => toJson(alert))
+      return yield* printTable("csv", {
+        columns: ["raised_at", "kind", "level", "customer_id", "service", "used", "limit", "unit", "percent"],
+        rows: rows.map((row) => [
+          row.raised_at,
+          row.kind,
+          row.level ?? "",
+          row.customer_id,
+          row.service,
+          row.used,
+          row.limit,
+          row.unit,
+          `${row.percent}`
+        ])
+      })
+    }
+    for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
+  })
+).pipe(Command.withDescription("Alerts of the last days, the latest first"))
+
+const deliveries = Command.make(
+  "deliveries",
+  {
+    days: daysArgument,
+    retry: Flag.Boolean("retry").pipe(
+      Flag.withDescription("Try those again that were given up, and send what is due"),
+      Flag.withDefault(false)
+    ),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const days = yield* Effect.fromResult(readDays(input.days, 7))
+    const rows = yield* Effect.provide(
+      Effect.gen(function* () {
+        const delivery = yield* AlertDelivery
+        if (input.retry) {
+          yield* delivery.retry
+          yield* delivery.deliver
+        }
+        return yield* delivery.list(days)
+      }),
+      layer
+    )
+    const found = rows.map((row) => ({
+      delivery_id: row.id,
+      channel: row.channel,
+      state: row.state,
+      attempts: row.attempts,
+      due: row.state === "pending" ? Instant.toIso(row.due) : null,
+      sent_at: row.sentAt === undefined ? null : Instant.toIso(row.sentAt),
+      problem: row.problem ?? null,
+      customer_id: row.alert.customer,
+      text: sentence(row.alert)
+    }))
+    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, deliveries: found }))
+    yield* printTable(input.format, {
+      columns: ["delivery_id", "channel", "state", "attempts", "due", "sent_at", "problem", "customer_id", "text"],
+      rows: found.map((row) => Object.values(row).map((value) => `${value ?? ""}`))
+    })
+  })
+).pipe(Command.withDescription("What was sent by which channel, what waits, and what was given up, and why"))
+
+const test = Command.make(
+  "test",
+  {
+    channel: Argument.String("channel").pipe(
+      Argument.withDescription("terminal, log, json, webhook, slack, discord, mail or command; of USAGE_ALERT_CHANNELS")
+    )
+  },
+  Effect.fnUntraced(function* (input) {
+    yield* Effect.provide(
+      Effect.flatMap(AlertDelivery, (delivery) => delivery.test(input.channel)),
+      layer
+    )
+    yield* Session.confirm(`a test alert was sent by ${input.channel}`)
+  })
+).pipe(Command.withDescription("Send an alert that is none by one channel"))
+
+const watch = Command.make(
+  "watch",
+  {
+    customer: Flags.customer,
+    allCustomers: Flags.allCustomers,
+    service: Flags.service,
+    every: Flag.String("every").pipe(
+      Flag.withDescription("Time between two looks: 5, 500ms, 1m; 5 seconds"),
+      Flag.withMetavar("<duration>"),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function* (input) {
+    const customer = yield* Session.reportCustomer(input.customer, input.allCustomers)
+    const scope = { customer, service: Flags.given(input.service) }
+    const written = Flags.given(input.every) ?? "5"
+    const every = Settings.parseDuration(written)
+    if (every._tag === "None") {
+      return yield* new InvalidInput({
+        field: "every",
+        problem: `${JSON.stringify(written)} is not a duration`,
+        remedy: "Give seconds, or a duration such as 500ms or 1m"
+      })
+    }
+    const drawn = yield* Session.isRead
+    yield* Effect.provide(
+      Effect.gen(function* () {
+        const monitor = yield* AlertMonitor
+        const delivery = yield* AlertDelivery
+        const look = Effect.gen(function* () {
+          const { alerts } = yield* monitor.check(scope)
+          yield* delivery.deliver
+          if (drawn) return yield* Quotas.redraw(yield* monitor.states(scope))
+          for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
+        })
+        for (;;) {
+          yield* look
+          yield* Effect.sleep(every.value)
+        }
+      }),
+      layer
+    )
+  })
+).pipe(
+  Command.withDescription("A live table of all quotas; in a pipe, a line for each new alert. Ends with Ctrl-C")
+)
+
+export const alerts = Command.make("alerts").pipe(
+  Command.withDescription("What has reached its quota, what was told of it, and to whom"),
+  Command.withSubcommands([check, history, watch, deliveries, test])
+)
+
