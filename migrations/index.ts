@@ -7,6 +7,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import initial from "./0001_initial.ts"
 import rollups from "./0002_rollups.ts"
 import quotas from "./0003_quotas.ts"
+import archives from "./0004_archives.ts"
 
 /** Qualifies and quotes a table's name. */
 export type Name = (table: string) => string
@@ -16,5 +17,6 @@ export type Step = (name: Name) => Effect.Effect<void, unknown, SqlClient>
 export const steps = (name: Name): Record<string, Effect.Effect<void, unknown, SqlClient>> => ({
   "0001_initial": initial(name),
   "0002_rollups": rollups(name),
-  "0003_quotas": quotas(name)
+  "0003_quotas": quotas(name),
+  "0004_archives": archives(name)
 })

@@ -143,14 +143,12 @@ const make = Effect.gen(function* () {
         while: (error) => error === "held",
         schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: patience }))
       }),
-      Effect.catch((error) =>
-        Effect.fail(
-          error === "held"
-            ? new DatabaseError({
-                reason: new Busy({ detail: "another aggregator is at work", code: "55P03", cause: undefined })
-              })
-            : error
-        )
+      Effect.mapError((error) =>
+        error === "held"
+          ? new DatabaseError({
+              reason: new Busy({ detail: "another aggregator is at work", code: "55P03", cause: undefined })
+            })
+          : error
       )
     )
 

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { PeriodArchived } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as Decimal from "./domain/Decimal.ts"
@@ -13,14 +14,16 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
+import { requireDayEdges, requireEdges, requireRecords } from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { ReportStore, type UsageSum } from "./store/ReportStore.ts"
 import { StatisticsStore } from "./store/StatisticsStore.ts"
 
 /** @since 0.1.0 */
 export class AnalyticsError extends Schema.TaggedError<AnalyticsError>()("AnalyticsError", {
-  reason: Schema.Union([InvalidInput, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -131,22 +134,32 @@ export class Analytics extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<ServiceForecast>, AnalyticsError>
   }
 >()("effect-usage/Analytics") {
-  static readonly layerNoDeps: Layer.Layer<Analytics, never, ReportStore | StatisticsStore | CatalogStore> =
+  static readonly layerNoDeps: Layer.Layer<
+    Analytics,
+    never,
+    ReportStore | StatisticsStore | CatalogStore | ArchiveStore
+  > =
     Layer.suspend(() => Layer.effect(Analytics, make))
 
   /** Analytics on a database. */
   static readonly layer: Layer.Layer<Analytics, never, Database> = Layer.suspend(() =>
-    Layer.provide(Analytics.layerNoDeps, [ReportStore.layer, StatisticsStore.layer, CatalogStore.layer])
+    Layer.provide(Analytics.layerNoDeps, [
+      ReportStore.layer,
+      StatisticsStore.layer,
+      CatalogStore.layer,
+      ArchiveStore.layer
+    ])
   )
 }
 
-const wrap = (reason: InvalidInput | DatabaseError) => new AnalyticsError({ reason })
+const wrap = (reason: InvalidInput | PeriodArchived | DatabaseError) => new AnalyticsError({ reason })
 const fractions = [0.5, 0.95, 0.99] as const
 
 const make = Effect.gen(function* () {
   const store = yield* ReportStore
   const statisticsStore = yield* StatisticsStore
   const catalogs = yield* CatalogStore
+  const archives = yield* ArchiveStore
 
   const prepare = Effect.fnUntraced(function* (query: Whose & { readonly service?: string | undefined }) {
     const { services } = yield* catalogs.latest
@@ -167,6 +180,8 @@ const make = Effect.gen(function* () {
     const [sum] = yield* store.sums(query.window, filter)
     const read = approximate ? statisticsStore.approximate : statisticsStore.exact
     const found = sum === undefined ? [] : yield* read(query.window, filter, fractions)
+    // Sketches are by whole days; the exact figures need every record.
+    yield* approximate ? requireDayEdges(archives, query.window) : requireRecords(archives, query.window)
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.
@@ -218,6 +233,7 @@ const make = Effect.gen(function* () {
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
     const sums = yield* store.series(query.window, filter, query.unit)
+    yield* requireEdges(archives, query.window)
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)

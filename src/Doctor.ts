@@ -160,6 +160,7 @@ const make = Effect.gen(function* () {
         const span = { start, end: Instant.monthStart(start, 1) }
         found.push(...(yield* rollups.dayDifferences(span, namedDifferences + 1)))
         found.push(...(yield* rollups.monthDifferences(span, namedDifferences + 1)))
+        found.push(...(yield* rollups.archivedDifferences(span, namedDifferences + 1)))
         start = span.end
         if (found.length > namedDifferences) break
       }

@@ -35,7 +35,7 @@ export class QuotaExceeded extends Schema.TaggedError<QuotaExceeded>()("QuotaExc
   used: Schema.String,
   unit: Schema.String,
   /** Milliseconds since 1970: the end of the period. */
-  resetsAt: Schema.Number
+  resetsAt: Schema.Finite
 }) {
   readonly isRetryable = false
   override get message(): string {

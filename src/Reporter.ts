@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { PeriodArchived } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
@@ -18,13 +19,15 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { Instant } from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
+import { requireEdges, requireRecords } from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { ReportStore, type Unit, type UsageSum } from "./store/ReportStore.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
-  reason: Schema.Union([InvalidInput, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -139,17 +142,17 @@ export class Reporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<GroupUsage>, ReporterError>
   }
 >()("effect-usage/Reporter") {
-  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore> = Layer.suspend(() =>
+  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore | ArchiveStore> = Layer.suspend(() =>
     Layer.effect(Reporter, make)
   )
 
   /** A reporter on a database. */
   static readonly layer: Layer.Layer<Reporter, never, Database> = Layer.suspend(() =>
-    Reporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ReportStore.layer, CatalogStore.layer)))
+    Reporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ReportStore.layer, CatalogStore.layer, ArchiveStore.layer)))
   )
 }
 
-const wrap = (reason: InvalidInput | DatabaseError) => new ReporterError({ reason })
+const wrap = (reason: InvalidInput | PeriodArchived | DatabaseError) => new ReporterError({ reason })
 
 /** Metadata keys in one report: each is a column. */
 const maxKeys = 8
@@ -157,6 +160,7 @@ const maxKeys = 8
 const make = Effect.gen(function* () {
   const store = yield* ReportStore
   const catalogs = yield* CatalogStore
+  const archives = yield* ArchiveStore
 
   const prepare = Effect.fnUntraced(function* (query: Pick<ReportQuery, "customer" | "service">) {
     const { services } = yield* catalogs.latest
@@ -175,6 +179,7 @@ const make = Effect.gen(function* () {
       wrap
     )
     const found = new Map(sums.map((sum) => [sum.service, sum]))
+    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
     const used: Array<ServiceUsage> = []
     for (const service of services.values()) {
       const sum = found.get(service.name)
@@ -187,6 +192,7 @@ const make = Effect.gen(function* () {
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
     const sums = yield* Effect.mapError(store.series(query.window, filter, unit), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
     return sums
       .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
       .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)
@@ -198,6 +204,7 @@ const make = Effect.gen(function* () {
   ) {
     const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), wrap)
     const sums = yield* Effect.mapError(store.customers(query.window, filter.service, limit), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
     const service = filter.service === undefined ? undefined : services.get(filter.service)
     return sums.map(({ amount, ...sum }) => ({
       ...sum,
@@ -221,6 +228,7 @@ const make = Effect.gen(function* () {
     }
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
     const sums = yield* Effect.mapError(store.groups(query.window, filter, keys, limit), wrap)
+    yield* Effect.mapError(requireRecords(archives, query.window), wrap)
     return sums
       .map((sum) => ({ ...usageOf(sum, services.get(sum.service)!), values: sum.values, rest: sum.rest }))
       .sort((a, b) => places.get(a.service)! - places.get(b.service)!)

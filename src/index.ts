@@ -60,6 +60,16 @@ export {
 } from "./Analytics.ts"
 export { ChartLibraryMissing, HtmlReport, HtmlReportError } from "./HtmlReport.ts"
 export {
+  type ArchivedMonth,
+  type ArchiveOptions,
+  Archiver,
+  ArchiverError,
+  type RestoreOptions,
+  type Verification
+} from "./Archiver.ts"
+export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
+export { PeriodArchived } from "./archive/PeriodArchived.ts"
+export {
   Quotas,
   QuotasError,
   type NewSubscription

@@ -110,13 +110,15 @@ const channels: Readonly<Record<string, Read>> = {
 
 const readNames = Effect.gen(function* () {
   const text = Option.getOrElse(yield* optional("USAGE_ALERT_CHANNELS"), () => "log")
+  // A monitor that only records.
+  if (text.trim() === "none") return []
   const names = [...new Set(text.split(",").map((name) => name.trim()))].filter((name) => name !== "")
   const unknown = names.find((name) => !Object.hasOwn(channels, name))
   if (unknown === undefined) return names
   return yield* new InvalidInput({
     field: "USAGE_ALERT_CHANNELS",
     problem: `there is no channel ${excerpt(unknown)}`,
-    remedy: `Give some of ${Object.keys(channels).join(", ")}, with commas between`
+    remedy: `Give some of ${Object.keys(channels).join(", ")}, with commas between, or none`
   })
 })
 

@@ -10,9 +10,11 @@ import packageJson from "../../package.json" with { type: "json" }
 import { aggregate, refresh } from "./commands/aggregate.ts"
 import { forecast, peaks, stats, trends } from "./commands/analytics.ts"
 import { alerts } from "./commands/alerts.ts"
+import { archive, archives } from "./commands/archive.ts"
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { doctor } from "./commands/doctor.ts"
+import { exportUsage } from "./commands/export.ts"
 import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
 import { migrate } from "./commands/migrate.ts"
@@ -42,6 +44,9 @@ const usage = Command.make("usage").pipe(
     trends,
     peaks,
     forecast,
+    exportUsage,
+    archive,
+    archives,
     alerts,
     quota,
     plan,

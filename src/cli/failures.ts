@@ -42,6 +42,8 @@ const hints: Record<string, string> = {
   Unreachable: "Check --database-url or USAGE_DATABASE_URL; without either the embedded database is used",
   NotMigrated: "Run `usage migrate` once, with a role that may create tables",
   Denied: "Check the user, the password and the rights of the role",
+  PeriodArchived: "`usage archives restore MONTH` puts them back, for as long as you need them",
+  ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
   InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"
 }
 

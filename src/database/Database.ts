@@ -39,6 +39,33 @@ export interface OpenTransaction {
   readonly copy: (copy: Pick<Copy, "table" | "columns" | "data">) => Effect.Effect<number, DatabaseError>
 }
 
+/** A query whose columns are all of type text, and its parameters `$1` and on, also text. */
+export interface Select {
+  readonly text: string
+  readonly params: ReadonlyArray<string>
+}
+
+/** The columns of a row, in their order. */
+export type Cells = ReadonlyArray<string | null>
+
+/** The next page of a result, or `undefined` at its end. One at a time. */
+export type Pull<A> = Effect.Effect<A | undefined, DatabaseError>
+
+/**
+ * One snapshot of the database. One result is read at a time, to its end.
+ *
+ * - `query`: a statement with a small answer
+ * - `rows`: a result of any length, in pages whose memory is bounded; the server waits for who reads them
+ * - `csv`: the same as CSV text, written by the server; `undefined` where there is none to do it
+ */
+export interface Snapshot {
+  readonly query: Query
+  readonly rows: (select: Select) => Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
+  readonly csv:
+    | ((select: Select) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
+    | undefined
+}
+
 /**
  * - `sql`: the client, without the name transformations that an application may have put on its own
  * - `schema`: the PostgreSQL schema of the tables
@@ -46,6 +73,8 @@ export interface OpenTransaction {
  * - `copyTransaction`: runs a statement and a COPY, then `body`, in a READ COMMITTED transaction, and checks that COMMIT
  *   committed. A failing `body` rolls it back. Not interruptible: it commits whole, or leaves nothing.
  * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer
+ * - `snapshot`: runs `body` on one snapshot, which no time limit ends. What it reads is as of its beginning, whatever is
+ *   written meanwhile. Interruptible.
  * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
  *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
  *   and wait for us. The embedded engine has one connection, so there it is `sql`.
@@ -68,6 +97,9 @@ export class Database extends Context.Service<
     readonly transaction: <A, E>(
       body: (transaction: OpenTransaction) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | DatabaseError>
+    readonly snapshot: <A, E, R>(
+      body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | DatabaseError, R>
     readonly own: PgClient
     readonly bounded: <A, E, R>(
       effect: Effect.Effect<A, E, R>

@@ -18,6 +18,7 @@ import { Duplex } from "node:stream"
 import { Worker } from "node:worker_threads"
 import { Database, type OpenTransaction, qualifier, type Query, type Row } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
+import * as Cursor from "./embedded/Cursor.ts"
 import * as DirectoryLock from "./embedded/DirectoryLock.ts"
 import type { Answer, Question, WorkerOptions } from "./embedded/messages.ts"
 import * as Migrations from "./Migrations.ts"
@@ -113,6 +114,8 @@ const make = Effect.fnUntraced(function* (
         })
       ),
     transaction: (body) => inTransaction(body({ query, copy })),
+    // Nobody else can write while a transaction has the only connection.
+    snapshot: (body) => mapSqlError(sql.withTransaction(body({ query, rows: Cursor.open(query), csv: undefined }))),
     own: sql,
     bounded: mapSqlError
   })

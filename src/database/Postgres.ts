@@ -21,6 +21,7 @@ import * as ConnectionUrl from "./ConnectionUrl.ts"
 import { type Copy, type CopyTransaction, Database, qualifier, type Query, type OpenTransaction } from "./Database.ts"
 import { Busy, DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
 import { CopyQuery, type CopyResult } from "./postgres/CopyQuery.ts"
+import { withSnapshot } from "./postgres/Snapshot.ts"
 
 /**
  * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
@@ -112,6 +113,7 @@ const make = Effect.fnUntraced(function* (
     name: qualifier(schema),
     copyTransaction: (copy, body) => copyTransaction(pool, statementTimeout, copy, body),
     transaction: (body) => openTransaction(pool, statementTimeout, body),
+    snapshot: (body) => withSnapshot(pool.pool, body),
     own,
     bounded: (effect) =>
       Effect.timeoutOrElse(mapSqlError(effect), {

@@ -1,5 +1,6 @@
 /** The charts of a page, each with a table of what it draws. */
 import type { Peak } from "../Analytics.ts"
+import type { ServiceUsage } from "../Reporter.ts"
 import { colorsOf, restColor, totalCosts } from "./chartData.ts"
 import type { Contents, Grid } from "./Contents.ts"
 import * as Figures from "./figures.ts"
@@ -18,10 +19,11 @@ export const costSection = (contents: Contents, grid: Grid): Markup => {
   const totals = totalCosts(grid)
   const show = Figures.costs(totals)
   const title = `${frequency[unit]} cost by service`
+  const what = `${title.toLowerCase()}, ${periodText(report.window)}`
   return markup`<section>
 <h2>${title}</h2>
 <div class="card">
-${canvas("cost", "wide", `Stacked bars: ${title.toLowerCase()}, ${periodText(report.window)}. The table below has the figures.`)}
+${canvas("cost", "wide", `Stacked bars: ${what}. The table below has the figures.`)}
 ${details(title, {
   unit,
   columns: [...grid.rows.map(({ usage }) => markup`${usage.service}`), markup`Total`],
@@ -43,14 +45,7 @@ export const usageSection = (contents: Contents, grid: Grid): Markup => {
   return markup`<section>
 <h2>${title}</h2>
 <div class="grid">
-${grid.rows.map(
-  (
-    { usage },
-    index
-  ) => markup`<figure class="card"><figcaption><strong>${usage.service}</strong> <span class="unit"><bdi>${usage.unit}</bdi></span></figcaption>
-${canvas(`usage-${index}`, "small", `Bars: ${usage.service}, ${usage.unit} by ${unit}, ${periodText(report.window)}. The table below has the figures.`)}</figure>
-`
-)}</div>
+${grid.rows.map(({ usage }, index) => usageFigure(usage, index, contents))}</div>
 <div class="card">
 ${details(title, {
   unit,
@@ -60,6 +55,15 @@ ${details(title, {
 })}
 </div>
 </section>`
+}
+
+const usageFigure = ({ service, unit }: ServiceUsage, index: number, contents: Contents): Markup => {
+  const what = `${service}, ${unit} by ${contents.unit}, ${periodText(contents.report.window)}`
+  return markup`<figure class="card">
+<figcaption><strong>${service}</strong> <span class="unit"><bdi>${unit}</bdi></span></figcaption>
+${canvas(`usage-${index}`, "small", `Bars: ${what}. The table below has the figures.`)}
+</figure>
+`
 }
 
 /** The figures of a chart, folded up: the first cell of a row is its day or month. */
@@ -77,7 +81,9 @@ const details = (
 <div class="scroll" role="region" aria-label="${title} in figures" tabindex="0">
 <table class="dense">
 <caption class="unseen">${title}</caption>
-<thead><tr><th scope="col">${heading[table.unit]}</th>${table.columns.map((column) => markup`<th scope="col" class="number">${column}</th>`)}</tr></thead>
+<thead><tr><th scope="col">${heading[table.unit]}</th>${table.columns.map(
+    (column) => markup`<th scope="col" class="number">${column}</th>`
+  )}</tr></thead>
 <tbody>
 ${table.rows.map(
   ([label, ...cells]) =>
@@ -107,18 +113,16 @@ const peakTable = (service: string, unit: string, peaks: ReadonlyArray<Peak>, co
   return markup`<div class="card scroll">
 <table class="dense peaks">
 <caption><strong>${service}</strong></caption>
-<thead><tr><th scope="col">Hour</th><th scope="col" class="number"><bdi>${unit}</bdi></th><td class="drawn"></td><th scope="col" class="number">Records</th></tr></thead>
+<thead><tr><th scope="col">Hour</th><th scope="col" class="number"><bdi>${unit}</bdi></th>
+<td class="drawn"></td><th scope="col" class="number">Records</th></tr></thead>
 <tbody>
-${peaks.map(
-  ({
-    events,
-    label,
-    quantity
-  }) => markup`<tr><th scope="row">${label.slice(0, 16)}</th><td class="number">${show(quantity)}</td>
-<td class="drawn">${Figures.bar(quantity, most, color)}</td><td class="number">${Figures.count(events)}</td></tr>
-`
-)}</tbody>
+${peaks.map((peak) => peakRow(peak, show(peak.quantity), Figures.bar(peak.quantity, most, color)))}</tbody>
 </table>
 </div>
 `
 }
+
+const peakRow = ({ events, label }: Peak, quantity: string, bar: Markup): Markup =>
+  markup`<tr><th scope="row">${label.slice(0, 16)}</th><td class="number">${quantity}</td>
+<td class="drawn">${bar}</td><td class="number">${Figures.count(events)}</td></tr>
+`

@@ -61,3 +61,6 @@ export const alertThresholds = Config.all({
   critical: percent("USAGE_ALERT_CRITICAL", "90"),
   exceeded: percent("USAGE_ALERT_EXCEEDED", "100")
 })
+
+/** `USAGE_ARCHIVE_DIR`: where archives go; `archives` in `home`, if absent. */
+export const archiveDirectory = Config.option(Config.String("USAGE_ARCHIVE_DIR"))

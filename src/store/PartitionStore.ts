@@ -15,7 +15,7 @@ import * as Instant from "../domain/Instant.ts"
 /** A month as the first of it: `2026-01-01`. */
 export type Month = string
 
-const nextMonth = (month: Month): Month => {
+export const nextMonth = (month: Month): Month => {
   const [year, index] = month.split("-").map(Number)
   return new Date(Date.UTC(year!, index!, 1)).toISOString().slice(0, 10)
 }

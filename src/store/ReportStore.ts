@@ -120,7 +120,7 @@ export class ReportStore extends Context.Service<
 }
 
 /** Whether the days of a zone are those of UTC for ever, so that a row of a UTC day will do. */
-const isUtc = (tz: string): boolean => /^(etc\/)?(utc|gmt|zulu|uct|universal)$/i.test(tz)
+export const isUtc = (tz: string): boolean => /^(etc\/)?(utc|gmt|zulu|uct|universal)$/i.test(tz)
 
 const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
   const query = <S extends Schema.Top & { readonly DecodingServices: never }>(

@@ -151,6 +151,8 @@ export class RollupStore extends Context.Service<
     readonly lag: Effect.Effect<Lag, DatabaseError>
     /** Up to `limit` rows that differ from what the stamped records of some days say. */
     readonly dayDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    /** The same of archived months, whose totals stay when their records go; the days of such months have no differences. */
+    readonly archivedDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** The same of months, which are to say what their days say. The span is one of whole months. */
     readonly monthDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** Makes the rows of some days anew from the records, and gives the differences. `undefined`: another process is at it. */
@@ -184,6 +186,9 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     sketches: name("billing_usage_sketches"),
     monthSketches: name("billing_usage_month_sketches")
   }
+
+  const archiveTotals = name("billing_archive_totals")
+  const archivedMonths = `select month::timestamp at time zone 'UTC' from ${archiveTotals}`
 
   const locked = <A, E>(work: Effect.Effect<A, E>) =>
     bounded(
@@ -310,9 +315,37 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
           params
         )
     })
-  const ofDays = readDifferences(`with ${takenOfDays}, all_differences as (
+  // The records of archived months are in files.
+  const ofDays = readDifferences(`with ${takenOfDays}, differing as (
     ${compare("quarter", tables.quarters, "quarters")} union all ${compare("day", tables.days, "days")}
     union all ${compareSketches}
+  ), all_differences as (
+    select * from differing where date_trunc('month', at, 'UTC') not in (${archivedMonths})
+  )`)
+  // Where the files' totals take the place of records: what is in both is counted once.
+  const ofArchived = readDifferences(`with present as (
+    select customer_id, service_name, date_trunc('month', recorded_at, 'UTC') as month, count(*) as event_count,
+      sum(amount) as amount, sum(amount * unit_cost) as weighted
+    from ${records} r
+    where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
+      and date_trunc('month', recorded_at, 'UTC') in (${archivedMonths})
+      and exists (select from ${batches} b where b.batch_id = r.batch_id and b.rolled_at is not null)
+    group by 1, 2, 3
+    union all
+    select customer_id, service_name, month::timestamp at time zone 'UTC', event_count, amount, weighted from ${archiveTotals}
+    where month >= ($1::text::timestamptz at time zone 'UTC')::date and month < ($2::text::timestamptz at time zone 'UTC')::date
+  ), found as (
+    select customer_id, service_name, month, sum(event_count)::bigint as event_count, sum(amount) as amount, sum(weighted) as weighted
+    from present group by 1, 2, 3
+  ), all_differences as (
+    select 'month' as level, customer_id, service_name, month as at,
+      o.event_count as stored_events, o.amount as stored_amount, o.weighted as stored_weighted,
+      n.event_count as found_events, n.amount as found_amount, n.weighted as found_weighted
+    from (
+      select * from ${tables.months} where customer_id <> '' and month in (${archivedMonths})
+        and month >= $1::text::timestamptz and month < $2::text::timestamptz
+    ) o full join found n using (customer_id, service_name, month)
+    where (o.event_count, o.amount, o.weighted) is distinct from (n.event_count, n.amount, n.weighted)
   )`)
   // Months are sums of days, which are compared with the records.
   const monthsOfDays = `months as (
@@ -346,6 +379,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         }))
     )
   const dayDifferences = differencesBy(ofDays)
+  const archivedDifferences = differencesBy(ofArchived)
   const monthDifferences = differencesBy(ofMonths)
 
   const remove = (table: string, column: string, params: ReadonlyArray<string>) =>
@@ -432,6 +466,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
       oldest: row!.oldest === null ? undefined : Number(row!.oldest)
     })),
     dayDifferences,
+    archivedDifferences,
     monthDifferences,
     rebuildDays,
     rebuildMonths,

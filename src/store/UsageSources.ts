@@ -179,10 +179,15 @@ export const usage = (name: Name, window: Span, filter: Filter, longest: Level):
 }
 
 /** The same of all customers, each by himself. */
-export const usageByCustomer = (name: Name, window: Span, service: ServiceName | undefined): Source => {
+export const usageByCustomer = (
+  name: Name,
+  window: Span,
+  service: ServiceName | undefined,
+  longest: Level = "month"
+): Source => {
   const bind = binder()
   const filter = { customer: undefined, service }
-  const parts = cut("record", window, levels).map(({ of, ...span }) =>
+  const parts = cut("record", window, levelsUpTo(longest)).map(({ of, ...span }) =>
     of === "record" ? edge(name, bind, span, filter, recordColumns) : rolledOfEach(name, bind, { of, ...span }, filter)
   )
   return { text: union([...parts, tail(name, bind, window, filter, recordColumns)]), params: bind.params }

@@ -122,7 +122,8 @@ describe("usage refresh", () => {
       yield* Effect.promise(() =>
         administer("update billing_usage_days set event_count = 9 where customer_id = 'other'", url)
       )
-      assert.include(lines(yield* ok(env, "report", "2026-01", "-c", "other", "-f", "csv"))[1]!, ",9")
+      const january = ["report", "2026-01-01", "2026-01-30", "-c", "other", "-f", "csv"]
+      assert.include(lines(yield* ok(env, ...january))[1]!, ",9")
       const rebuilt = yield* usage(env, "refresh", "--rebuild", "--from", "2026-01", "--to", "2026-01", "-f", "json")
       assert.strictEqual(rebuilt.code, 3)
       assert.deepStrictEqual(JSON.parse(rebuilt.stdout).differences, [
@@ -135,7 +136,7 @@ describe("usage refresh", () => {
           found: { events: "1", amount: "2", weighted: "0.0002" }
         }
       ])
-      assert.include(lines(yield* ok(env, "report", "2026-01", "-c", "other", "-f", "csv"))[1]!, ",1")
+      assert.include(lines(yield* ok(env, ...january))[1]!, ",1")
       const { code, stderr } = yield* usage(env, "refresh", "--from", "2026-01")
       assert.strictEqual(code, 2, stderr)
     }).pipe(Effect.scoped)

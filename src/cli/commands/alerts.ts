@@ -6,7 +6,6 @@ import { Argument, Command, Flag } from "effect/cli"
 import { AlertDelivery } from "../../AlertDelivery.ts"
 import { AlertMonitor } from "../../AlertMonitor.ts"
 import { AlertChannels } from "../../alerts/AlertChannels.ts"
-import * as ChannelConfig from "../../alerts/ChannelConfig.ts"
 import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
@@ -23,7 +22,13 @@ import * as Session from "../Session.ts"
 const layer = Layer.mergeAll(
   AlertMonitor.layerConfig,
   AlertDelivery.layer,
-  Layer.suspend(() => ChannelConfig.layerConfig)
+  // The channels bring libraries that no other command needs.
+  Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
+      ({ layerConfig }) => layerConfig
+    )
+  )
 ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
 
 /** ` [acme]`, where several customers are spoken of. */
@@ -218,15 +223,15 @@ const watch = Command.make(
       })
     }
     const drawn = yield* Session.isRead
-    yield* Effect.provide(
+    return yield* Effect.provide(
       Effect.gen(function* () {
         const monitor = yield* AlertMonitor
         const delivery = yield* AlertDelivery
         const look = Effect.gen(function* () {
           const { alerts } = yield* monitor.check(scope)
           yield* delivery.deliver
-          if (drawn) return yield* Quotas.redraw(yield* monitor.states(scope))
-          for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
+          if (drawn) yield* Quotas.redraw(yield* monitor.states(scope))
+          else for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
         })
         for (;;) {
           yield* look

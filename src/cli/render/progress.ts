@@ -2,8 +2,8 @@
 import { humanBytes } from "./numbers.ts"
 
 export interface Progress {
-  /** Bytes so far, of `total` where that is known, and what else there is to say. */
-  readonly show: (done: number, note: string) => void
+  /** What is done so far, of `total` where that is known, and what else there is to say. */
+  readonly show: (done: number, note: string, total?: number) => void
   readonly clear: () => void
 }
 
@@ -18,20 +18,28 @@ const seconds = (value: number): string =>
       ? `${Math.ceil(value / 60)} min`
       : `${(value / 3600).toFixed(1)} h`
 
-/** `total` is `undefined` where the end is not known, as for a pipe. */
-export const make = (stream: NodeJS.WriteStream, total: number | undefined): Progress => {
+/** Rows in a progress line: `812 rows`, `1.3M rows`. */
+export const rows = (count: number): string =>
+  `${count < 10_000 ? Math.round(count) : count < 1e6 ? `${Math.round(count / 1e3)}k` : `${(count / 1e6).toFixed(1)}M`} rows`
+
+/** `whole` is `undefined` where the end is not known, as for a pipe; `amount` says what is counted: bytes. */
+export const make = (
+  stream: NodeJS.WriteStream,
+  whole: number | undefined,
+  amount: (value: number) => string = humanBytes
+): Progress => {
   const started = Date.now()
   let drawn = 0
   return {
-    show: (done, note) => {
+    show: (done, note, total = whole) => {
       const now = Date.now()
       if (now - drawn < redrawMillis) return
       drawn = now
       const elapsed = Math.max(0.001, (now - started) / 1000)
-      const rate = `${humanBytes(done / elapsed)}/s`
+      const rate = `${amount(done / elapsed)}/s`
       let line: string
       if (total === undefined || total === 0) {
-        line = `${humanBytes(done)}  ${rate}  ${note}`
+        line = `${amount(done)}  ${rate}  ${note}`
       } else {
         const part = Math.min(1, done / total)
         const full = Math.floor(part * barWidth)

@@ -1,0 +1,332 @@
+/**
+ * Moves old months out of the database: into files that are written, synced, read back and verified before anything is
+ * removed. Reports go on saying what they said, for the rollups stay; what needs the records themselves fails with
+ * `PeriodArchived`, which names the files, until they are restored.
+ *
+ * A month goes through states: `written` → `verified` → `removed`, and perhaps `restored`. Whatever is interrupted at any
+ * step is finished by the next run. A record that comes late for a removed month is counted as any other; the next archive
+ * of the month holds the old file's records and the late ones, and supersedes it.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { join, resolve } from "node:path"
+import { Aggregator, AggregatorError } from "./Aggregator.ts"
+import { ArchiveBroken, ArchiveFileError, type Compression, compressionOf, isThere, openWriter, read } from "./archive/ArchiveFile.ts"
+import { type ArchivedRecord, columns, Totals } from "./archive/ArchiveRows.ts"
+import { type Manifest, manifestFile } from "./archive/Manifest.ts"
+import type { Database } from "./database/Database.ts"
+import { Busy, DatabaseError } from "./database/DatabaseError.ts"
+import * as CustomerId from "./domain/CustomerId.ts"
+import * as Decimal from "./domain/Decimal.ts"
+import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
+import * as Instant from "./domain/Instant.ts"
+import type { Window } from "./domain/Window.ts"
+import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
+import { writeWhole } from "./system/Files.ts"
+
+/** @since 0.1.0 */
+export class ArchiverError extends Schema.TaggedError<ArchiverError>()("ArchiverError", {
+  reason: Schema.Union([InvalidInput, ArchiveBroken, ArchiveFileError, AggregatorError, DatabaseError])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/** A month that was archived. @since 0.1.0 */
+export interface ArchivedMonth {
+  /** `2026-01`. */
+  readonly month: string
+  readonly file: string
+  /** Removed from the database by this run. */
+  readonly records: number
+  readonly bytes: number
+}
+
+/**
+ * - `days`: records older than so many days, counted from the start of this UTC day; whole months only, so that the month
+ *   of that day waits
+ * - `directory`: where the files go, as `usage_2026-01.csv.gz`; or `file`: the file's name, to which the month is added if
+ *   there are several. The ending says how it is compressed: `.gz`, `.zst`, or not at all
+ *
+ * @since 0.1.0
+ */
+export interface ArchiveOptions {
+  readonly days: number
+  readonly directory: string
+  readonly file?: string | undefined
+  readonly compression?: Compression | undefined
+  readonly onMonth?: ((month: string, done: number, of: number) => Effect.Effect<void>) | undefined
+}
+
+/** What of an archive is put back; absent means all. @since 0.1.0 */
+export interface RestoreOptions {
+  readonly customer?: string | undefined
+  readonly window?: Pick<Window, "start" | "end"> | undefined
+}
+
+/** Whether an archive is what it should be. @since 0.1.0 */
+export interface Verification {
+  readonly archive: ArchiveRow
+  readonly problem: string | undefined
+}
+
+/** @since 0.1.0 */
+export class Archiver extends Context.Service<
+  Archiver,
+  {
+    /** Archives whole months, the oldest first. Several archivers at once are safe. */
+    readonly archive: (options: ArchiveOptions) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
+    readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
+    /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
+    readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
+    /** Puts a month's records back, or a part of them. Again, it adds nothing. Gives the number of records that it added. */
+    readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
+  }
+>()("effect-usage/Archiver") {
+  static readonly layerNoDeps: Layer.Layer<Archiver, never, ArchiveStore | Aggregator> = Layer.suspend(() =>
+    Layer.effect(Archiver, make)
+  )
+
+  static readonly layer: Layer.Layer<Archiver, never, Database> = Layer.suspend(() =>
+    Layer.provide(Archiver.layerNoDeps, [ArchiveStore.layer, Aggregator.layer])
+  )
+}
+
+const wrap = (reason: InvalidInput | ArchiveBroken | ArchiveFileError | AggregatorError | DatabaseError) =>
+  new ArchiverError({ reason })
+
+/** How often a month is archived anew because late records came while it was written. */
+const attempts = 5
+
+const endings: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst" }
+
+const make = Effect.gen(function* () {
+  const store = yield* ArchiveStore
+  const aggregator = yield* Aggregator
+
+  /** Reads a file and compares it with what is known of it. */
+  const check = Effect.fnUntraced(function* (
+    archive: Pick<ArchiveRow, "file" | "records" | "bytes" | "sha256">,
+    sums?: Manifest["sums"]
+  ) {
+    const totals = new Totals()
+    const found = yield* read(archive.file, archive.records, (records) =>
+      Effect.sync(() => {
+        for (const record of records) totals.add(record.service, record)
+      })
+    )
+    const differs = (what: string, is: unknown, was: unknown) =>
+      new ArchiveBroken({ file: archive.file, problem: `${what}: ${String(is)} instead of ${String(was)}` })
+    if (found.sha256 !== archive.sha256) return yield* differs("its SHA-256", found.sha256, archive.sha256)
+    if (found.bytes !== archive.bytes) return yield* differs("bytes", found.bytes, archive.bytes)
+    if (found.records !== archive.records) return yield* differs("records", found.records, archive.records)
+    const read_ = JSON.stringify(sumsOf(totals))
+    if (sums !== undefined && read_ !== JSON.stringify(sums)) {
+      return yield* differs("sums by service", read_, JSON.stringify(sums))
+    }
+    return totals
+  })
+
+  /** Writes a month's file and its manifest, and records them. `undefined`: another archiver was first. */
+  const write = Effect.fnUntraced(function* (month: string, known: ReadonlyArray<ArchiveRow>, wanted: string) {
+    const generation = Math.max(0, ...known.map((one) => one.generation)) + 1
+    const before = known.findLast(({ state }) => state === "removed")
+    const file = yield* freeName(wanted)
+    const totals = new Totals()
+    const { taken, written } = yield* Effect.scoped(
+      Effect.gen(function* () {
+        const writer = yield* openWriter(file)
+        const carryOver = (load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>) =>
+          Effect.gen(function* () {
+            yield* check(before!)
+            yield* read(before!.file, before!.records, (records) =>
+              Effect.gen(function* () {
+                for (const record of records) totals.add(record.service, record)
+                yield* load(records)
+                yield* writer.write(records.map(lineOf).join(""))
+              })
+            )
+          })
+        const handed = yield* store.lines(month, before === undefined ? "none" : carryOver, writer.write)
+        return { taken: handed, written: yield* writer.finish }
+      })
+    )
+    for (const { amount, events, service, weighted } of taken.sums) {
+      totals.addTotal(service, { events, amount: Decimal.fromDatabase(amount), weighted: Decimal.fromDatabase(weighted) })
+    }
+    const sums = sumsOf(totals)
+    // Read back before it is recorded: first and last come from what is really in it.
+    const found = yield* check({ file, records: totals.records, ...written }, sums)
+    const manifest: Manifest = {
+      schema: 1,
+      kind: "effect-usage archive",
+      month: month.slice(0, 7),
+      generation,
+      file: file.slice(file.lastIndexOf("/") + 1),
+      compression: compressionOf(file),
+      columns: [...columns],
+      records: found.records,
+      ...written,
+      first: Instant.toIso(found.first as Instant.Instant),
+      last: Instant.toIso(found.last as Instant.Instant),
+      sums,
+      created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
+    }
+    yield* Effect.tryPromise({
+      try: () => writeWhole(manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`),
+      catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: String(cause), cause })
+    })
+    return yield* store.written({
+      month,
+      generation,
+      file,
+      records: found.records,
+      ...written,
+      takenCount: taken.count,
+      takenLast: taken.last,
+      first: manifest.first,
+      last: manifest.last
+    })
+  })
+
+  const latest = Effect.fnUntraced(function* (month: string) {
+    return (yield* store.list).filter((archive) => archive.month === month)
+  })
+
+  /** Takes a month through its states. */
+  const archiveMonth = Effect.fnUntraced(function* (month: string, wanted: string) {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
+      let open = (yield* latest(month)).findLast(({ state }) => state === "written" || state === "verified")
+      if (open === undefined) {
+        yield* write(month, yield* latest(month), wanted)
+        open = (yield* latest(month)).findLast(({ state }) => state === "written" || state === "verified")
+        if (open === undefined) continue
+      }
+      // It may have been written by a run that ended long ago: what is removed is what is in the file now.
+      const checked = yield* Effect.result(check(open))
+      if (checked._tag === "Failure") {
+        yield* Effect.logWarning(`${checked.failure.message}: it is written anew`)
+        yield* store.supersede(open.id)
+        continue
+      }
+      yield* store.verified(open.id)
+      if ((yield* store.remove({ ...open, state: "verified" })) === "removed") {
+        return { month: month.slice(0, 7), file: open.file, records: open.takenCount, bytes: open.bytes }
+      }
+      yield* store.supersede(open.id)
+    }
+    return yield* new DatabaseError({
+      reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
+    })
+  })
+
+  const archive = Effect.fn("Archiver.archive")(function* (options: ArchiveOptions) {
+    if (!Number.isInteger(options.days) || options.days < 0) {
+      return yield* new InvalidInput({
+        field: "days",
+        problem: `${excerpt(options.days)} is not a number of days`,
+        remedy: "Give a whole number: records older than so many days are archived"
+      })
+    }
+    yield* aggregator.rollUp
+    const today = Math.floor((yield* Clock.currentTimeMillis) / 86_400_000)
+    const cutoff = new Date((today - options.days) * 86_400_000).toISOString().slice(0, 10)
+    const months = yield* store.dueMonths(cutoff)
+    const done: Array<ArchivedMonth> = []
+    for (const [index, month] of months.entries()) {
+      if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
+      done.push(yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length)))
+    }
+    return done
+  }, Effect.mapError(wrap))
+
+  const inUse = Effect.fnUntraced(function* (month: string | undefined) {
+    const found = (yield* store.list).filter(
+      (one) => one.state !== "superseded" && (month === undefined || one.month.slice(0, 7) === month)
+    )
+    if (found.length > 0 || month === undefined) return found
+    return yield* new InvalidInput({
+      field: "month",
+      problem: `there is no archive of ${excerpt(month)}`,
+      remedy: "See `usage archives list`"
+    })
+  })
+
+  const verify = Effect.fn("Archiver.verify")(function* (month?: string) {
+    return yield* Effect.forEach(yield* inUse(month), (one) =>
+      check(one).pipe(
+        Effect.as<Verification>({ archive: one, problem: undefined }),
+        Effect.catch((error) => Effect.succeed<Verification>({ archive: one, problem: error.problem }))
+      )
+    )
+  }, Effect.mapError(wrap))
+
+  const restore = Effect.fn("Archiver.restore")(function* (month: string, options: RestoreOptions = {}) {
+    const customer =
+      options.customer === undefined ? undefined : yield* Effect.fromResult(CustomerId.parse(options.customer))
+    const { window } = options
+    const found = (yield* inUse(month)).findLast(({ state }) => state === "removed")
+    // It is back already.
+    if (found === undefined) return 0
+    yield* check(found)
+    const wanted = (record: ArchivedRecord) =>
+      (customer === undefined || record.customer === customer) &&
+      (window === undefined || (record.recordedAt >= window.start && record.recordedAt < window.end))
+    return yield* store.restore(found, customer === undefined && window === undefined, (load) =>
+      read(found.file, found.records, (records) => load(records.filter(wanted))).pipe(
+        // The file that is read is the file that was checked.
+        Effect.flatMap(({ sha256 }) =>
+          sha256 === found.sha256
+            ? Effect.void
+            : Effect.fail(new ArchiveBroken({ file: found.file, problem: "it changed while it was read" }))
+        )
+      )
+    )
+  }, Effect.mapError(wrap))
+
+  return Archiver.of({ archive, list: Effect.mapError(store.list, wrap), verify, restore })
+})
+
+const sumsOf = (totals: Totals): Manifest["sums"] =>
+  totals.entries.map(([service, { amount, events, weighted }]) => ({
+    service,
+    events,
+    amount: Decimal.toText(amount),
+    weighted: Decimal.toText(weighted)
+  }))
+
+const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`
+
+/** A record as a line, as SQL writes it. */
+const lineOf = (record: ArchivedRecord): string =>
+  `${record.batchId},${record.position},${quote(record.customer)},${quote(record.service)},${record.amount},${record.unitCost},${timeOf(record.recordedAt)},${
+    record.metadata === null ? "" : quote(record.metadata)
+  }\n`
+
+/** Six decimals, as in SQL. */
+const timeOf = (at: Instant.Instant): string =>
+  `${new Date(Instant.toMillis(at)).toISOString().slice(0, 19)}.${`${at % Instant.microsPerSecond}`.padStart(6, "0")}Z`
+
+const fileFor = ({ compression, directory, file }: ArchiveOptions, month: string, months: number): string => {
+  if (file === undefined) return resolve(join(directory, `usage_${month}.csv${endings[compression ?? "gzip"]}`))
+  if (months === 1) return resolve(file)
+  const ending = /(\.[a-z0-9]{1,8}){0,2}$/i.exec(file)?.[0] ?? ""
+  return resolve(`${file.slice(0, file.length - ending.length)}_${month}${ending}`)
+}
+
+/** The name, or one with a number where that is taken: an archive is never written over. */
+const freeName = Effect.fnUntraced(function* (file: string) {
+  const [, stem = file, ending = ""] = /^(.*?)((?:\.[a-z0-9]{1,8}){0,2})$/is.exec(file) ?? []
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? file : `${stem}.${number}${ending}`
+    if (!(yield* isThere(candidate)) && !(yield* isThere(manifestFile(candidate)))) return candidate
+  }
+})

@@ -1,0 +1,291 @@
+/**
+ * Exports usage to files and streams: every record of a window, or its sums by hour, day or month.
+ *
+ * - What is exported is one snapshot of the database, also where it is cut into a file for each customer: it is as of the
+ *   beginning, whatever is recorded meanwhile.
+ * - Memory is constant. Rows are read in pages, the next one when the output has taken the last: a slow output slows down the
+ *   database.
+ * - A file is there whole or not at all, and so are the files of `exportEach`: whether it is interrupted, the disk is full, or
+ *   the database goes away.
+ * - Figures have all their digits, and metadata is the text that was stored.
+ * - Text that a spreadsheet would take for a formula is made inert in CSV; numbers are never touched.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { join } from "node:path"
+import { PeriodArchived } from "./archive/PeriodArchived.ts"
+import type { Database } from "./database/Database.ts"
+import { DatabaseError } from "./database/DatabaseError.ts"
+import type { CustomerId } from "./domain/CustomerId.ts"
+import { InvalidInput } from "./domain/InvalidInput.ts"
+import * as Instant from "./domain/Instant.ts"
+import type { Window } from "./domain/Window.ts"
+import * as Columns from "./export/Columns.ts"
+import { type ExportFormat, fileName, saidByName } from "./export/FileName.ts"
+import { loadFormat } from "./export/formats.ts"
+import * as Output from "./export/Output.ts"
+import type { Compression } from "./export/Sink.ts"
+import * as Staging from "./export/Staging.ts"
+import type { Of, Table } from "./export/Table.ts"
+import { requireEdges, requireRecords } from "./internal/Archived.ts"
+import { checkFilter, type Filter } from "./internal/Filter.ts"
+import { Unwritable } from "./internal/NewFile.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
+import { CatalogStore } from "./store/CatalogStore.ts"
+import { type ExportReader, ExportStore } from "./store/ExportStore.ts"
+
+/** @since 0.1.0 */
+export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
+  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError, Unwritable])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+type Reason = ExporterError["reason"]
+
+/**
+ * - `window`, `customer`, `service`: what is exported; absent means all
+ * - `format`: `csv`, `json`, `ndjson`, `xlsx` or `parquet`; by the file's ending, or `csv`, if absent
+ * - `compression`: `gzip` or `zstd`; by the file's ending, or none, if absent
+ * - `of`: `records`, the newest first, or the sums that reports have: `hourly`, `daily`, `monthly`, in the order of time
+ * - `withIds`: records with their `batch_id` and `position`, which name a record for ever
+ * - `onProgress`: runs after each page
+ *
+ * Where all customers are exported to one table, it begins with their ids.
+ *
+ * @since 0.1.0
+ */
+export interface ExportQuery {
+  readonly window: Window
+  readonly customer?: string | undefined
+  readonly service?: string | undefined
+  readonly format?: ExportFormat | undefined
+  readonly compression?: Compression | undefined
+  readonly of?: Of | undefined
+  readonly withIds?: boolean | undefined
+  readonly onProgress?: ((progress: ExportProgress) => Effect.Effect<void>) | undefined
+}
+
+/** `rows` are written, of `total`, which is not known of sums. @since 0.1.0 */
+export interface ExportProgress {
+  readonly rows: number
+  readonly total: number | undefined
+}
+
+/** What was written: `bytes` before compression. @since 0.1.0 */
+export interface ExportSummary {
+  readonly name: string
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** @since 0.1.0 */
+export class Exporter extends Context.Service<
+  Exporter,
+  {
+    /** Exports to a file or a stream. A stream that fails in the middle has the beginning. */
+    readonly export: (query: ExportQuery, to: Output.Destination) => Effect.Effect<ExportSummary, ExporterError>
+    /** Exports a file for each customer who has records in the window, all of them or none, to a directory that is there. */
+    readonly exportEach: (
+      query: Omit<ExportQuery, "customer">,
+      to: { readonly directory: string; readonly force?: boolean | undefined }
+    ) => Effect.Effect<ReadonlyArray<ExportSummary>, ExporterError>
+  }
+>()("effect-usage/Exporter") {
+  static readonly layerNoDeps: Layer.Layer<Exporter, never, ExportStore | CatalogStore | ArchiveStore> = Layer.suspend(
+    () => Layer.effect(Exporter, make)
+  )
+
+  /** Exports of a database. */
+  static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
+    Exporter.layerNoDeps.pipe(
+      Layer.provide(Layer.mergeAll(ExportStore.layer, CatalogStore.layer, ArchiveStore.layer))
+    )
+  )
+}
+
+/** A query that was looked at. */
+interface Plan {
+  readonly window: Window
+  readonly filter: Filter
+  readonly format: ExportFormat
+  readonly compression: Compression | undefined
+  readonly of: Of
+  readonly withIds: boolean
+  /** Customers are told apart by a column. */
+  readonly byCustomer: boolean
+}
+
+/** Counts rows over all files of an export. */
+interface Counter {
+  readonly add: (rows: number) => Effect.Effect<void>
+  total: number | undefined
+}
+
+const counterOf = (query: Pick<ExportQuery, "onProgress">): Counter => {
+  let rows = 0
+  const counter: Counter = {
+    total: undefined,
+    add: (more) =>
+      Effect.suspend(() => {
+        rows += more
+        return query.onProgress?.({ rows, total: counter.total }) ?? Effect.void
+      })
+  }
+  return counter
+}
+
+const make = Effect.gen(function* () {
+  const store = yield* ExportStore
+  const catalogs = yield* CatalogStore
+  const archives = yield* ArchiveStore
+
+  const planOf = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
+    const { services } = yield* catalogs.latest
+    const filter = yield* Effect.fromResult(checkFilter(query, services))
+    const said = saidByName(name)
+    const format = query.format ?? said.format ?? "csv"
+    const plan: Plan = {
+      window: query.window,
+      filter,
+      format,
+      compression: query.compression ?? said.compression,
+      of: query.of ?? "records",
+      withIds: query.withIds === true,
+      byCustomer: byCustomer && filter.customer === undefined
+    }
+    const problem = Columns.problemOf(plan)
+    return problem === undefined ? plan : yield* problem
+  })
+
+  /** Whether all that is to be read is in the database; asked again afterwards, for it may have gone meanwhile. */
+  const requireAll = ({ of, window }: Plan) =>
+    of === "records" ? requireRecords(archives, window) : requireEdges(archives, window)
+
+  const exportOne = Effect.fn("Exporter.export")(
+    function* (query: ExportQuery, to: Output.Destination) {
+      const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+      yield* Output.check(to)
+      yield* requireAll(plan)
+      const counter = counterOf(query)
+      return yield* withOutput(Output.open(to, plan.compression), (output) =>
+        Effect.gen(function* () {
+          const rows = yield* store.snapshot((reader) => transfer(reader, plan, output, counter))
+          yield* requireAll(plan)
+          yield* output.place
+          return { name: output.name, rows, bytes: output.sink.bytes }
+        })
+      )
+    },
+    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
+  )
+
+  const exportEach = Effect.fn("Exporter.exportEach")(
+    function* (
+      query: Omit<ExportQuery, "customer">,
+      to: { readonly directory: string; readonly force?: boolean | undefined }
+    ) {
+      const plan = yield* planOf({ ...query, customer: undefined }, "", false)
+      yield* requireAll(plan)
+      const counter = counterOf(query)
+      const nameOf = (customer: CustomerId) => fileName({ ...plan, customer })
+      return yield* Staging.use(to.directory, to.force === true, (staging) =>
+        Effect.gen(function* () {
+          const summaries = yield* store.snapshot((reader) =>
+            Effect.gen(function* () {
+              const customers = yield* reader.customers(plan.window, plan.filter.service)
+              if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
+              yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
+              return yield* Effect.forEach(customers, ({ customer }) =>
+                withOutput(Output.openFile(join(staging.path, nameOf(customer)), false, plan.compression), (output) =>
+                  Effect.gen(function* () {
+                    const own = { ...plan, filter: { ...plan.filter, customer } }
+                    const rows = yield* transfer(reader, own, output, counter)
+                    yield* output.place
+                    return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
+                  })
+                )
+              )
+            })
+          )
+          yield* requireAll(plan)
+          yield* staging.place
+          return summaries
+        })
+      )
+    },
+    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
+  )
+
+  return Exporter.of({ export: exportOne, exportEach })
+})
+
+/** Uses an output; what was not placed is discarded. */
+const withOutput = <E, A, E1>(
+  open: Effect.Effect<Output.Output, E>,
+  use: (output: Output.Output) => Effect.Effect<A, E1>
+): Effect.Effect<A, E | E1> =>
+  Effect.acquireUseRelease(open, use, (output, exit) => (Exit.isFailure(exit) ? output.discard : Effect.void))
+
+/** Reads a table and writes it, a page at a time. Gives the number of its rows. */
+const transfer = Effect.fnUntraced(function* (
+  reader: ExportReader,
+  plan: Plan,
+  { name, sink }: Output.Output,
+  counter: Counter
+) {
+  const { filter, of, window } = plan
+  const write = (run: () => Promise<void>) =>
+    Effect.tryPromise({ try: run, catch: (cause) => new Unwritable({ file: name, cause }) })
+  const totals = yield* reader.totals(window, filter)
+  const events = totals.reduce((sum, service) => sum + service.events, 0n)
+  if (of === "records") counter.total ??= Number(events)
+  const table: Table = {
+    of,
+    columns: Columns.columnsOf(plan),
+    customer: filter.customer,
+    window,
+    exportedAt: Instant.fromMillis(yield* Clock.currentTimeMillis),
+    totals,
+    events,
+    totalCost: BigDecimal.normalize(BigDecimal.sumAll(totals.map(({ cost }) => cost)))
+  }
+  const writer = yield* Effect.flatMap(loadFormat(plan.format), (format) =>
+    Effect.tryPromise({
+      try: () => format(table, sink),
+      catch: (cause) => new Unwritable({ file: name, cause })
+    })
+  )
+  let rows = 0
+  if (plan.format === "csv" && of === "records" && reader.csv !== undefined) {
+    const next = yield* reader.csv(window, filter, Columns.ofRecords(plan))
+    for (let page = yield* next; page !== undefined; page = yield* next) {
+      const { data } = page
+      yield* write(() => sink.write(data))
+      rows += page.rows
+      yield* counter.add(page.rows)
+    }
+  } else {
+    const next = yield* of === "records"
+      ? reader.records(window, filter, Columns.ofRecords(plan))
+      : reader.spans(window, filter, Columns.units[of], Columns.ofSpans(plan))
+    for (let page = yield* next; page !== undefined; page = yield* next) {
+      const cells = page
+      yield* write(() => writer.rows(cells))
+      rows += cells.length
+      yield* counter.add(cells.length)
+    }
+  }
+  yield* write(() => writer.end())
+  return rows
+})

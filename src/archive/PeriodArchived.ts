@@ -1,0 +1,18 @@
+/** Records that are asked for are in files. */
+import * as Schema from "effect/Schema"
+
+/**
+ * The question needs records, and those of some months are archived: totals by hour, day and month are there, details are
+ * not. `usage archives restore` puts them back.
+ *
+ * @since 0.1.0
+ */
+export class PeriodArchived extends Schema.TaggedError<PeriodArchived>()("PeriodArchived", {
+  months: Schema.Array(Schema.String),
+  files: Schema.Array(Schema.String)
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the records of ${this.months.join(", ")} are archived in ${this.files.join(", ")}`
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * A long result of the embedded engine, a page at a time, by a cursor of the transaction that is open.
+ *
+ * A page is fetched in one question to the worker, so its rows are as many as make about `pageBytes` of text. Their number
+ * grows slowly: after short rows may come long ones.
+ */
+import * as Effect from "effect/Effect"
+import type { Cells, Pull, Query, Row, Select } from "../Database.ts"
+import type { DatabaseError } from "../DatabaseError.ts"
+
+const pageBytes = 524_288
+const firstPage = 200
+const mostRows = 2_000
+
+const cursor = "effect_usage_rows"
+
+export const open =
+  (query: Query) =>
+  (select: Select): Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError> =>
+    Effect.map(query(`declare ${cursor} no scroll cursor for ${select.text}`, select.params), () => {
+      let limit = firstPage
+      let ended = false
+      const fetch = Effect.suspend(() => query(`fetch ${limit} from ${cursor}`, []))
+      return Effect.gen(function* () {
+        if (ended) return undefined
+        const rows = yield* fetch
+        if (rows.length < limit) {
+          ended = true
+          yield* query(`close ${cursor}`, [])
+          if (rows.length === 0) return undefined
+        }
+        const page = rows.map(cellsOf)
+        const each = page.reduce((bytes, cells) => bytes + lengthOf(cells), 0) / page.length
+        limit = Math.max(1, Math.min(mostRows, 2 * limit, Math.floor(pageBytes / Math.max(1, each))))
+        return page
+      })
+    })
+
+const cellsOf = (row: Row): Cells => Object.values(row) as ReadonlyArray<string | null>
+
+const lengthOf = (cells: Cells): number => cells.reduce((length, cell) => length + (cell?.length ?? 0), 0)

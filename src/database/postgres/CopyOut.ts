@@ -1,0 +1,174 @@
+/**
+ * `COPY … TO STDOUT` in pages, with back-pressure.
+ *
+ * This is a query class of `pg`. What the server sends is gathered into pages of about `pageBytes`; while as many as
+ * `pagesAhead` wait to be taken the socket is not read, and so the server waits. What is in memory is bounded by that, however
+ * long the result or slow the reader is.
+ */
+import type pg from "pg"
+
+/** Makes pages of what the server sends, one row a message. */
+export interface Collector<A> {
+  /** Takes what is in the chunk at once: its memory is used again. Gives how many bytes the page has now. */
+  readonly add: (chunk: Buffer) => number
+  /** Gives the page, and begins another; `undefined` if there is nothing in it. */
+  readonly take: () => A | undefined
+}
+
+const pageBytes = 131_072
+const pagesAhead = 2
+
+interface Waiting<A> {
+  readonly resolve: (page: A | undefined) => void
+  readonly reject: (error: Error) => void
+}
+
+export class CopyOut<A> implements pg.Submittable {
+  readonly #text: string
+  readonly #collector: Collector<A>
+  readonly #ready: Array<A> = []
+  #connection: pg.Connection | undefined
+  #waiting: Waiting<A> | undefined
+  #error: Error | undefined
+  #ended = false
+
+  constructor(text: string, collector: Collector<A>) {
+    this.#text = text
+    this.#collector = collector
+  }
+
+  /** The next page, or `undefined` at the end. One at a time. */
+  next(): Promise<A | undefined> {
+    const page = this.#ready.shift()
+    if (page !== undefined) {
+      if (this.#ready.length < pagesAhead) this.#connection?.stream.resume()
+      return Promise.resolve(page)
+    }
+    if (this.#error !== undefined) return Promise.reject(this.#error)
+    if (this.#ended) return Promise.resolve(undefined)
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+    })
+  }
+
+  submit(connection: pg.Connection): void {
+    this.#connection = connection
+    connection.query(this.#text)
+  }
+
+  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
+    if (this.#collector.add(chunk) >= pageBytes) this.#offer(this.#collector.take())
+  }
+
+  handleCommandComplete(): void {
+    this.#offer(this.#collector.take())
+  }
+
+  handleReadyForQuery(): void {
+    this.#ended = true
+    this.#settle()
+  }
+
+  handleError(error: Error): void {
+    this.#error = error
+    this.#settle()
+  }
+
+  handleRowDescription(): void {}
+
+  handleDataRow(): void {}
+
+  handleEmptyQuery(): void {}
+
+  #offer(page: A | undefined): void {
+    if (page === undefined) return
+    const waiting = this.#waiting
+    if (waiting !== undefined) {
+      this.#waiting = undefined
+      return waiting.resolve(page)
+    }
+    this.#ready.push(page)
+    if (this.#ready.length >= pagesAhead) this.#connection?.stream.pause()
+  }
+
+  #settle(): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    if (this.#error === undefined) waiting?.resolve(undefined)
+    else waiting?.reject(this.#error)
+  }
+}
+
+/** Rows of `copy … (format binary)` whose columns are all of type text. */
+export const textRows = (): Collector<ReadonlyArray<ReadonlyArray<string | null>>> => {
+  let rows: Array<Array<string | null>> = []
+  let bytes = 0
+  let begun = false
+  return {
+    add: (chunk) => {
+      let at = 0
+      if (!begun) {
+        begun = true
+        // Signature, flags, and an extension of the header.
+        at = 19 + chunk.readInt32BE(15)
+      }
+      while (at < chunk.length) {
+        const fields = chunk.readInt16BE(at)
+        at += 2
+        if (fields < 0) break
+        const row = Array.from<string | null>({ length: fields })
+        for (let field = 0; field < fields; field++) {
+          const length = chunk.readInt32BE(at)
+          at += 4
+          if (length < 0) row[field] = null
+          else {
+            row[field] = chunk.toString("utf8", at, at + length)
+            at += length
+          }
+        }
+        rows.push(row)
+      }
+      bytes += chunk.length
+      return bytes
+    },
+    take: () => {
+      const page = rows
+      rows = []
+      bytes = 0
+      return page.length === 0 ? undefined : page
+    }
+  }
+}
+
+/** Text as the server wrote it, and how many rows it has. */
+export interface TextPage {
+  readonly data: Buffer
+  readonly rows: number
+}
+
+export const texts = (): Collector<TextPage> => {
+  let buffer = Buffer.allocUnsafeSlow(pageBytes * 2)
+  let bytes = 0
+  let rows = 0
+  return {
+    add: (chunk) => {
+      if (bytes + chunk.length > buffer.length) {
+        const larger = Buffer.allocUnsafeSlow(Math.max(buffer.length * 2, bytes + chunk.length))
+        buffer.copy(larger, 0, 0, bytes)
+        buffer = larger
+      }
+      chunk.copy(buffer, bytes)
+      bytes += chunk.length
+      rows++
+      return bytes
+    },
+    take: () => {
+      if (rows === 0) return undefined
+      const page = { data: buffer.subarray(0, bytes), rows }
+      buffer = Buffer.allocUnsafeSlow(pageBytes * 2)
+      bytes = 0
+      rows = 0
+      return page
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Reading from one snapshot of a server: a read-only transaction of a connection that is used for nothing else meanwhile.
+ *
+ * COPY takes no parameters, so they are bound to settings of the transaction, and the query reads those. Neither a time limit
+ * of the server ends it nor one of ours: a long sort is silent for minutes, and a slow reader lets the server wait. That the
+ * server is gone shows by keepalive; that we are gone, it looks for itself.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type pg from "pg"
+import type { Pull, Query, Select, Snapshot } from "../Database.ts"
+import { type DatabaseError, fromUnknown } from "../DatabaseError.ts"
+import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
+
+/** What the transaction depends on, whatever the role or the database have set. */
+const begin = `begin isolation level repeatable read, read only; set local statement_timeout = 0; set local lock_timeout = '10s';
+  set local idle_in_transaction_session_timeout = 0; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
+  select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
+  select set_config('client_connection_check_interval', '5s', true) where version() like '%linux%'`
+
+const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
+  Effect.tryPromise({ try: run, catch: fromUnknown })
+
+export const withSnapshot = <A, E, R>(
+  pool: pg.Pool,
+  body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | DatabaseError, R> =>
+  Effect.acquireUseRelease(
+    attempt(() => pool.connect()),
+    (client) =>
+      Effect.gen(function* () {
+        yield* attempt(() => client.query(begin))
+        const result = yield* body(snapshotOf(client))
+        yield* attempt(() => client.query("commit"))
+        return result
+      }),
+    // A result that was not read to its end is given up with its connection.
+    (client, exit) => Effect.sync(() => client.release(Exit.isFailure(exit)))
+  )
+
+const snapshotOf = (client: pg.PoolClient): Snapshot => {
+  const query: Query = (text, params) =>
+    Effect.map(
+      attempt(() => client.query(text, params as Array<unknown>)),
+      ({ rows }) => rows
+    )
+  const copy = <A>(select: Select, format: string, collector: Collector<A>): Effect.Effect<Pull<A>, DatabaseError> =>
+    Effect.gen(function* () {
+      if (select.params.length > 0) {
+        const settings = select.params.map((_, index) => `set_config('${setting(index + 1)}', $${index + 1}, true)`)
+        yield* query(`select ${settings.join(", ")}`, select.params)
+      }
+      const text = select.text.replace(/\$(\d+)/g, (_, place) => `current_setting('${setting(Number(place))}')`)
+      const copied = client.query(
+        new CopyOut(`copy (${text}) to stdout (format ${format}, encoding 'UTF8')`, collector)
+      )
+      return attempt(() => copied.next())
+    })
+  return {
+    query,
+    rows: (select) => copy(select, "binary", textRows()),
+    csv: (select) => copy(select, "csv", texts())
+  }
+}
+
+const setting = (place: number): string => `effect_usage.p${place}`

@@ -1,0 +1,51 @@
+/**
+ * A directory for files that are to appear together: they are written to a hidden one beside their places, and moved when all
+ * of them are whole and synced. What was not moved is removed.
+ */
+import * as Effect from "effect/Effect"
+import { mkdtemp, readdir, rename, rm } from "node:fs/promises"
+import { join } from "node:path"
+import type { InvalidInput } from "../domain/InvalidInput.ts"
+import * as NewFile from "../internal/NewFile.ts"
+import { syncDirectory, takeName } from "../system/Files.ts"
+
+export interface Staging {
+  readonly path: string
+  /** Refuses names that are taken, and places where no file can be. */
+  readonly check: (names: ReadonlyArray<string>) => Effect.Effect<void, InvalidInput | NewFile.Unwritable>
+  /** Moves the files that are there. */
+  readonly place: Effect.Effect<void, InvalidInput | NewFile.Unwritable>
+}
+
+const field = "out-dir"
+
+export const use = <A, E>(
+  directory: string,
+  force: boolean,
+  body: (staging: Staging) => Effect.Effect<A, E>
+): Effect.Effect<A, E | InvalidInput | NewFile.Unwritable> => {
+  const catchCause = { catch: (cause: unknown) => NewFile.refusalOf(field, directory, cause) }
+  return Effect.acquireUseRelease(
+    Effect.tryPromise({ try: () => mkdtemp(join(directory, ".usage-export-")), ...catchCause }),
+    (path) =>
+      body({
+        path,
+        check: (names) =>
+          Effect.forEach(names, (name) => NewFile.check(field, join(directory, name), force, "exports"), {
+            discard: true
+          }),
+        place: Effect.uninterruptible(
+          Effect.tryPromise({
+            try: async () => {
+              for (const name of await readdir(path)) {
+                await (force ? rename : takeName)(join(path, name), join(directory, name))
+              }
+              await syncDirectory(directory)
+            },
+            ...catchCause
+          })
+        )
+      }),
+    (path) => Effect.ignore(Effect.tryPromise(() => rm(path, { recursive: true, force: true })))
+  )
+}

@@ -1,0 +1,18 @@
+/** The formats by their names. Those that bring libraries along are loaded when they are used. */
+import * as Effect from "effect/Effect"
+import { csv } from "./Csv.ts"
+import type { ExportFormat } from "./FileName.ts"
+import { json } from "./Json.ts"
+import { ndjson } from "./Ndjson.ts"
+import type { Format } from "./Table.ts"
+
+export const loadFormat = (format: ExportFormat): Effect.Effect<Format> => {
+  switch (format) {
+    case "csv":
+      return Effect.succeed(csv)
+    case "json":
+      return Effect.succeed(json)
+    case "ndjson":
+      return Effect.succeed(ndjson)
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * What exports read: records, sums of spans, and the totals of both, all from one snapshot and as text.
+ *
+ * A quantity is the amount divided by the service's unit, rounded once. `billing_quantity` does that for every unit; where the
+ * unit's reciprocal has an end, a product does, in a tenth of the time: it is exact before it is rounded, and only where it
+ * lies just between two results do the two ways of rounding differ.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type Cells, Database, type Pull, type Select, type Snapshot } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import * as Decimal from "../domain/Decimal.ts"
+import type { ServiceName } from "../domain/Service.ts"
+import type { Window } from "../domain/Window.ts"
+import { isUtc, type Unit } from "./ReportStore.ts"
+import { timestamp } from "./Timestamp.ts"
+import * as Sources from "./UsageSources.ts"
+
+/**
+ * What a row of a record may hold. `rounded_amount` is the amount, in base units, where the quantity has more digits than it
+ * may show; `null` where the quantity says all.
+ */
+export type RecordColumn =
+  | "customer_id"
+  | "timestamp"
+  | "service"
+  | "quantity"
+  | "rounded_amount"
+  | "unit_cost"
+  | "total_cost"
+  | "metadata"
+  | "batch_id"
+  | "position"
+
+/** What a row of a span may hold. */
+export type SpanColumn =
+  | "customer_id"
+  | "service_name"
+  | "span"
+  | "event_count"
+  | "total_quantity"
+  | "total_cost"
+  | "avg_quantity"
+
+/** One service's usage in the whole window, in its billing unit. */
+export interface ServiceTotal {
+  readonly service: ServiceName
+  readonly unit: string
+  readonly events: bigint
+  readonly quantity: Decimal.Decimal
+  readonly cost: Decimal.Decimal
+}
+
+/** A customer who has records in the window. */
+export interface CustomerTotal {
+  readonly customer: CustomerId
+  readonly events: bigint
+}
+
+type Read = Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
+
+/** Reads one snapshot, one result at a time and each to its end. */
+export interface ExportReader {
+  /** By service, as the catalog has them. */
+  readonly totals: (
+    window: Window,
+    filter: Sources.Filter
+  ) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
+  readonly customers: (
+    window: Window,
+    service: ServiceName | undefined
+  ) => Effect.Effect<ReadonlyArray<CustomerTotal>, DatabaseError>
+  /** Records, the newest first. */
+  readonly records: (window: Window, filter: Sources.Filter, columns: ReadonlyArray<RecordColumn>) => Read
+  /** The same as CSV, with the guard against formulas; `undefined` where there is no server to write it. */
+  readonly csv:
+    | ((
+        window: Window,
+        filter: Sources.Filter,
+        columns: ReadonlyArray<RecordColumn>
+      ) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
+    | undefined
+  /** Sums by service and hour, day or month of the window's zone, of each customer if his id is among the columns. */
+  readonly spans: (
+    window: Window,
+    filter: Sources.Filter,
+    unit: Unit,
+    columns: ReadonlyArray<SpanColumn>
+  ) => Read
+}
+
+export class ExportStore extends Context.Service<
+  ExportStore,
+  {
+    readonly snapshot: <A, E, R>(
+      body: (reader: ExportReader) => Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | DatabaseError, R>
+  }
+>()("effect-usage/store/ExportStore") {
+  static readonly layer: Layer.Layer<ExportStore, never, Database> = Layer.suspend(() =>
+    Layer.effect(
+      ExportStore,
+      Effect.map(Database, ({ name, snapshot }) =>
+        ExportStore.of({ snapshot: (body) => snapshot((taken) => body(readerOf(name, taken))) })
+      )
+    )
+  )
+}
+
+type Name = (table: string) => string
+
+const readerOf = (name: Name, snapshot: Snapshot): ExportReader => {
+  const { csv } = snapshot
+  return {
+    totals: (window, filter) => {
+      const { params, text } = totalsOf(name, window, filter)
+      return Effect.map(snapshot.query(text, params), (rows) =>
+        rows.map((row) => ({
+          service: `${row["service_name"]}` as ServiceName,
+          unit: `${row["unit"]}`,
+          events: BigInt(`${row["events"]}`),
+          quantity: Decimal.fromDatabase(`${row["quantity"]}`),
+          cost: Decimal.fromDatabase(`${row["cost"]}`)
+        }))
+      )
+    },
+    customers: (window, service) => {
+      const { params, text } = Sources.usageByCustomer(name, window, service)
+      return Effect.map(
+        snapshot.query(
+          `select customer_id, sum(event_count)::bigint::text as events from (${text}) u
+            group by customer_id order by customer_id collate "C"`,
+          params
+        ),
+        (rows) =>
+          rows.map((row) => ({
+            customer: `${row["customer_id"]}` as CustomerId,
+            events: BigInt(`${row["events"]}`)
+          }))
+      )
+    },
+    records: (window, filter, columns) => snapshot.rows(recordsOf(name, window, filter, columns, plain)),
+    csv:
+      csv === undefined
+        ? undefined
+        : (window, filter, columns) => csv(recordsOf(name, window, filter, columns, guarded)),
+    spans: (window, filter, unit, columns) => snapshot.rows(spansOf(name, window, filter, unit, columns))
+  }
+}
+
+const totalsOf = (name: Name, window: Window, filter: Sources.Filter): Select => {
+  const { params, text } = Sources.usage(name, window, filter, "month")
+  const quantity = name("billing_quantity")
+  return {
+    text: `select s.service_name, s.unit, u.events::text as events,
+        ${quantity}(u.amount, s.unit_size)::text as quantity, ${quantity}(u.weighted, s.unit_size)::text as cost
+      from (
+        select service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
+        from (${text}) u group by service_name
+      ) u join ${name("billing_services")} s using (service_name) order by s.place`,
+    params
+  }
+}
+
+/** A quotient by the service's unit. */
+const divided = (name: Name, dividend: string): string =>
+  `case when s.factor is null or min_scale(${dividend} * s.factor) = 31
+    then ${name("billing_quantity")}(${dividend}, s.unit_size) else trim_scale(round(${dividend} * s.factor, 30)) end`
+
+const plain = (text: string): string => text
+
+/** What `formulaGuard` of `src/export` does. */
+const guarded = (text: string): string =>
+  `case when left(${text}, 1) in ('=', '+', '-', '@', E'\\t', E'\\r', '＝', '＋', '－', '＠') then '''' || ${text} else ${text} end`
+
+const recordColumns = (name: Name, guard: (text: string) => string): Record<RecordColumn, string> => {
+  const quantity = divided(name, "r.amount")
+  return {
+    customer_id: guard("r.customer_id"),
+    timestamp: `(r.recorded_at at time zone 'UTC')::text`,
+    service: guard("r.service_name"),
+    quantity: `(${quantity})::text`,
+    rounded_amount: `case when (${quantity}) * s.unit_size <> r.amount then trim_scale(r.amount)::text end`,
+    unit_cost: "trim_scale(r.unit_cost)::text",
+    total_cost: `(${divided(name, "(r.amount * r.unit_cost)")})::text`,
+    metadata: "r.metadata::text",
+    batch_id: "r.batch_id::text",
+    position: "r.position::text"
+  }
+}
+
+const recordsOf = (
+  name: Name,
+  window: Window,
+  filter: Sources.Filter,
+  columns: ReadonlyArray<RecordColumn>,
+  guard: (text: string) => string
+): Select => {
+  const params = [timestamp(window.start), timestamp(window.end)]
+  const of = (column: string, value: string | undefined) =>
+    value === undefined ? "" : ` and r.${column} = $${params.push(value)}::text`
+  const texts = recordColumns(name, guard)
+  const selected = columns.map((column) => `${texts[column]} as "${column}"`)
+  return {
+    text: `with services as materialized (
+        select service_name, unit_size, case when factor * unit_size = 1 then factor end as factor
+        from (select service_name, unit_size, trim_scale(1.${"0".repeat(60)} / unit_size) as factor from ${name("billing_services")}) s
+      )
+      select ${selected.join(", ")}
+      from ${name("billing_usage_records")} r join services s on s.service_name = r.service_name
+      where r.recorded_at >= $1::text::timestamptz and r.recorded_at < $2::text::timestamptz
+        ${of("customer_id", filter.customer)}${of("service_name", filter.service)}
+      order by r.recorded_at desc, r.batch_id desc, r.position desc`,
+    params
+  }
+}
+
+const labels: Record<Unit, string> = { hour: "YYYY-MM-DD HH24:MI:SS", day: "YYYY-MM-DD", month: "YYYY-MM" }
+
+const spansOf = (
+  name: Name,
+  window: Window,
+  filter: Sources.Filter,
+  unit: Unit,
+  columns: ReadonlyArray<SpanColumn>
+): Select => {
+  const longest = unit === "hour" || !isUtc(window.tz) ? "quarter" : unit
+  const each = columns.includes("customer_id") && filter.customer === undefined
+  const source = each
+    ? Sources.usageByCustomer(name, window, filter.service, longest)
+    : Sources.usage(name, window, filter, longest)
+  const params = [...source.params]
+  const bind = (value: string) => `$${params.push(value)}::text`
+  const [unitAt, tzAt] = [bind(unit), bind(window.tz)]
+  const customer = each ? "customer_id" : bind(filter.customer ?? "")
+  const quantity = name("billing_quantity")
+  const texts: Record<SpanColumn, string> = {
+    customer_id: "u.customer_id",
+    service_name: "s.service_name",
+    span: `to_char(u.span at time zone ${tzAt}, '${labels[unit]}')`,
+    event_count: "u.events::text",
+    total_quantity: `${quantity}(u.amount, s.unit_size)::text`,
+    total_cost: `${quantity}(u.weighted, s.unit_size)::text`,
+    avg_quantity: `${quantity}(u.amount, s.unit_size * u.events)::text`
+  }
+  return {
+    text: `select ${columns.map((column) => `${texts[column]} as "${column}"`).join(", ")}
+      from (
+        select customer_id, span, service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
+        from (
+          select ${customer} as customer_id, date_trunc(${unitAt}, at, ${tzAt}) as span, service_name, event_count, amount, weighted
+          from (${source.text}) t
+        ) t group by customer_id, span, service_name
+      ) u join ${name("billing_services")} s using (service_name)
+      order by u.customer_id collate "C", u.span, s.place`,
+    params
+  }
+}
