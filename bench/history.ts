@@ -34,7 +34,7 @@ export const migrate = (url: string): Promise<void> =>
     )
   )
 
-const rollUp = (url: string) =>
+export const rollUp = (url: string) =>
   Effect.runPromise(
     Effect.flatMap(Aggregator, (aggregator) => aggregator.rollUp).pipe(
       Effect.provide(Layer.provide(Aggregator.layer, Postgres.layer({ url: Redacted.make(url) })))

@@ -11,6 +11,7 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Embedded from "../src/database/Embedded.ts"
 import { PostgresServer } from "../test/support/PostgresServer.ts"
+import { benchmark as alerts } from "./alerts.ts"
 import { benchmark as embedded } from "./embedded.ts"
 import { type Row, toJson, toMarkdown } from "./harness.ts"
 import { migrate } from "./history.ts"
@@ -21,6 +22,7 @@ import { benchmark as ingestSmall } from "./ingest-small.ts"
 import { benchmark as ingest } from "./ingest.ts"
 import { benchmark as memory } from "./memory.ts"
 import { connect } from "./peers.ts"
+import { benchmark as quota } from "./quota.ts"
 import { benchmark as record } from "./record.ts"
 import { benchmark as report } from "./report.ts"
 import { benchmark as rollup } from "./rollup.ts"
@@ -39,7 +41,9 @@ const benchmarks = [
   rollup,
   report,
   stats,
-  start
+  start,
+  alerts,
+  quota
 ]
 
 const { positionals: names, values: flags } = parseArgs({

@@ -90,7 +90,7 @@ export const benchmark: Benchmark = {
         span: "7 hours"
       })
     )
-    const all = startProcess("report", { url: setting.server.url(database), calls: 200 } satisfies Options)
+    const all = startProcess("report", { url: setting.server.url(database), calls: 1000 } satisfies Options)
     const part = startProcess("report", { url: tailUrl, calls: 10 } satisfies Options)
     try {
       const rows: Array<Row> = []

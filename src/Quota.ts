@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
@@ -115,9 +116,12 @@ export class Quota extends Context.Service<
 interface Known {
   readonly states: ReadonlyMap<string, QuotaState>
   readonly passed: Map<string, Decimal.Decimal>
-  /** When the first of its periods ends: then it has to be read again. */
+  /** From when to when it holds: until it is stale, or the first of its periods ends. A clock that is set back ends it too. */
+  readonly from: number
   readonly until: number
 }
+
+const isFresh = (known: Known, now: number): boolean => now >= known.from && now < known.until
 
 /** Alerts' thresholds, which play no part here. */
 const noThresholds = ["75", "90", "100"] as const
@@ -127,6 +131,7 @@ const wrap = (reason: QuotaExceeded | InvalidInput | DatabaseError) => new Quota
 const make = Effect.fnUntraced(function* (options: QuotaOptions) {
   const store = yield* AlertStore
   const staleness = Duration.fromInputUnsafe(options.staleness ?? "10 seconds")
+  const capacity = options.customers ?? 10_000
 
   const readStates = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
     const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
@@ -134,53 +139,54 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
   })
   const read = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
     const states = yield* readStates(customer)
+    const from = yield* Clock.currentTimeMillis
     const known: Known = {
       states: new Map(states.map((state) => [state.service, state])),
       passed: new Map(),
-      until: states.reduce((until, { period }) => Math.min(until, Instant.toMillis(period.end)), Infinity)
+      from,
+      until: states.reduce(
+        (until, { period }) => Math.min(until, Instant.toMillis(period.end)),
+        from + Duration.toMillis(staleness)
+      )
     }
     return known
   })
   const cache = yield* Cache.makeWith(read, {
-    capacity: options.customers ?? 10_000,
+    capacity,
     // What could not be read is asked for again by the next call.
     timeToLive: (exit) => (Exit.isSuccess(exit) ? staleness : Duration.zero)
   })
 
+  // What was asked for last, to be had without a detour through fibers: this is what a request waits for.
+  const atHand = new Map<string, Known>()
+
   const known = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
-    const found = yield* Cache.get(cache, customer)
-    if ((yield* Clock.currentTimeMillis) < found.until) return found
-    yield* Cache.invalidate(cache, customer)
-    return yield* Cache.get(cache, customer)
+    let found = yield* Cache.get(cache, customer)
+    if (!isFresh(found, yield* Clock.currentTimeMillis)) {
+      yield* Cache.invalidate(cache, customer)
+      found = yield* Cache.get(cache, customer)
+    }
+    if (atHand.size >= capacity) atHand.clear()
+    atHand.set(customer, found)
+    return found
   })
 
-  const answer = Effect.fnUntraced(function* (
-    id: string,
-    name: string,
-    quantity: Decimal.DecimalInput,
-    counts: boolean
-  ) {
+  const askedAnew = Effect.fnUntraced(function* (id: string, name: string, wanted: Decimal.Decimal, counts: boolean) {
     const customer = yield* Effect.fromResult(CustomerId.parse(id))
     const service = yield* Effect.fromResult(Service.parseName(name))
-    const wanted = yield* Effect.fromResult(Decimal.parse("quantity", quantity))
-    const { passed, states } = yield* known(customer)
-    // Decided and counted in one go: two callers must not both get the last of it.
-    const decision = yield* Effect.sync(() => {
-      const before = passed.get(service) ?? Decimal.zero
-      const made = decide(states.get(service), before, wanted)
-      if (counts && made.allowed && made.limit !== undefined) passed.set(service, BigDecimal.sum(before, wanted))
-      return made
-    })
-    if (decision.allowed || !counts) return decision
-    return yield* new QuotaExceeded({
-      customer,
-      service,
-      limit: Decimal.toText(decision.limit!),
-      used: Decimal.toText(decision.used),
-      unit: decision.unit!,
-      resetsAt: Instant.toMillis(decision.resetsAt!)
-    })
+    return settle(yield* known(customer), customer, service, wanted, counts)
   }, Effect.mapError(wrap))
+
+  const answer = (id: string, name: string, quantity: Decimal.DecimalInput, counts: boolean): Answer => {
+    const wanted = quantity === 1 ? Result.succeed(Decimal.one) : Decimal.parse("quantity", quantity)
+    if (Result.isFailure(wanted)) return Effect.fail(wrap(wanted.failure))
+    return Clock.clockWith((clock) => {
+      const found = atHand.get(id)
+      return found !== undefined && isFresh(found, clock.currentTimeMillisUnsafe()) && found.states.has(name)
+        ? asEffect(settle(found, id, name, wanted.success, counts))
+        : Effect.flatMap(askedAnew(id, name, wanted.success, counts), asEffect)
+    })
+  }
 
   return Quota.of({
     check: (customer, service, quantity = 1) => answer(customer, service, quantity, false),
@@ -190,10 +196,39 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
     }, Effect.mapError(wrap)),
     forget: (id) => {
       const customer = CustomerId.parse(id)
+      atHand.delete(id)
       return customer._tag === "Success" ? Cache.invalidate(cache, customer.success) : Effect.void
     }
   })
 })
+
+/** Decides and counts in one go: two callers must not both get the last of it. */
+const settle = (
+  { passed, states }: Known,
+  customer: string,
+  service: string,
+  wanted: Decimal.Decimal,
+  counts: boolean
+): QuotaDecision | QuotaExceeded => {
+  const before = passed.get(service) ?? Decimal.zero
+  const decision = decide(states.get(service), before, wanted)
+  if (!counts) return decision
+  if (decision.allowed) {
+    if (decision.limit !== undefined) passed.set(service, BigDecimal.sum(before, wanted))
+    return decision
+  }
+  return new QuotaExceeded({
+    customer,
+    service,
+    limit: Decimal.toText(decision.limit!),
+    used: Decimal.toText(decision.used),
+    unit: decision.unit!,
+    resetsAt: Instant.toMillis(decision.resetsAt!)
+  })
+}
+
+const asEffect = (settled: QuotaDecision | QuotaExceeded): Answer =>
+  settled instanceof QuotaExceeded ? Effect.fail(wrap(settled)) : Effect.succeed(settled)
 
 const nothing: QuotaDecision = {
   allowed: true,
@@ -209,7 +244,7 @@ const nothing: QuotaDecision = {
 
 const decide = (state: QuotaState | undefined, passed: Decimal.Decimal, wanted: Decimal.Decimal): QuotaDecision => {
   if (state === undefined) return nothing
-  const used = BigDecimal.sum(state.used, passed)
+  const used = passed === Decimal.zero ? state.used : BigDecimal.sum(state.used, passed)
   const { hard, limit, overageUnitCost, period, unit } = state
   if (limit === undefined) return { ...nothing, used, unit }
   const left = BigDecimal.subtract(limit, used)

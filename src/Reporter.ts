@@ -23,7 +23,7 @@ import { requireEdges, requireRecords } from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { ReportStore, type Unit, type UsageSum } from "./store/ReportStore.ts"
+import { ReportStore, type Unit, type UsageSum, type UsageTotal } from "./store/ReportStore.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
@@ -142,8 +142,8 @@ export class Reporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<GroupUsage>, ReporterError>
   }
 >()("effect-usage/Reporter") {
-  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore | ArchiveStore> = Layer.suspend(() =>
-    Layer.effect(Reporter, make)
+  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore | ArchiveStore> = Layer.suspend(
+    () => Layer.effect(Reporter, make)
   )
 
   /** A reporter on a database. */
@@ -169,15 +169,14 @@ const make = Effect.gen(function* () {
   })
 
   const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
-    const { services: before } = yield* Effect.mapError(catalogs.current, wrap)
+    const known = yield* Effect.mapError(catalogs.current, wrap)
     // What the copy in memory does not know may be new.
-    const checked = checkFilter(query, before)
+    const checked = checkFilter(query, known.services)
     const filter = Result.isSuccess(checked) ? checked.success : (yield* Effect.mapError(prepare(query), wrap)).filter
-    // The copy is compared with the catalog meanwhile: the smallest report is as fast as its statement.
-    const [sums, { services }] = yield* Effect.mapError(
-      Effect.all([store.sums(query.window, filter), catalogs.latest], { concurrency: 2 }),
-      wrap
-    )
+    // The sums say of which catalog they are: a report is one statement, and as fast as that.
+    const { sums, version } = yield* Effect.mapError(store.totals(query.window, filter), wrap)
+    const { services } =
+      version === undefined || version === known.version ? known : yield* Effect.mapError(catalogs.reload, wrap)
     const found = new Map(sums.map((sum) => [sum.service, sum]))
     yield* Effect.mapError(requireEdges(archives, query.window), wrap)
     const used: Array<ServiceUsage> = []
@@ -237,10 +236,7 @@ const make = Effect.gen(function* () {
   return Reporter.of({ usage, series, customers, groups })
 })
 
-const usageOf = (
-  sum: Pick<UsageSum, "service" | "amount" | "weighted" | "events">,
-  service: Service.Service
-): ServiceUsage => ({
+const usageOf = (sum: UsageTotal, service: Service.Service): ServiceUsage => ({
   service: sum.service,
   unit: service.unit,
   quantity: Service.toQuantity(sum.amount, service),

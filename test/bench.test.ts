@@ -46,7 +46,9 @@ describe("bench", () => {
           "rollup",
           "report",
           "stats",
-          "start"
+          "start",
+          "alerts",
+          "quota"
         ]
       )
       for (const row of data.rows) assert.strictEqual(row.ratios.length > 0, row.median > 0, JSON.stringify(row))

@@ -55,8 +55,21 @@ const firstDay = Date.UTC(2026, 2, 20) * 1000
 const day = 86_400_000_000
 const moments = [0, 1, -1, 899_999_999, 900_000_000, 1_800_000_000, 66_600_000_000, 65_700_000_000]
 
+/** Hours that happen twice: in London, New York, Lord Howe (half an hour) and Santiago. */
+const twice = [
+  "2026-10-25T00:30:00Z",
+  "2026-10-25T01:30:00Z",
+  "2026-11-01T05:15:00Z",
+  "2026-11-01T06:15:00Z",
+  "2026-04-04T14:40:00Z",
+  "2026-04-04T15:10:00Z",
+  "2026-04-05T02:30:00Z",
+  "2026-04-05T03:30:00Z"
+].map((text) => Date.parse(text) * 1000)
+
 const time = ({ chance, int, pick }: Random): number => {
-  const start = firstDay + pick([int(30), 7 + int(5), 195 + int(20)]) * day
+  if (chance(0.15)) return pick(twice)
+  const start = firstDay + pick([int(30), 7 + int(5), 195 + int(40)]) * day
   return chance(0.5) ? start + pick(moments) : start + int(86_400) * 1_000_000 + int(1_000_000)
 }
 
@@ -96,7 +109,8 @@ const live = Effect.fnUntraced(function* (dice: Random) {
       yield* catalog.setPrice({ ...price, from: toIso(price.from) })
     }
     const inputs = Array.from({ length: pick([1, 2, 9, 30]) }, (_, i) => {
-      const at = time(dice)
+      // A record at the very moment from which a price holds has that price.
+      const at = chance(0.1) ? Math.max(firstDay, pick(prices).from) : time(dice)
       const metadata = pick<Record<string, unknown>>([
         {},
         { endpoint: pick(["/a", "/b"]), status: pick([200, 404]) },
@@ -129,9 +143,11 @@ const live = Effect.fnUntraced(function* (dice: Random) {
   return facts
 })
 
-const windowOf = ({ chance, int, pick }: Random): Window => {
+const windowOf = ({ chance, int, pick }: Random, facts: ReadonlyArray<Oracle.Fact>): Window => {
   const bound = () => {
-    const at = firstDay - 2 * day + int(220) * day
+    // At a record: one begins with it, one ends before it.
+    if (chance(0.4)) return (pick(facts).at + pick([0, 0, 1])) as Instant
+    const at = firstDay - 2 * day + int(260) * day
     return (chance(0.5) ? at + pick([0, 900_000_000, 66_600_000_000]) : at + int(86_400_000) * 1_000) as Instant
   }
   const [one, other] = [bound(), bound()]
@@ -147,7 +163,7 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
   const { chance, pick } = dice
   const reporter = yield* Reporter
   const analytics = yield* Analytics
-  const window = windowOf(dice)
+  const window = windowOf(dice, facts)
   const customer = chance(0.5) ? pick(customers) : undefined
   const service = chance(0.4) ? pick(serviceNames) : undefined
   const inWindow = facts.filter((fact) => fact.at >= window.start && fact.at < window.end)

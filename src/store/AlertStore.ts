@@ -154,11 +154,11 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
     })
   const readStates = read(
     StateRow,
-    `with ${QuotaStates.clauses(name, true)} select ${QuotaStates.columns} from states s order by s.customer_id, s.service_name`
+    `with ${QuotaStates.all(name)} select ${QuotaStates.columns} from states s order by s.customer_id, s.service_name`
   )
   const readKnown = read(
     KnownRow,
-    `with ${QuotaStates.clauses(name, false)}
+    `with ${QuotaStates.notable(name)}
       select ${QuotaStates.columns}, coalesce(k.level, 0)::int as known_level, coalesce(k.highest, 0)::int as known_highest
       from states s left join ${statesTable} k using (customer_id, service_name, period_start)
       where s.level > 0 or k.level > 0 or k.highest > 0

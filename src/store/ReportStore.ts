@@ -33,6 +33,9 @@ export interface UsageSum {
   readonly last: Instant
 }
 
+/** What is billed of a service's usage. */
+export type UsageTotal = Pick<UsageSum, "service" | "events" | "amount" | "weighted">
+
 /** What sums are cut into. */
 export type Unit = "hour" | "day" | "month"
 
@@ -66,6 +69,14 @@ const sumFields = {
 }
 const SumRow = Schema.Struct({ ...sumFields, at: Schema.NullOr(Schema.String) })
 
+const TotalRow = Schema.Struct({
+  service_name: Schema.String,
+  events: Schema.String,
+  amount: Schema.String,
+  weighted: Schema.String,
+  version: Schema.String
+})
+
 const CustomerRow = Schema.Struct({
   customer_id: Schema.String,
   events: Schema.String,
@@ -93,6 +104,14 @@ export class ReportStore extends Context.Service<
   {
     /** Sums by service over the whole window. */
     readonly sums: (window: Window, filter: Sources.Filter) => Effect.Effect<ReadonlyArray<UsageSum>, DatabaseError>
+    /** What is billed of them, with the version of the catalog that was then; none if there are no sums. */
+    readonly totals: (
+      window: Window,
+      filter: Sources.Filter
+    ) => Effect.Effect<
+      { readonly sums: ReadonlyArray<UsageTotal>; readonly version: string | undefined },
+      DatabaseError
+    >
     /** Sums by service and hour, day or month of the window's zone, in order; spans without usage have none. */
     readonly series: (
       window: Window,
@@ -141,6 +160,23 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
       params
     )
     return rows.map(toSum)
+  })
+
+  const totals = Effect.fn("ReportStore.totals")(function* (window: Window, filter: Sources.Filter) {
+    const { params, text } = Sources.usage(name, window, filter, "month")
+    const rows = yield* query(
+      TotalRow,
+      `select service_name, ${Sources.totals}, (select version::text from ${name("billing_catalog")}) as version
+        from (${text}) u group by service_name`,
+      params
+    )
+    const found = rows.map((row) => ({
+      service: row.service_name as ServiceName,
+      events: BigInt(row.events),
+      amount: Decimal.fromDatabase(row.amount),
+      weighted: Decimal.fromDatabase(row.weighted)
+    }))
+    return { sums: found, version: rows[0]?.version }
   })
 
   const series = Effect.fn("ReportStore.series")(function* (window: Window, filter: Sources.Filter, unit: Unit) {
@@ -238,7 +274,7 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
     }))
   })
 
-  return { sums, series, customers, groups }
+  return { sums, totals, series, customers, groups }
 }
 
 const toSum = (row: typeof SumRow.Type): UsageSum => ({

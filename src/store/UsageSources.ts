@@ -85,13 +85,15 @@ type Binder = ReturnType<typeof binder>
 export const sumColumns = "event_count, amount, weighted, min_amount, max_amount, first_event, last_event"
 
 /** Sums over rows of the sources. */
-export const sums = `sum(event_count)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted,
-  min(min_amount)::text as least, max(max_amount)::text as most,
+export const totals = `sum(event_count)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted`
+export const sums = `${totals}, min(min_amount)::text as least, max(max_amount)::text as most,
   (extract(epoch from min(first_event)) * 1000000)::bigint::text as first,
   (extract(epoch from max(last_event)) * 1000000)::bigint::text as last`
 
-const recordColumns = `r.customer_id, r.service_name, r.recorded_at as at, 1 as event_count, r.amount, r.amount * r.unit_cost as weighted,
-  r.amount as min_amount, r.amount as max_amount, r.recorded_at as first_event, r.recorded_at as last_event`
+/** Of the rollups' types and collations: only then is nothing computed that the sums do not ask for. */
+const recordColumns = `r.customer_id collate "C" as customer_id, r.service_name collate "C" as service_name, r.recorded_at as at,
+  1::bigint as event_count, r.amount, r.amount * r.unit_cost as weighted, r.amount as min_amount, r.amount as max_amount,
+  r.recorded_at as first_event, r.recorded_at as last_event`
 
 /** What narrows rows down to a filter. */
 const narrow = (bind: Binder, alias: string, filter: Filter): string =>

@@ -11,32 +11,86 @@ type Name = (table: string) => string
 const now = "$1::text::timestamptz"
 const utcNow = `(${now} at time zone 'UTC')`
 
-/** Which quota holds for whom: the customer's own, else that of his plan; the last that took effect. */
-const rules = (name: Name): string => `direct as (
+/** The rules of customers and of plans that took effect last, and who is on which plan. */
+const inForce = (name: Name): string => `direct as (
     select distinct on (customer_id, service_name) * from ${name("billing_quotas")}
     where customer_id is not null and effective_from <= ${now} and ($2::text is null or customer_id = $2)
     order by customer_id, service_name, effective_from desc
   ), planned as (
-    select distinct on (plan_name, service_name) * from ${name("billing_quotas")}
+    select distinct on (plan_name, service_name) q.*, coalesce(q.warning_percent, n.warning_percent) as warning,
+      coalesce(q.critical_percent, n.critical_percent) as critical, coalesce(q.exceeded_percent, n.exceeded_percent) as exceeded
+    from ${name("billing_quotas")} q join ${name("billing_plans")} n using (plan_name)
     where plan_name is not null and effective_from <= ${now}
     order by plan_name, service_name, effective_from desc
   ), subscribed as (
     select customer_id, plan_name, every, anchor at time zone 'UTC' as anchor from ${name("billing_subscriptions")}
     where started_at <= ${now} and (ended_at is null or ended_at > ${now}) and ($2::text is null or customer_id = $2)
-  ), rules as (
+  )`
+
+/** Which quota holds for whom: the customer's own, else that of his plan. `condition` is on `customer_id`. */
+const rules = (condition: string): string => `rules as (
     select d.customer_id, d.service_name, d.quota_limit, d.period, d.basis, d.hard, d.overage_unit_cost,
       d.warning_percent, d.critical_percent, d.exceeded_percent, d.warning_at, d.critical_at, d.exceeded_at
-    from direct d where d.quota_limit is not null
+    from direct d where d.quota_limit is not null and d.${condition}
     union all
     select s.customer_id, p.service_name, p.quota_limit, p.period, p.basis, p.hard, p.overage_unit_cost,
-      coalesce(p.warning_percent, n.warning_percent), coalesce(p.critical_percent, n.critical_percent),
-      coalesce(p.exceeded_percent, n.exceeded_percent), p.warning_at, p.critical_at, p.exceeded_at
-    from subscribed s join planned p using (plan_name) join ${name("billing_plans")} n using (plan_name)
-    where p.quota_limit is not null and not exists (
+      p.warning, p.critical, p.exceeded, p.warning_at, p.critical_at, p.exceeded_at
+    from subscribed s join planned p using (plan_name)
+    where s.${condition} and p.quota_limit is not null and not exists (
       select from direct d
       where d.customer_id = s.customer_id and d.service_name = p.service_name and d.quota_limit is not null
     )
   )`
+
+/** The lowest of a rule's thresholds, in hundredths of base units. */
+const lowest = (r: string, percents: readonly [string, string, string]) => {
+  const threshold = (level: string, percent: string, parameter: number) =>
+    `coalesce(${r}.${level}_at * v.unit_size * 100, ${r}.quota_limit * v.unit_size * coalesce(${r}.${percent}, $${parameter}::text::numeric))`
+  return `least(${threshold("warning", percents[0], 4)}, ${threshold("critical", percents[1], 5)}, ${threshold("exceeded", percents[2], 6)})`
+}
+
+/**
+ * The customers that a pass has to look at: nearly all are far from their quotas, and one comparison with the month's row
+ * says so. Where a quota is not a month's sum, the customer is looked at.
+ */
+const candidates = (name: Name): string => {
+  // Asked once: a condition on every row would work it out for every row.
+  const month = `(select date_trunc('month', ${now}, 'UTC'))`
+  const nextMonth = `(select (date_trunc('month', ${utcNow}) + interval '1 month') at time zone 'UTC')`
+  const monthly = (r: string) => `${r}.period = 'month' and ${r}.basis = 'sum' and ${r}.quota_limit >= 0`
+  const other = (r: string) => `(${r}.period <> 'month' or ${r}.basis <> 'sum') and ${r}.quota_limit >= 0`
+  const months = name("billing_usage_months")
+  return `plan_limits as materialized (
+    select p.plan_name, p.service_name, ${lowest("p", ["warning", "critical", "exceeded"])} * 0.01 as least
+    from planned p join ${name("billing_services")} v using (service_name) where ${monthly("p")}
+  ), own_limits as materialized (
+    select d.customer_id, d.service_name, ${lowest("d", ["warning_percent", "critical_percent", "exceeded_percent"])} * 0.01 as least
+    from direct d join ${name("billing_services")} v using (service_name) where ${monthly("d")}
+  ), used as (
+    select r.customer_id, r.service_name, r.amount + coalesce(m.amount, 0) as amount from (
+      select customer_id, service_name, sum(amount) as amount from tail
+      where recorded_at >= ${month} and recorded_at < ${nextMonth} group by 1, 2
+    ) r left join ${months} m on m.month = ${month} and m.customer_id = r.customer_id and m.service_name = r.service_name
+  ), candidates as materialized (
+    select m.customer_id from ${months} m join plan_limits p on p.service_name = m.service_name and m.amount >= p.least
+      join subscribed s on s.customer_id = m.customer_id and s.plan_name = p.plan_name
+    where m.month = ${month}
+    union
+    select u.customer_id from used u join plan_limits p on p.service_name = u.service_name and u.amount >= p.least
+      join subscribed s on s.customer_id = u.customer_id and s.plan_name = p.plan_name
+    union
+    select d.customer_id from own_limits d join ${months} m
+      on m.month = ${month} and m.customer_id = d.customer_id and m.service_name = d.service_name and m.amount >= d.least
+    union
+    select d.customer_id from own_limits d join used u using (customer_id, service_name) where u.amount >= d.least
+    union
+    select d.customer_id from direct d where ${other("d")}
+    union
+    select s.customer_id from subscribed s join planned p using (plan_name) where ${other("p")}
+    union
+    select k.customer_id from ${name("billing_alert_states")} k where k.period_start = ${month} and (k.level > 0 or k.highest > 0)
+  )`
+}
 
 /** Steps of a subscription's period from its anchor: a month from the 31st ends on the last of a shorter one. */
 const periods = (name: Name, unlimited: boolean): string => `own_periods as (
@@ -50,7 +104,7 @@ const periods = (name: Name, unlimited: boolean): string => `own_periods as (
               (extract(year from ${utcNow}) - extract(year from anchor)) * 12 + extract(month from ${utcNow}) - extract(month from anchor)
             ) / case every when 'year' then 12 else 1 end)
           else floor(extract(epoch from ${utcNow} - anchor) / case every when 'week' then 604800 else 86400 end) end::integer as guess
-        from subscribed
+        from subscribed where customer_id in (select customer_id from rules where period = 'subscription')
       ) guessed
     ) stepped
   ), limits as (
@@ -133,8 +187,15 @@ const measured = (name: Name): string => {
 const reached = (which: string, parameter: number) =>
   `m.amount > 0 and m.amount * 100 >= coalesce(m.${which}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${which}_percent, $${parameter}::text::numeric))`
 
-/** `with` clauses that end in `states`: a row a customer and service that has a quota, with those that are unlimited or without. */
-export const clauses = (name: Name, unlimited: boolean): string => `${rules(name)}, ${periods(name, unlimited)}, ${tail(name)}, ${measured(name)},
+/** `with` clauses that end in `states`: a row a customer and service that has a quota. */
+export const all = (name: Name): string =>
+  `${inForce(name)}, ${tail(name)}, ${rules("customer_id is not null")}, ${states(name, true)}`
+
+/** The same of those who may have reached a threshold, or had; without quotas that are unlimited. */
+export const notable = (name: Name): string =>
+  `${inForce(name)}, ${tail(name)}, ${candidates(name)}, ${rules("customer_id in (select customer_id from candidates)")}, ${states(name, false)}`
+
+const states = (name: Name, unlimited: boolean): string => `${periods(name, unlimited)}, ${measured(name)},
   states as (
     select m.customer_id, m.service_name, m.period, m.basis, m.hard, m.overage_unit_cost, m.quota_limit, m.period_start, m.period_end,
       m.unit_size, case when m.basis = 'level' and m.service_name = 'storage' then 'GB' else m.unit end as unit, m.amount,
