@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { spawnSync } from "node:child_process"
-import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs"
+import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -13,9 +13,12 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const run = (command: string, args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
   spawnSync(command, args, { cwd: root, encoding: "utf8", env: { ...process.env, ...env } })
 
+/** Optimising the embedded database's WebAssembly takes longer than an example does. */
+const quick = ["--liftoff-only"]
+
 describe("every example runs", () => {
   it("embed.ts", () => {
-    const { status, stderr, stdout } = run(process.execPath, ["examples/embed.ts"])
+    const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/embed.ts"])
     assert.strictEqual(status, 0, stderr)
     assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
       "api: 1 requests in 1 records",
@@ -24,13 +27,54 @@ describe("every example runs", () => {
   })
 
   it("transaction.ts", () => {
-    const { status, stderr, stdout } = run(process.execPath, ["examples/transaction.ts"])
+    const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/transaction.ts"])
     assert.strictEqual(status, 0, stderr)
     assert.strictEqual(stdout, "orders placed: 1, invocations metered: 1\n")
   })
 
+  it("reports.ts", () => {
+    const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/reports.ts"])
+    assert.strictEqual(status, 0, stderr)
+    assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+      "20 days, 1000 requests today",
+      "/users: 9100",
+      "/posts: 9000",
+      "a record's median is 900, the 95th percentile 990",
+      "forecast by weekday mean, from 19 days",
+      "rolled up: 18100 requests"
+    ])
+  })
+
+  it.live("quota-alerts.sh", () =>
+    Effect.gen(function* () {
+      const directory = mkdtempSync(join(tmpdir(), "effect-usage-alerts-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: directory }
+      for (const [service, quantity] of [
+        ["api", "80"],
+        ["bandwidth", "105"],
+        ["compute", "92"]
+      ] as const) {
+        yield* usage(env, "quota", "set", service, "100", "--customer", "acme")
+        yield* usage(env, "record", service, quantity, "--customer", "acme")
+      }
+      const tell = join(directory, "tell")
+      writeFileSync(tell, `#!/bin/sh\n{ echo "$1"; cat; } >>"${directory}/told"\n`, { mode: 0o755 })
+      const { status, stderr, stdout } = run("examples/quota-alerts.sh", [tell], env)
+      assert.strictEqual(status, 0, stderr)
+      assert.deepStrictEqual(readFileSync(join(directory, "told"), "utf8").trimEnd().split("\n"), [
+        "URGENT: Quota Exceeded",
+        "QUOTA EXCEEDED: bandwidth - 105GB/100GB (105%) [acme]",
+        "WARNING: Quota Critical",
+        "CRITICAL: compute usage at 92% - 92/100 [acme]"
+      ])
+      assert.include(stdout, "WARNING: api usage at 80% - 80/100 [acme]")
+      assert.include(stdout, "exceeded ALERT for bandwidth: 105/100 (105%) [acme]")
+    }).pipe(Effect.scoped)
+  )
+
   it("http-quota.ts", () => {
-    const { status, stderr, stdout } = run(process.execPath, ["examples/http-quota.ts"])
+    const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/http-quota.ts"])
     assert.strictEqual(status, 0, stderr)
     assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
       "200, 4 left",
