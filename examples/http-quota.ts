@@ -48,7 +48,10 @@ const metered = HttpRouter.middleware(
           const answer = yield* Effect.orDie(quota.check(customer, "api"))
           return HttpServerResponse.jsonUnsafe(
             { error: reason.message },
-            { status: 429, headers: { ...rateLimit(answer, 0, now), "retry-after": `${Math.ceil((reason.resetsAt - now) / 1000)}` } }
+            {
+              status: 429,
+              headers: { ...rateLimit(answer, 0, now), "retry-after": `${Math.ceil((reason.resetsAt - now) / 1000)}` }
+            }
           )
         }
         const response = yield* httpEffect

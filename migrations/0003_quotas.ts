@@ -46,7 +46,9 @@ const quotas: Step = (name) =>
       check ((plan_name is null) <> (customer_id is null)),
       unique nulls not distinct (plan_name, customer_id, service_name, effective_from)
     )`)
-    yield* run(`create index billing_quotas_customer on ${name("billing_quotas")} (customer_id) where customer_id is not null`)
+    yield* run(
+      `create index billing_quotas_customer on ${name("billing_quotas")} (customer_id) where customer_id is not null`
+    )
 
     // By period, so that a clock that is set back finds the state of the period that it is in again.
     yield* run(`create table ${name("billing_alert_states")} (

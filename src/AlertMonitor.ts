@@ -26,7 +26,14 @@ import { parseThresholds, type Thresholds } from "./domain/Quota.ts"
 import * as Service from "./domain/Service.ts"
 import { checkFilter } from "./internal/Filter.ts"
 import * as Settings from "./internal/Settings.ts"
-import { AlertStore, type Change, type KnownState, type NewAlert, type Percents, type QuotaState } from "./store/AlertStore.ts"
+import {
+  AlertStore,
+  type Change,
+  type KnownState,
+  type NewAlert,
+  type Percents,
+  type QuotaState
+} from "./store/AlertStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { type Spike, SpikeStore } from "./store/SpikeStore.ts"
 
@@ -100,11 +107,8 @@ export class AlertMonitor extends Context.Service<
     Layer.provide(AlertMonitor.layerNoDeps(options), [AlertStore.layer, SpikeStore.layer, CatalogStore.layer])
 
   /** The same with the thresholds of `USAGE_ALERT_WARNING`, `_CRITICAL` and `_EXCEEDED`. */
-  static readonly layerConfig: Layer.Layer<
-    AlertMonitor,
-    InvalidInput | Config.ConfigError,
-    Database | AlertChannels
-  > = Layer.unwrap(Effect.map(Settings.alertThresholds, (thresholds) => AlertMonitor.layer({ thresholds })))
+  static readonly layerConfig: Layer.Layer<AlertMonitor, InvalidInput | Config.ConfigError, Database | AlertChannels> =
+    Layer.unwrap(Effect.map(Settings.alertThresholds, (thresholds) => AlertMonitor.layer({ thresholds })))
 
   /** A monitor that looks by itself: every minute, if nothing else is said. A pass that fails is logged and made up for by the next. */
   static readonly layerScheduled = (
@@ -151,7 +155,9 @@ const make = Effect.fnUntraced(function* (options: AlertMonitorOptions) {
   const check = Effect.fn("AlertMonitor.check")(function* (scope?: AlertScope) {
     const filter = yield* scopeOf(scope)
     const now = yield* clock
-    const { alerts, states } = yield* store.pass(now, filter, percents, yield* channelNames, (found) => decide(found, now))
+    const { alerts, states } = yield* store.pass(now, filter, percents, yield* channelNames, (found) =>
+      decide(found, now)
+    )
     return { reached: states.flatMap(({ state }) => (state.level === undefined ? [] : [state])), alerts }
   }, Effect.mapError(wrap))
 

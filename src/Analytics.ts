@@ -138,8 +138,7 @@ export class Analytics extends Context.Service<
     Analytics,
     never,
     ReportStore | StatisticsStore | CatalogStore | ArchiveStore
-  > =
-    Layer.suspend(() => Layer.effect(Analytics, make))
+  > = Layer.suspend(() => Layer.effect(Analytics, make))
 
   /** Analytics on a database. */
   static readonly layer: Layer.Layer<Analytics, never, Database> = Layer.suspend(() =>

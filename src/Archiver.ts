@@ -14,7 +14,15 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { join, resolve } from "node:path"
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
-import { ArchiveBroken, ArchiveFileError, type Compression, compressionOf, isThere, openWriter, read } from "./archive/ArchiveFile.ts"
+import {
+  ArchiveBroken,
+  ArchiveFileError,
+  type Compression,
+  compressionOf,
+  isThere,
+  openWriter,
+  read
+} from "./archive/ArchiveFile.ts"
 import { type ArchivedRecord, columns, Totals } from "./archive/ArchiveRows.ts"
 import { type Manifest, manifestFile } from "./archive/Manifest.ts"
 import type { Database } from "./database/Database.ts"
@@ -159,7 +167,11 @@ const make = Effect.gen(function* () {
       })
     )
     for (const { amount, events, service, weighted } of taken.sums) {
-      totals.addTotal(service, { events, amount: Decimal.fromDatabase(amount), weighted: Decimal.fromDatabase(weighted) })
+      totals.addTotal(service, {
+        events,
+        amount: Decimal.fromDatabase(amount),
+        weighted: Decimal.fromDatabase(weighted)
+      })
     }
     const sums = sumsOf(totals)
     // Read back before it is recorded: first and last come from what is really in it.

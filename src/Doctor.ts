@@ -156,7 +156,7 @@ const make = Effect.gen(function* () {
     const found: Array<Difference> = []
     if (extent !== undefined) {
       const last = Instant.fromMillis(extent.last)
-      for (let start = Instant.monthStart(Instant.fromMillis(extent.first)); start <= last; ) {
+      for (let start = Instant.monthStart(Instant.fromMillis(extent.first)); start <= last;) {
         const span = { start, end: Instant.monthStart(start, 1) }
         found.push(...(yield* rollups.dayDifferences(span, namedDifferences + 1)))
         found.push(...(yield* rollups.monthDifferences(span, namedDifferences + 1)))
@@ -245,7 +245,11 @@ const make = Effect.gen(function* () {
       yield* ledger,
       yield* reconciled,
       yield* setAside,
-      yield* keys, yield* months, yield* refused, ...(yield* spooled)]
+      yield* keys,
+      yield* months,
+      yield* refused,
+      ...(yield* spooled)
+    ]
   }).pipe(Effect.mapError((reason) => new DoctorError({ reason })))
 
   return Doctor.of({ examine })

@@ -108,9 +108,7 @@ export class Exporter extends Context.Service<
 
   /** Exports of a database. */
   static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
-    Exporter.layerNoDeps.pipe(
-      Layer.provide(Layer.mergeAll(ExportStore.layer, CatalogStore.layer, ArchiveStore.layer))
-    )
+    Exporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ExportStore.layer, CatalogStore.layer, ArchiveStore.layer)))
   )
 }
 

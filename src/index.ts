@@ -69,11 +69,7 @@ export {
 } from "./Archiver.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { PeriodArchived } from "./archive/PeriodArchived.ts"
-export {
-  Quotas,
-  QuotasError,
-  type NewSubscription
-} from "./Quotas.ts"
+export { Quotas, QuotasError, type NewSubscription } from "./Quotas.ts"
 export { Quota, type QuotaDecision, QuotaError, QuotaExceeded, type QuotaOptions } from "./Quota.ts"
 export {
   AlertMonitor,

@@ -201,10 +201,10 @@ eachEngine("Aggregator", (engine) => {
           const reporter = yield* Reporter
           let committed = 0
           let offered = 0
-          let writing = true
+          const work = { goesOn: true }
           const started = Date.now()
           const record = Effect.gen(function* () {
-            while (writing) {
+            while (work.goesOn) {
               const day = `2026-${`${1 + Math.floor(Math.random() * 12)}`.padStart(2, "0")}-07T10:07:00Z`
               offered += 3
               yield* recorder.recordAll([use("w", day), use("w", day), use("w", "2026-12-31T23:59:59.999999Z")])
@@ -212,7 +212,7 @@ eachEngine("Aggregator", (engine) => {
             }
           })
           const enqueue = Effect.gen(function* () {
-            while (writing) {
+            while (work.goesOn) {
               offered += 40
               yield* batcher.enqueueAll(Array.from({ length: 40 }, () => use("w", "2026-05-05T05:05:05Z")))
               yield* batcher.flush
@@ -222,7 +222,7 @@ eachEngine("Aggregator", (engine) => {
           const report = Effect.fnUntraced(function* (ask: Effect.Effect<number, unknown>) {
             let last = 0
             let reports = 0
-            while (writing) {
+            while (work.goesOn) {
               const before = committed
               const found = yield* ask
               if (found < last) assert.fail(`went down from ${last} to ${found}`)
@@ -230,7 +230,7 @@ eachEngine("Aggregator", (engine) => {
               if (found > offered) assert.fail(`doubles: ${found} of ${offered}`)
               last = found
               reports++
-              if (Date.now() - started > 2_500) writing = false
+              if (Date.now() - started > 2_500) work.goesOn = false
             }
             return reports
           })
@@ -242,10 +242,10 @@ eachEngine("Aggregator", (engine) => {
             (days) => days.reduce((sum, day) => sum + Number(day.events), 0)
           )
           const reports = yield* Effect.all(
-            [record, record, enqueue, enqueue, report(total), report(byDay)].map((work) =>
+            [record, record, enqueue, enqueue, report(total), report(byDay)].map((one) =>
               Effect.ensuring(
-                work,
-                Effect.sync(() => (writing = false))
+                one,
+                Effect.sync(() => (work.goesOn = false))
               )
             ),
             { concurrency: "unbounded" }

@@ -135,40 +135,42 @@ eachEngine("AlertMonitor", (engine) => {
       })
     )
 
-    it.effect("a subscription's own period: from its anchor, on the last day of a shorter month, at a time of day", () =>
-      Effect.gen(function* () {
-        const quotas = yield* Quotas
-        const monitor = yield* AlertMonitor
-        const recorder = yield* Recorder
-        yield* quotas.setPlan({ name: "own" })
-        yield* quotas.set({ plan: "own", service: "api", limit: 10, period: "subscription", from: "2026-01-01" })
-        const periods: ReadonlyArray<readonly [string, "month" | "week" | "year" | "day", string, string, string]> = [
-          ["2026-01-31", "month", "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2026-03-31T00:00:00Z"],
-          ["2026-01-31", "month", "2026-02-27T23:59:59Z", "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z"],
-          ["2026-01-15T09:30:00Z", "month", "2026-03-15T09:29:59Z", "2026-02-15T09:30:00Z", "2026-03-15T09:30:00Z"],
-          ["2026-01-05", "week", "2026-01-20T12:00:00Z", "2026-01-19T00:00:00Z", "2026-01-26T00:00:00Z"],
-          ["2024-02-29", "year", "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2027-02-28T00:00:00Z"],
-          ["2026-01-05T06:00:00Z", "day", "2026-01-20T05:59:59Z", "2026-01-19T06:00:00Z", "2026-01-20T06:00:00Z"]
-        ]
-        for (const [index, [from, every, now, start, end]] of periods.entries()) {
-          const customer = `e${index}`
-          yield* quotas.subscribe({ customer, plan: "own", every, from })
-          yield* recorder.recordAll([
-            use(customer, 1, start),
-            use(customer, 2, Instant.toIso((Date.parse(end) * 1000 - 1) as Instant.Instant)),
-            use(customer, 4, end),
-            use(customer, 8, Instant.toIso((Date.parse(start) * 1000 - 1) as Instant.Instant))
-          ])
-          const look = Effect.map(at(now)(monitor.states({ customer })), ([state]) => [
-            Instant.toIso(state!.period.start),
-            Instant.toIso(state!.period.end),
-            Decimal.toText(state!.used)
-          ])
-          assert.deepStrictEqual(yield* look, [start, end, "3"], `${from} ${every}`)
-          yield* (yield* Aggregator).rollUp
-          assert.deepStrictEqual(yield* look, [start, end, "3"], `${from} ${every}, rolled up`)
-        }
-      })
+    it.effect(
+      "a subscription's own period: from its anchor, on the last day of a shorter month, at a time of day",
+      () =>
+        Effect.gen(function* () {
+          const quotas = yield* Quotas
+          const monitor = yield* AlertMonitor
+          const recorder = yield* Recorder
+          yield* quotas.setPlan({ name: "own" })
+          yield* quotas.set({ plan: "own", service: "api", limit: 10, period: "subscription", from: "2026-01-01" })
+          const periods: ReadonlyArray<readonly [string, "month" | "week" | "year" | "day", string, string, string]> = [
+            ["2026-01-31", "month", "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2026-03-31T00:00:00Z"],
+            ["2026-01-31", "month", "2026-02-27T23:59:59Z", "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z"],
+            ["2026-01-15T09:30:00Z", "month", "2026-03-15T09:29:59Z", "2026-02-15T09:30:00Z", "2026-03-15T09:30:00Z"],
+            ["2026-01-05", "week", "2026-01-20T12:00:00Z", "2026-01-19T00:00:00Z", "2026-01-26T00:00:00Z"],
+            ["2024-02-29", "year", "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2027-02-28T00:00:00Z"],
+            ["2026-01-05T06:00:00Z", "day", "2026-01-20T05:59:59Z", "2026-01-19T06:00:00Z", "2026-01-20T06:00:00Z"]
+          ]
+          for (const [index, [from, every, now, start, end]] of periods.entries()) {
+            const customer = `e${index}`
+            yield* quotas.subscribe({ customer, plan: "own", every, from })
+            yield* recorder.recordAll([
+              use(customer, 1, start),
+              use(customer, 2, Instant.toIso((Date.parse(end) * 1000 - 1) as Instant.Instant)),
+              use(customer, 4, end),
+              use(customer, 8, Instant.toIso((Date.parse(start) * 1000 - 1) as Instant.Instant))
+            ])
+            const look = Effect.map(at(now)(monitor.states({ customer })), ([state]) => [
+              Instant.toIso(state!.period.start),
+              Instant.toIso(state!.period.end),
+              Decimal.toText(state!.used)
+            ])
+            assert.deepStrictEqual(yield* look, [start, end, "3"], `${from} ${every}`)
+            yield* (yield* Aggregator).rollUp
+            assert.deepStrictEqual(yield* look, [start, end, "3"], `${from} ${every}, rolled up`)
+          }
+        })
     )
 
     it.effect("a level is the latest record's: of storage the bytes that are there", () =>

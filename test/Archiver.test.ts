@@ -62,7 +62,12 @@ const figures = Effect.gen(function* () {
   const all = yield* reporter.usage({ window: year })
   const days = yield* reporter.series({ window: year, customer: "a" }, "day")
   return JSON.stringify([
-    all.services.map(({ cost, events, quantity, service }) => [service, `${events}`, Decimal.toText(quantity), Decimal.toText(cost)]),
+    all.services.map(({ cost, events, quantity, service }) => [
+      service,
+      `${events}`,
+      Decimal.toText(quantity),
+      Decimal.toText(cost)
+    ]),
     days.map(({ events, label, quantity }) => [label, `${events}`, Decimal.toText(quantity)])
   ])
 })
@@ -130,7 +135,10 @@ eachEngine("Archiver", (engine) => {
         const text = gunzipSync(readFileSync(join(path, "usage_2026-02.csv.gz"))).toString()
         assert.include(text, ',"b","bandwidth",3.000000000000000001,0.05,2026-02-10T00:00:00.000000Z,\n')
         const manifest = JSON.parse(readFileSync(join(path, "usage_2026-01.csv.gz.manifest.json"), "utf8"))
-        assert.deepStrictEqual([manifest.records, manifest.sums[0]], [4, { service: "api", events: 1, amount: "0", weighted: "0" }])
+        assert.deepStrictEqual(
+          [manifest.records, manifest.sums[0]],
+          [4, { service: "api", events: 1, amount: "0", weighted: "0" }]
+        )
         assert.deepStrictEqual(
           (yield* archiver.verify()).map(({ problem }) => problem),
           [undefined, undefined]
@@ -165,46 +173,51 @@ eachEngine("Archiver", (engine) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("a part comes back, a late record is counted, and the next archive of the month holds all (fault 23)", () =>
-      Effect.gen(function* () {
-        const recorder = yield* Recorder
-        const archiver = yield* Archiver
-        const { name, sql } = yield* Database
-        const path = shared
-        // Everything that the test before this one restored is in it.
-        yield* at(april)(archiver.archive({ days: 30, directory: path, compression: "zstd" }))
-        const before = yield* figures
-        assert.strictEqual(yield* archiver.restore("2026-01", { customer: "a" }), 2)
-        assert.strictEqual(yield* archiver.restore("2026-01", { customer: "a" }), 0)
-        const noon = window("2026-01-15T12:00:00Z", "2026-01-15T12:00:00.000001Z")
-        assert.strictEqual(yield* archiver.restore("2026-01", { window: { ...noon, end: (noon.start + 1) as Instant } }), 1)
-        assert.strictEqual(yield* figures, before)
-        yield* assertSound
-        yield* recorder.record(use("late", "2026-01-20T00:00:00Z", { service: "compute", amount: 3600 }))
-        const withLate = yield* figures
-        assert.notStrictEqual(withLate, before)
-        yield* assertSound
-        const [again] = yield* at(april)(archiver.archive({ days: 30, directory: path, compression: "zstd" }))
-        assert.strictEqual(again!.month, "2026-01")
-        yield* assertSound
-        assert.strictEqual(yield* figures, withLate)
-        const states = (yield* archiver.list).filter(({ month }) => month === "2026-01-01")
-        assert.deepStrictEqual(
-          states.map(({ generation, records, state }) => [generation, records, state]),
-          [
-            [1, 4, "superseded"],
-            [2, 4, "superseded"],
-            [3, 5, "removed"]
-          ]
-        )
-        assert.strictEqual(yield* archiver.restore("2026-01"), 5)
-        assert.strictEqual(yield* figures, withLate)
-        yield* assertSound
-        const [totals] = yield* sql.unsafe<{ found: string }>(
-          `select count(*)::text as found from ${name("billing_archive_totals")} where month = '2026-01-01'`
-        )
-        assert.strictEqual(totals!.found, "0")
-      }).pipe(Effect.scoped)
+    it.effect(
+      "a part comes back, a late record is counted, and the next archive of the month holds all (fault 23)",
+      () =>
+        Effect.gen(function* () {
+          const recorder = yield* Recorder
+          const archiver = yield* Archiver
+          const { name, sql } = yield* Database
+          const path = shared
+          // Everything that the test before this one restored is in it.
+          yield* at(april)(archiver.archive({ days: 30, directory: path, compression: "zstd" }))
+          const before = yield* figures
+          assert.strictEqual(yield* archiver.restore("2026-01", { customer: "a" }), 2)
+          assert.strictEqual(yield* archiver.restore("2026-01", { customer: "a" }), 0)
+          const noon = window("2026-01-15T12:00:00Z", "2026-01-15T12:00:00.000001Z")
+          assert.strictEqual(
+            yield* archiver.restore("2026-01", { window: { ...noon, end: (noon.start + 1) as Instant } }),
+            1
+          )
+          assert.strictEqual(yield* figures, before)
+          yield* assertSound
+          yield* recorder.record(use("late", "2026-01-20T00:00:00Z", { service: "compute", amount: 3600 }))
+          const withLate = yield* figures
+          assert.notStrictEqual(withLate, before)
+          yield* assertSound
+          const [again] = yield* at(april)(archiver.archive({ days: 30, directory: path, compression: "zstd" }))
+          assert.strictEqual(again!.month, "2026-01")
+          yield* assertSound
+          assert.strictEqual(yield* figures, withLate)
+          const states = (yield* archiver.list).filter(({ month }) => month === "2026-01-01")
+          assert.deepStrictEqual(
+            states.map(({ generation, records, state }) => [generation, records, state]),
+            [
+              [1, 4, "superseded"],
+              [2, 4, "superseded"],
+              [3, 5, "removed"]
+            ]
+          )
+          assert.strictEqual(yield* archiver.restore("2026-01"), 5)
+          assert.strictEqual(yield* figures, withLate)
+          yield* assertSound
+          const [totals] = yield* sql.unsafe<{ found: string }>(
+            `select count(*)::text as found from ${name("billing_archive_totals")} where month = '2026-01-01'`
+          )
+          assert.strictEqual(totals!.found, "0")
+        }).pipe(Effect.scoped)
     )
 
     it.effect("what was altered or cut off is neither restored nor taken for an archive (fault 22)", () =>
@@ -216,10 +229,16 @@ eachEngine("Archiver", (engine) => {
         const before = yield* figures
         const whole = readFileSync(january!.file)
         const spoil: ReadonlyArray<readonly [string, () => void]> = [
-          ["another amount", () => writeFileSync(january!.file, whole.toString().replace("3.000000000000000001", "4.000000000000000001"))],
+          [
+            "another amount",
+            () => writeFileSync(january!.file, whole.toString().replace("3.000000000000000001", "4.000000000000000001"))
+          ],
           ["cut off", () => truncateSync(january!.file, whole.length - 20)],
           ["empty", () => truncateSync(january!.file, 0)],
-          ["a row more", () => writeFileSync(january!.file, Buffer.concat([whole, whole.subarray(whole.indexOf("\n") + 1)]))],
+          [
+            "a row more",
+            () => writeFileSync(january!.file, Buffer.concat([whole, whole.subarray(whole.indexOf("\n") + 1)]))
+          ],
           ["something else", () => writeFileSync(january!.file, "hello\n")],
           ["gone", () => rmSync(january!.file)]
         ]
@@ -227,7 +246,10 @@ eachEngine("Archiver", (engine) => {
           how()
           const [verified] = yield* archiver.verify("2026-01")
           assert.isString(verified?.problem, what)
-          assert.include(["ArchiveBroken", "ArchiveFileError"], (yield* Effect.flip(archiver.restore("2026-01"))).reason._tag)
+          assert.include(
+            ["ArchiveBroken", "ArchiveFileError"],
+            (yield* Effect.flip(archiver.restore("2026-01"))).reason._tag
+          )
           assert.strictEqual(yield* figures, before)
         }
         writeFileSync(january!.file, whole)

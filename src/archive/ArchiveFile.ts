@@ -177,12 +177,8 @@ export const read = <E, R>(
         }
         return page
       },
-      catch: (cause) => cause
-    }).pipe(
-      Effect.catch((cause) =>
-        Effect.fail(isMissingOrDenied(cause) ? failed(file)(cause) : broken(failed(file)(cause).problem))
-      )
-    )
+      catch: (cause) => (isMissingOrDenied(cause) ? failed(file)(cause) : broken(failed(file)(cause).problem))
+    })
     let records = 0
     let first = true
     for (;;) {

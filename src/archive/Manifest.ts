@@ -32,5 +32,3 @@ export const Manifest = Schema.Struct({
 export type Manifest = typeof Manifest.Type
 
 export const manifestFile = (file: string): string => `${file}.manifest.json`
-
-export const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Manifest))

@@ -100,7 +100,12 @@ const planPattern = /^[a-z][a-z0-9_-]{0,62}$/
 export const parsePlan = (input: unknown): Result.Result<string, InvalidInput> =>
   typeof input === "string" && planPattern.test(input)
     ? Result.succeed(input)
-    : refuse("plan", input, "is not a plan's name", "Give lower-case letters, digits, - and _, a letter first: pro, team-2")
+    : refuse(
+        "plan",
+        input,
+        "is not a plan's name",
+        "Give lower-case letters, digits, - and _, a letter first: pro, team-2"
+      )
 
 /** Checks a word of a short list. */
 export const parseWord = <W extends string>(
@@ -124,7 +129,8 @@ export const parseOwner = (input: {
       return yield* Result.fail(
         new InvalidInput({
           field: "customer",
-          problem: input.plan === undefined ? "neither a customer nor a plan is named" : "a customer and a plan are named",
+          problem:
+            input.plan === undefined ? "neither a customer nor a plan is named" : "a customer and a plan are named",
           remedy: "Give --customer ID or --plan NAME"
         })
       )
@@ -145,7 +151,12 @@ export const parseThresholds = (input: Thresholds): Result.Result<Thresholds<Sto
       const value = yield* Decimal.parse(level, absolute ? given.at : given, Decimal.amountBounds)
       const before = absolute ? last.at : last.percent
       if (before !== undefined && Decimal.compare(before, value) > 0) {
-        return yield* refuse(level, Decimal.toText(value), "is below the threshold before it", "Let thresholds rise: 75, 90, 100")
+        return yield* refuse(
+          level,
+          Decimal.toText(value),
+          "is below the threshold before it",
+          "Let thresholds rise: 75, 90, 100"
+        )
       }
       last = { ...last, ...(absolute ? { at: value } : { percent: value }) }
       parsed[level] = {
@@ -183,7 +194,12 @@ export const parseAnchor = (input: Instant.InstantInput): Result.Result<Instant.
   Result.flatMap(Instant.parse("from", input), (anchor) =>
     anchor % (900 * Instant.microsPerSecond) === 0
       ? Result.succeed(anchor)
-      : refuse("from", Instant.toIso(anchor), "is not on a quarter of an hour", "Give a day, or a time such as 2026-01-15T09:30Z")
+      : refuse(
+          "from",
+          Instant.toIso(anchor),
+          "is not on a quarter of an hour",
+          "Give a day, or a time such as 2026-01-15T09:30Z"
+        )
   )
 
 const refuse = (field: string, input: unknown, problem: string, remedy: string) =>

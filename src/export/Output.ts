@@ -28,9 +28,7 @@ type OutputEffect = Effect.Effect<Output, InvalidInput | NewFile.Unwritable>
 
 /** Looks whether an export may go there, before anything is read for it. */
 export const check = (destination: Destination): Effect.Effect<void, InvalidInput | NewFile.Unwritable> =>
-  "file" in destination
-    ? NewFile.check("file", destination.file, destination.force === true, "usage.csv")
-    : Effect.void
+  "file" in destination ? NewFile.check("file", destination.file, destination.force === true, "usage.csv") : Effect.void
 
 export const open = (destination: Destination, compression: Compression | undefined): OutputEffect =>
   "file" in destination
@@ -40,11 +38,7 @@ export const open = (destination: Destination, compression: Compression | undefi
 export const openFile = (file: string, force: boolean, compression: Compression | undefined): OutputEffect => {
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf("file", file, cause) }
   return Effect.map(Effect.tryPromise({ try: () => begin(file), ...catchCause }), (pending) => {
-    const sink = new Sink(
-      pending.handle.createWriteStream({ autoClose: false, highWaterMark }),
-      compression,
-      true
-    )
+    const sink = new Sink(pending.handle.createWriteStream({ autoClose: false, highWaterMark }), compression, true)
     return {
       name: file,
       sink,

@@ -21,7 +21,10 @@ export const requireRecords = (
     found.length === 0
       ? Effect.void
       : Effect.fail(
-          new PeriodArchived({ months: found.map(({ month }) => month.slice(0, 7)), files: found.map(({ file }) => file) })
+          new PeriodArchived({
+            months: found.map(({ month }) => month.slice(0, 7)),
+            files: found.map(({ file }) => file)
+          })
         )
   )
 

@@ -110,7 +110,11 @@ export class AlertStore extends Context.Service<
   AlertStore,
   {
     /** Every quota in force. */
-    readonly states: (now: Instant, scope: Scope, percents: Percents) => Effect.Effect<ReadonlyArray<QuotaState>, DatabaseError>
+    readonly states: (
+      now: Instant,
+      scope: Scope,
+      percents: Percents
+    ) => Effect.Effect<ReadonlyArray<QuotaState>, DatabaseError>
     /**
      * Hands `decide` the quotas that have reached a threshold or had, and records what it answers, in one transaction:
      * the states, the alerts, and a delivery of each alert by each channel. One monitor at a time.
@@ -124,14 +128,21 @@ export class AlertStore extends Context.Service<
         readonly changes: ReadonlyArray<Change>
         readonly alerts: ReadonlyArray<NewAlert>
       }
-    ) => Effect.Effect<{ readonly states: ReadonlyArray<KnownState>; readonly alerts: ReadonlyArray<Alert> }, DatabaseError>
+    ) => Effect.Effect<
+      { readonly states: ReadonlyArray<KnownState>; readonly alerts: ReadonlyArray<Alert> },
+      DatabaseError
+    >
     /** Records alerts of spikes, those that are not recorded yet, with their deliveries. */
     readonly recordSpikes: (
       alerts: ReadonlyArray<NewAlert>,
       channels: ReadonlyArray<string>
     ) => Effect.Effect<ReadonlyArray<Alert>, DatabaseError>
     /** Alerts since a time, the latest first. */
-    readonly history: (since: Instant, scope: Scope, limit: number) => Effect.Effect<ReadonlyArray<Alert>, DatabaseError>
+    readonly history: (
+      since: Instant,
+      scope: Scope,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<Alert>, DatabaseError>
   }
 >()("effect-usage/store/AlertStore") {
   static readonly layer: Layer.Layer<AlertStore, never, Database> = Layer.suspend(() =>

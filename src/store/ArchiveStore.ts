@@ -97,11 +97,17 @@ export class ArchiveStore extends Context.Service<
      */
     readonly lines: <E>(
       month: Month,
-      before: "none" | ((load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>) => Effect.Effect<void, E>),
+      before:
+        | "none"
+        | ((
+            load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
+          ) => Effect.Effect<void, E>),
       onLines: (lines: string) => Effect.Effect<void, E>
     ) => Effect.Effect<Taken, E | DatabaseError>
     /** Records a file that is on disk. `false`: another archiver was first with this generation. */
-    readonly written: (archive: Omit<ArchiveRow, "id" | "state" | "createdAt" | "removedAt">) => Effect.Effect<boolean, DatabaseError>
+    readonly written: (
+      archive: Omit<ArchiveRow, "id" | "state" | "createdAt" | "removedAt">
+    ) => Effect.Effect<boolean, DatabaseError>
     readonly verified: (id: string) => Effect.Effect<void, DatabaseError>
     /** Gives up a file that does not hold what it has to. */
     readonly supersede: (id: string) => Effect.Effect<void, DatabaseError>
@@ -114,7 +120,9 @@ export class ArchiveStore extends Context.Service<
     readonly restore: <E>(
       archive: ArchiveRow,
       whole: boolean,
-      feed: (load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>) => Effect.Effect<void, E>
+      feed: (
+        load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
+      ) => Effect.Effect<void, E>
     ) => Effect.Effect<number, E | DatabaseError>
     /** Archives that hold records of a span which the table does not. Times as the server reads them. */
     readonly covering: (start: string, end: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
@@ -162,13 +170,17 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   /** A table of this transaction's own that records are loaded into. */
   const makeLoader = Effect.fnUntraced(function* (
     query: Query,
-    copy: (request: { readonly table: string; readonly columns: ReadonlyArray<string>; readonly data: Uint8Array }) => Effect.Effect<number, DatabaseError>
+    copy: (request: {
+      readonly table: string
+      readonly columns: ReadonlyArray<string>
+      readonly data: Uint8Array
+    }) => Effect.Effect<number, DatabaseError>
   ) {
     yield* query(`create temporary table archived_rows (like ${records}) on commit drop`, [])
     return (rows: ReadonlyArray<ArchivedRecord>) =>
       Effect.gen(function* () {
         // The encoder writes the rows of a batch.
-        for (let start = 0; start < rows.length; ) {
+        for (let start = 0; start < rows.length;) {
           let end = start + 1
           while (end < rows.length && rows[end]!.batchId === rows[start]!.batchId) end++
           const encoder = new CopyBinary.Encoder(rows[start]!.batchId, end - start)
@@ -328,7 +340,9 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       }),
     isRolledUp: (month) =>
       Effect.map(
-        run(`select 1 as found from ${batches} where rolled_at is null and $1::text::date = any(months) limit 1`, [month]),
+        run(`select 1 as found from ${batches} where rolled_at is null and $1::text::date = any(months) limit 1`, [
+          month
+        ]),
         (rows) => rows.length === 0
       ),
     list: find("true"),

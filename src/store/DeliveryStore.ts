@@ -134,8 +134,7 @@ const make = ({ bounded, name, own }: Database["Service"]): DeliveryStore["Servi
           [id, problem.slice(0, 500), due === undefined ? null : timestamp(due)]
         )
       ),
-    list: (since, limit) =>
-      toRows(Effect.mapError(bounded(readList([timestamp(since), `${limit}`])), fromUnknown)),
+    list: (since, limit) => toRows(Effect.mapError(bounded(readList([timestamp(since), `${limit}`])), fromUnknown)),
     retry: (now) =>
       Effect.map(
         change(

@@ -64,10 +64,7 @@ type Read = Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
 /** Reads one snapshot, one result at a time and each to its end. */
 export interface ExportReader {
   /** By service, as the catalog has them. */
-  readonly totals: (
-    window: Window,
-    filter: Sources.Filter
-  ) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
+  readonly totals: (window: Window, filter: Sources.Filter) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
   readonly customers: (
     window: Window,
     service: ServiceName | undefined
@@ -83,12 +80,7 @@ export interface ExportReader {
       ) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
     | undefined
   /** Sums by service and hour, day or month of the window's zone, of each customer if his id is among the columns. */
-  readonly spans: (
-    window: Window,
-    filter: Sources.Filter,
-    unit: Unit,
-    columns: ReadonlyArray<SpanColumn>
-  ) => Read
+  readonly spans: (window: Window, filter: Sources.Filter, unit: Unit, columns: ReadonlyArray<SpanColumn>) => Read
 }
 
 export class ExportStore extends Context.Service<

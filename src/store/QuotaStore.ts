@@ -79,7 +79,9 @@ export class QuotaStore extends Context.Service<
     readonly putPlan: (plan: Plan) => Effect.Effect<void, DatabaseError>
     /** Removes a plan that was never used; `used` if customers are or were on it, `unknown` if there is none. */
     readonly removePlan: (name: string) => Effect.Effect<"removed" | "used" | "unknown", DatabaseError>
-    readonly subscriptions: (customer: CustomerId | undefined) => Effect.Effect<ReadonlyArray<Subscription>, DatabaseError>
+    readonly subscriptions: (
+      customer: CustomerId | undefined
+    ) => Effect.Effect<ReadonlyArray<Subscription>, DatabaseError>
     /** Puts a customer on a plan, and ends what he was on. `false` if there is no such plan. */
     readonly subscribe: (subscription: Omit<Subscription, "end">) => Effect.Effect<boolean, DatabaseError>
     /** Ends a customer's subscription. `false` if he has none. */
@@ -115,7 +117,10 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
     )
   const change = <A, E>(effect: Effect.Effect<A, E>) => Effect.mapError(mapSqlError(effect), fromUnknown)
   const hasPlan = (plan: string) =>
-    Effect.map(sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]), (rows) => rows.length > 0)
+    Effect.map(
+      sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]),
+      (rows) => rows.length > 0
+    )
 
   const putPlan = ({ name: plan, thresholds }: Plan) =>
     change(
@@ -147,7 +152,9 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
         Effect.gen(function* () {
           if (!(yield* hasPlan(plan))) return false
           // One after the other: a customer is on one plan at a time.
-          yield* sql.unsafe(`select 1 as locked from ${name("billing_customers")} where customer_id = $1 for update`, [customer])
+          yield* sql.unsafe(`select 1 as locked from ${name("billing_customers")} where customer_id = $1 for update`, [
+            customer
+          ])
           yield* sql.unsafe(
             `update ${subscriptions} set ended_at = $2::text::timestamptz
               where customer_id = $1 and started_at < $2::text::timestamptz and (ended_at is null or ended_at > $2::text::timestamptz)`,
@@ -263,9 +270,11 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
 
 const percent = (threshold: Quota.StoredThreshold | undefined): string | null => threshold?.percent ?? null
 
-const thresholdsOf = (row: {
-  readonly [K in `${"warning" | "critical" | "exceeded"}_percent`]: string | null
-} & { readonly [K in `${"warning" | "critical" | "exceeded"}_at`]?: string | null }) => {
+const thresholdsOf = (
+  row: {
+    readonly [K in `${"warning" | "critical" | "exceeded"}_percent`]: string | null
+  } & { readonly [K in `${"warning" | "critical" | "exceeded"}_at`]?: string | null }
+) => {
   const of = (percentText: string | null, at: string | null | undefined) =>
     percentText === null && (at ?? null) === null
       ? undefined

@@ -152,7 +152,10 @@ export class RollupStore extends Context.Service<
     /** Up to `limit` rows that differ from what the stamped records of some days say. */
     readonly dayDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** The same of archived months, whose totals stay when their records go; the days of such months have no differences. */
-    readonly archivedDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    readonly archivedDifferences: (
+      span: DaySpan,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** The same of months, which are to say what their days say. The span is one of whole months. */
     readonly monthDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
     /** Makes the rows of some days anew from the records, and gives the differences. `undefined`: another process is at it. */

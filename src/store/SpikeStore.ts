@@ -92,10 +92,7 @@ export class SpikeStore extends Context.Service<
       return SpikeStore.of({
         find: (at, scope) =>
           Effect.map(
-            Effect.mapError(
-              bounded(read([timestamp(at), scope.customer ?? null, scope.service ?? null])),
-              fromUnknown
-            ),
+            Effect.mapError(bounded(read([timestamp(at), scope.customer ?? null, scope.service ?? null])), fromUnknown),
             (rows) =>
               rows.map((row) => ({
                 customer: row.customer_id as CustomerId,

@@ -53,7 +53,10 @@ describe("usage alerts", () => {
         "exceeded ALERT for bandwidth: 105/100 (105%)",
         "critical ALERT for storage: 9.2/10 (92%)"
       ]
-      assert.deepStrictEqual(logged.map((line) => line.replace(/^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] /, "")).sort(), told.sort())
+      assert.deepStrictEqual(
+        logged.map((line) => line.replace(/^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] /, "")).sort(),
+        told.sort()
+      )
       assert.deepStrictEqual(lines(yield* ok(env, "alerts", "history")).sort(), logged.sort())
       assert.strictEqual(lines(yield* ok(env, "alerts", "history", "30")).length, 3)
       const deliveries = JSON.parse(yield* ok(env, "alerts", "deliveries", "-f", "json")).deliveries
@@ -94,7 +97,9 @@ describe("usage alerts", () => {
       const env = yield* withQuotas
       yield* ok(env, "record", "api", "50000")
       const sensitive = { ...env, USAGE_ALERT_WARNING: "50" }
-      assert.deepStrictEqual(lines(yield* ok(sensitive, "alerts", "check")), ["WARNING: api usage at 50% - 50000/100000"])
+      assert.deepStrictEqual(lines(yield* ok(sensitive, "alerts", "check")), [
+        "WARNING: api usage at 50% - 50000/100000"
+      ])
       const wrong = yield* usage({ ...env, USAGE_ALERT_WARNING: "95" }, "alerts", "check")
       assert.strictEqual(wrong.code, 2)
       const report = yield* ok(env, "report")
@@ -109,25 +114,47 @@ describe("usage alerts", () => {
     Effect.gen(function* () {
       const env = yield* withQuotas
       yield* ok(env, "plan", "set", "pro", "--warning", "80%")
-      yield* ok(env, "quota", "set", "compute", "50", "--plan", "pro", "--hard", "--critical", "@40", "--period", "subscription")
+      yield* ok(
+        env,
+        "quota",
+        "set",
+        "compute",
+        "50",
+        "--plan",
+        "pro",
+        "--hard",
+        "--critical",
+        "@40",
+        "--period",
+        "subscription"
+      )
       yield* ok(env, "quota", "set", "database", "--plan", "pro", "--", "-1")
       yield* ok(env, "subscribe", "set", "pro", "--from", "2026-01-15", "--every", "month")
-      assert.deepStrictEqual(lines(yield* ok(env, "plan", "list", "-f", "csv")), ["plan,warning,critical,exceeded", "pro,80%,,"])
+      assert.deepStrictEqual(lines(yield* ok(env, "plan", "list", "-f", "csv")), [
+        "plan,warning,critical,exceeded",
+        "pro,80%,,"
+      ])
       const quotas = JSON.parse(yield* ok(env, "quota", "list", "-f", "json")).quotas
       assert.deepStrictEqual(
-        quotas.slice(0, 2).map((one: Record<string, unknown>) => [one["plan"], one["service"], one["limit"], one["hard"], one["critical"]]),
+        quotas
+          .slice(0, 2)
+          .map((one: Record<string, unknown>) => [
+            one["plan"],
+            one["service"],
+            one["limit"],
+            one["hard"],
+            one["critical"]
+          ]),
         [
           ["pro", "compute", 50, true, { at: 40 }],
           ["pro", "database", -1, false, null]
         ]
       )
       const [subscription] = JSON.parse(yield* ok(env, "subscribe", "list", "-f", "json")).subscriptions
-      assert.deepStrictEqual([subscription.customer_id, subscription.plan, subscription.anchor, subscription.end], [
-        "acme",
-        "pro",
-        "2026-01-15T00:00:00Z",
-        null
-      ])
+      assert.deepStrictEqual(
+        [subscription.customer_id, subscription.plan, subscription.anchor, subscription.end],
+        ["acme", "pro", "2026-01-15T00:00:00Z", null]
+      )
       yield* ok(env, "record", "compute", "45")
       assert.deepStrictEqual(lines(yield* ok(env, "alerts", "check")), ["CRITICAL: compute usage at 90% - 45/50"])
       yield* ok(env, "subscribe", "remove")

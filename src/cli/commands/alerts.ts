@@ -72,7 +72,8 @@ const check = Command.make(
       layer
     )
     if (input.format === "table") {
-      for (const state of pass.reached) yield* Console.log(Quotas.line(state) + whose(input.allCustomers, state.customer))
+      for (const state of pass.reached)
+        yield* Console.log(Quotas.line(state) + whose(input.allCustomers, state.customer))
       for (const spike of spikes) yield* Console.log(sentence(spike) + whose(input.allCustomers, spike.customer))
     } else if (input.format === "json") {
       yield* Console.log(
@@ -91,14 +92,19 @@ const check = Command.make(
     }
   })
 ).pipe(
-  Command.withDescription("Compare usage with quotas, say what has reached a threshold, and send what was not sent before"),
+  Command.withDescription(
+    "Compare usage with quotas, say what has reached a threshold, and send what was not sent before"
+  ),
   Command.withExamples([
     { command: "usage alerts check --customer acme", description: "How things stand" },
     { command: "usage alerts check --all-customers --fail-on exceeded", description: "For cron" }
   ])
 )
 
-const daysArgument = Argument.String("days").pipe(Argument.withDescription("The last so many days; 7"), Argument.optional)
+const daysArgument = Argument.String("days").pipe(
+  Argument.withDescription("The last so many days; 7"),
+  Argument.optional
+)
 
 const history = Command.make(
   "history",
@@ -231,7 +237,8 @@ const watch = Command.make(
           const { alerts } = yield* monitor.check(scope)
           yield* delivery.deliver
           if (drawn) yield* Quotas.redraw(yield* monitor.states(scope))
-          else for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
+          else
+            for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
         })
         for (;;) {
           yield* look
@@ -241,12 +248,9 @@ const watch = Command.make(
       layer
     )
   })
-).pipe(
-  Command.withDescription("A live table of all quotas; in a pipe, a line for each new alert. Ends with Ctrl-C")
-)
+).pipe(Command.withDescription("A live table of all quotas; in a pipe, a line for each new alert. Ends with Ctrl-C"))
 
 export const alerts = Command.make("alerts").pipe(
   Command.withDescription("What has reached its quota, what was told of it, and to whom"),
   Command.withSubcommands([check, history, watch, deliveries, test])
 )
-

@@ -31,7 +31,9 @@ export const archive = Command.make(
       Argument.optional
     ),
     file: Argument.String("file").pipe(
-      Argument.withDescription("The file's name; with several months theirs are added. Ending in .gz or .zst it is compressed"),
+      Argument.withDescription(
+        "The file's name; with several months theirs are added. Ending in .gz or .zst it is compressed"
+      ),
       Argument.optional
     ),
     directory: directoryFlag,
@@ -106,7 +108,9 @@ const list = Command.make(
       rows: rows.map((row) => Object.values(row).map((value) => `${value}`))
     })
   })
-).pipe(Command.withDescription("All archives: which month, in which file, and whether its records are removed or restored"))
+).pipe(
+  Command.withDescription("All archives: which month, in which file, and whether its records are removed or restored")
+)
 
 const verify = Command.make(
   "verify",
@@ -156,7 +160,9 @@ const restore = Command.make(
     yield* Session.confirm(`${restored} records restored`)
   })
 ).pipe(
-  Command.withDescription("Put a month's records back: all of them, of one customer, or of a range. Again, it adds nothing"),
+  Command.withDescription(
+    "Put a month's records back: all of them, of one customer, or of a range. Again, it adds nothing"
+  ),
   Command.withExamples([
     { command: "usage archives restore 2026-01", description: "The month is as it was" },
     { command: "usage archives restore 2026-01 --customer acme", description: "Only what is disputed" }

@@ -68,10 +68,7 @@ export const exportUsage = Command.make(
       Flag.withMetavar("<directory>"),
       Flag.optional
     ),
-    force: Flag.Boolean("force").pipe(
-      Flag.withDescription("Replace files that are there"),
-      Flag.withDefault(false)
-    )
+    force: Flag.Boolean("force").pipe(Flag.withDescription("Replace files that are there"), Flag.withDefault(false))
   },
   Effect.fnUntraced(function* (input) {
     const { Exporter } = yield* loadExporter
@@ -103,8 +100,7 @@ export const exportUsage = Command.make(
       }
       const named = FileName.fileName({ customer, window, format, compression })
       const path = file ?? (outDir === undefined ? named : `${outDir}/${named}`)
-      const destination =
-        path === "-" ? { stream: process.stdout, name: "stdout" } : { file: path, force: input.force }
+      const destination = path === "-" ? { stream: process.stdout, name: "stdout" } : { file: path, force: input.force }
       const written = yield* withProgress((onProgress) => exporter.export({ ...query, onProgress }, destination))
       if (path !== "-") yield* Console.log(written.name)
       yield* Session.confirm(`${written.rows} rows`)
@@ -151,7 +147,11 @@ const readSplit = Effect.fnUntraced(function* (
   const by = yield* Effect.fromResult(Flags.readLiteral("split-by", splitBy, { customer: "customer", no: "no" }, "no"))
   if (by === "no") return false
   if (file !== undefined) {
-    return yield* excluded("split-by", "one file is named, and there is one for each customer", "Give --out-dir instead")
+    return yield* excluded(
+      "split-by",
+      "one file is named, and there is one for each customer",
+      "Give --out-dir instead"
+    )
   }
   if (oneCustomer) {
     return yield* excluded("split-by", "--customer names one, and this is for all", "Leave one of them out")

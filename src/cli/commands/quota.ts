@@ -132,7 +132,9 @@ export const subscribe = Command.make("subscribe").pipe(
         yield* Session.confirm(`${customer} is on ${made.plan}, from ${Instant.toIso(made.start)}`)
       })
     ).pipe(
-      Command.withDescription("Put a customer on a plan; what he was on ends then. His periods are counted from --from"),
+      Command.withDescription(
+        "Put a customer on a plan; what he was on ends then. His periods are counted from --from"
+      ),
       Command.withExamples([
         { command: "usage subscribe set pro --customer acme --from 2026-01-15", description: "Periods from the 15th" }
       ])
@@ -304,7 +306,11 @@ export const quota = Command.make("quota").pipe(
           rows: rules.map(ruleRow)
         })
       })
-    ).pipe(Command.withDescription("All quotas with their history: of each owner and service the last that took effect counts")),
+    ).pipe(
+      Command.withDescription(
+        "All quotas with their history: of each owner and service the last that took effect counts"
+      )
+    ),
     Command.make(
       "remove",
       {
@@ -315,9 +321,7 @@ export const quota = Command.make("quota").pipe(
       },
       Effect.fnUntraced(function* (input) {
         const owner = yield* ownerOf(input)
-        yield* useQuotas((quotas) =>
-          quotas.remove({ ...owner, service: input.service, from: Flags.given(input.from) })
-        )
+        yield* useQuotas((quotas) => quotas.remove({ ...owner, service: input.service, from: Flags.given(input.from) }))
         yield* Session.confirm(`${owner.plan ?? owner.customer} has no quota of ${input.service} any more`)
       })
     ).pipe(Command.withDescription("End a quota. A customer's own gives way to that of his plan"))
