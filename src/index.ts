@@ -42,6 +42,10 @@ export {
   type UsageReport,
   type UsageSpan
 } from "./Reporter.ts"
+export { Exporter, ExporterError, type ExportProgress, type ExportQuery, type ExportSummary } from "./Exporter.ts"
+export type { ExportFormat } from "./export/FileName.ts"
+export type { Destination } from "./export/Output.ts"
+export { Unwritable } from "./internal/NewFile.ts"
 export {
   Aggregator,
   AggregatorError,

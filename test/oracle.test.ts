@@ -19,7 +19,7 @@ import { eachEngine } from "./support/engines.ts"
 import * as Oracle from "./support/oracle.ts"
 import { type Random, random, runSeed } from "./support/random.ts"
 
-const histories = Number(process.env["ORACLE_SEEDS"] ?? 6)
+const histories = Number(process.env["ORACLE_SEEDS"] ?? 5)
 
 // Clock changes by an hour, by half an hour, at midnight; halves and quarters of hours; far ahead and far behind.
 const zones = [

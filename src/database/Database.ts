@@ -39,9 +39,10 @@ export interface OpenTransaction {
   readonly copy: (copy: Pick<Copy, "table" | "columns" | "data">) => Effect.Effect<number, DatabaseError>
 }
 
-/** A query whose columns are all of type text, and its parameters `$1` and on, also text. */
+/** A query with so many columns, all of type text, and its parameters `$1` and on, also text. */
 export interface Select {
   readonly text: string
+  readonly columns: number
   readonly params: ReadonlyArray<string>
 }
 

@@ -132,7 +132,7 @@ const amountText = (input: UsageInput, service: Service): Result.Result<string, 
   const parsed = Decimal.parse("quantity", quantity, Decimal.quantityBounds)
   if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
   const converted = BigDecimal.normalize(BigDecimal.multiply(parsed.success, service.unitSize))
-  const checked = Decimal.parse("quantity", converted, Decimal.amountBounds)
+  const checked = Decimal.parse("quantity", roundedFrom(parsed.success, converted, service), Decimal.amountBounds)
   if (Result.isFailure(checked)) {
     return Result.fail(
       new InvalidInput({
@@ -143,4 +143,18 @@ const amountText = (input: UsageInput, service: Service): Result.Result<string, 
     )
   }
   return Result.succeed(Decimal.toText(checked.success))
+}
+
+/**
+ * The amount that a quantity was rounded from: an export shows 10 CPU-seconds as 0.002777777777777777777777777778 CPU-hours,
+ * and only one amount is shown as that. Anything else stays as it was converted.
+ */
+const roundedFrom = (quantity: Decimal.Decimal, converted: Decimal.Decimal, service: Service): Decimal.Decimal => {
+  const { decimals } = Decimal.amountBounds
+  if (quantity.scale < Decimal.quantityBounds.decimals || converted.scale <= decimals) return converted
+  const amount = Decimal.round(converted, decimals)
+  const step = BigDecimal.make(1n, decimals)
+  const shown = (of: Decimal.Decimal) => Decimal.compare(Decimal.divide(of, service.unitSize), quantity) === 0
+  const isOnly = !shown(BigDecimal.sum(amount, step)) && !shown(BigDecimal.subtract(amount, step))
+  return shown(amount) && isOnly ? amount : converted
 }

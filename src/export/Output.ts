@@ -1,6 +1,7 @@
 /** Where an export goes: a file, whole or not at all, or a stream of the caller's. */
 import * as Effect from "effect/Effect"
-import type { Writable } from "node:stream"
+import type { FileHandle } from "node:fs/promises"
+import { Writable } from "node:stream"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as NewFile from "../internal/NewFile.ts"
 import { begin } from "../system/Files.ts"
@@ -38,7 +39,7 @@ export const open = (destination: Destination, compression: Compression | undefi
 export const openFile = (file: string, force: boolean, compression: Compression | undefined): OutputEffect => {
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf("file", file, cause) }
   return Effect.map(Effect.tryPromise({ try: () => begin(file), ...catchCause }), (pending) => {
-    const sink = new Sink(pending.handle.createWriteStream({ autoClose: false, highWaterMark }), compression, true)
+    const sink = new Sink(fileStream(pending.handle), compression, true)
     return {
       name: file,
       sink,
@@ -53,6 +54,16 @@ export const openFile = (file: string, force: boolean, compression: Compression 
     }
   })
 }
+
+/** Writes to a file that whoever opened it syncs and closes. */
+const fileStream = (handle: FileHandle): Writable =>
+  new Writable({
+    highWaterMark,
+    decodeStrings: true,
+    write: (chunk: Buffer, _encoding, done) => void handle.writeFile(chunk).then(() => done(), done),
+    writev: (chunks: ReadonlyArray<{ readonly chunk: Buffer }>, done) =>
+      void handle.writeFile(Buffer.concat(chunks.map(({ chunk }) => chunk))).then(() => done(), done)
+  })
 
 const openStream = (stream: Writable, name: string, compression: Compression | undefined): OutputEffect =>
   Effect.sync(() => {

@@ -111,7 +111,14 @@ export const usageOf = (found: Found, customer: string | undefined): Result.Resu
 const missing = (field: Field, remedy: string) => new InvalidInput({ field, problem: "is missing", remedy })
 
 /** What exports hold beside usage: it follows from the rest, or from the database. */
-export const ignoredNames: ReadonlySet<string> = new Set(["total_cost", "id", "unit", "event_count"])
+export const ignoredNames: ReadonlySet<string> = new Set([
+  "total_cost",
+  "id",
+  "unit",
+  "event_count",
+  "batch_id",
+  "position"
+])
 
 export const unknownName = (name: string): InvalidInput =>
   new InvalidInput({

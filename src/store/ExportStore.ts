@@ -142,7 +142,7 @@ const readerOf = (name: Name, snapshot: Snapshot): ExportReader => {
   }
 }
 
-const totalsOf = (name: Name, window: Window, filter: Sources.Filter): Select => {
+const totalsOf = (name: Name, window: Window, filter: Sources.Filter): Sources.Source => {
   const { params, text } = Sources.usage(name, window, filter, "month")
   const quantity = name("billing_quantity")
   return {
@@ -205,6 +205,7 @@ const recordsOf = (
       where r.recorded_at >= $1::text::timestamptz and r.recorded_at < $2::text::timestamptz
         ${of("customer_id", filter.customer)}${of("service_name", filter.service)}
       order by r.recorded_at desc, r.batch_id desc, r.position desc`,
+    columns: columns.length,
     params
   }
 }
@@ -247,6 +248,7 @@ const spansOf = (
         ) t group by customer_id, span, service_name
       ) u join ${name("billing_services")} s using (service_name)
       order by u.customer_id collate "C", u.span, s.place`,
+    columns: columns.length,
     params
   }
 }

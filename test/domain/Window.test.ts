@@ -218,10 +218,10 @@ describe("Window.resolve where clocks change", () => {
     assert.strictEqual(resolve({ period: next, tz }).start, end)
   })
 
-  it("has every day of four years in every zone", () => {
+  it("has every day of a leap year and the next in every zone", () => {
     for (const tz of zones) {
       let end: number | undefined
-      for (let day = Date.UTC(2016, 0, 1); day < Date.UTC(2020, 0, 1); day += 86_400_000) {
+      for (let day = Date.UTC(2016, 0, 1); day < Date.UTC(2018, 0, 1); day += 86_400_000) {
         const window = resolve({ period: new Date(day).toISOString().slice(0, 10), tz })
         if (end !== undefined) assert.strictEqual(window.start, end, `${tz} ${new Date(day).toISOString()}`)
         assert.isAbove(window.end, window.start)

@@ -90,7 +90,8 @@ export const redraw = (states: ReadonlyArray<QuotaState>): Effect.Effect<void> =
         Instant.toIso(state.period.end).slice(0, 16).replace("T", " ")
       ])
     })
-    const rows = process.stdout.rows ?? 24
+    // A terminal that does not know its size says 0.
+    const rows = process.stdout.rows > 0 ? process.stdout.rows : 24
     const lines = text.split("\n")
     const shown = lines.length > rows - 2 ? [...lines.slice(0, rows - 3), `… ${lines.length - rows + 3} more`] : lines
     return Console.log(`\u001b[H\u001b[2J${shown.join("\n")}`)

@@ -2,22 +2,22 @@
  * A long result of the embedded engine, a page at a time, by a cursor of the transaction that is open.
  *
  * A page is fetched in one question to the worker, so its rows are as many as make about `pageBytes` of text. Their number
- * grows slowly: after short rows may come long ones.
+ * grows slowly: after short rows may come long ones. The client keeps each statement with the shape of its answer, so there
+ * are few, and those of cursors with another shape have another name.
  */
 import * as Effect from "effect/Effect"
 import type { Cells, Pull, Query, Row, Select } from "../Database.ts"
 import type { DatabaseError } from "../DatabaseError.ts"
 
 const pageBytes = 524_288
-const firstPage = 200
-const mostRows = 2_000
-
-const cursor = "effect_usage_rows"
+const firstPage = 256
+const mostRows = 2_048
 
 export const open =
   (query: Query) =>
-  (select: Select): Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError> =>
-    Effect.map(query(`declare ${cursor} no scroll cursor for ${select.text}`, select.params), () => {
+  (select: Select): Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError> => {
+    const cursor = `effect_usage_rows_${select.columns}`
+    return Effect.map(query(`declare ${cursor} no scroll cursor for ${select.text}`, select.params), () => {
       let limit = firstPage
       let ended = false
       const fetch = Effect.suspend(() => query(`fetch ${limit} from ${cursor}`, []))
@@ -31,10 +31,12 @@ export const open =
         }
         const page = rows.map(cellsOf)
         const each = page.reduce((bytes, cells) => bytes + lengthOf(cells), 0) / page.length
-        limit = Math.max(1, Math.min(mostRows, 2 * limit, Math.floor(pageBytes / Math.max(1, each))))
+        while (limit > 1 && limit * each > pageBytes) limit /= 2
+        if (limit < mostRows && 2 * limit * each <= pageBytes) limit *= 2
         return page
       })
     })
+  }
 
 const cellsOf = (row: Row): Cells => Object.values(row) as ReadonlyArray<string | null>
 
