@@ -24,6 +24,8 @@ describe("UsageRecord.make", () => {
     ["bandwidth", 2.5, "2684354560"],
     ["compute", 1.5, "5400"],
     ["compute", "0.001", "3.6"],
+    // Shown as this at 30 decimals, and no other amount is.
+    ["compute", `0.${"3".repeat(30)}`, "1200"],
     ["database", 10n, "10"],
     ["functions", BigDecimal.make(25n, 1), "2.5"]
   ])("%s: a quantity of %s is an amount of %s", (name, quantity, expected) => {
@@ -81,7 +83,7 @@ describe("UsageRecord.make", () => {
     ["a negative amount", { amount: "-0.1" }, "amount", /negative/],
     ["NaN", { quantity: NaN }, "quantity", /not a finite/],
     ["1e999999999", { amount: "1e999999999" }, "amount", /too many digits/],
-    ["a quantity too long in base units", { quantity: `0.${"3".repeat(30)}` }, "quantity", /once it is in CPU-seconds/],
+    ["a quantity too long in base units", { quantity: `0.${"3".repeat(29)}4` }, "quantity", /once it is in CPU-seconds/],
     ["a quantity too large in base units", { quantity: "9".repeat(24) }, "quantity", /once it is in CPU-seconds/],
     ["no customer", { quantity: 1, customer: "" }, "customer", /empty/],
     ["an invalid Date", { quantity: 1, recordedAt: new Date(NaN) }, "recordedAt", /not a valid date/],
