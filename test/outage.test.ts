@@ -144,7 +144,13 @@ describe("an outage", () => {
       }).pipe(
         Effect.provide(
           Layer.fresh(Batcher.layerSpooled({ directory, size: 100, timeout: "20 millis" })).pipe(
-            Layer.provide(Postgres.layer({ url: Redacted.make(server.url()), connectTimeout: "1 second" }))
+            Layer.provide(
+              Postgres.layer({
+                url: Redacted.make(server.url()),
+                connectTimeout: "1 second",
+                statementTimeout: "5 seconds"
+              })
+            )
           )
         )
       )

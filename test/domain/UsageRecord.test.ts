@@ -83,7 +83,12 @@ describe("UsageRecord.make", () => {
     ["a negative amount", { amount: "-0.1" }, "amount", /negative/],
     ["NaN", { quantity: NaN }, "quantity", /not a finite/],
     ["1e999999999", { amount: "1e999999999" }, "amount", /too many digits/],
-    ["a quantity too long in base units", { quantity: `0.${"3".repeat(29)}4` }, "quantity", /once it is in CPU-seconds/],
+    [
+      "a quantity too long in base units",
+      { quantity: `0.${"3".repeat(29)}4` },
+      "quantity",
+      /once it is in CPU-seconds/
+    ],
     ["a quantity too large in base units", { quantity: "9".repeat(24) }, "quantity", /once it is in CPU-seconds/],
     ["no customer", { quantity: 1, customer: "" }, "customer", /empty/],
     ["an invalid Date", { quantity: 1, recordedAt: new Date(NaN) }, "recordedAt", /not a valid date/],
