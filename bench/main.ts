@@ -13,6 +13,8 @@ import * as Embedded from "../src/database/Embedded.ts"
 import { PostgresServer } from "../test/support/PostgresServer.ts"
 import { benchmark as alerts } from "./alerts.ts"
 import { benchmark as embedded } from "./embedded.ts"
+import { benchmark as exportCsv } from "./export-csv.ts"
+import { benchmark as exportXlsx } from "./export-xlsx.ts"
 import { type Row, toJson, toMarkdown } from "./harness.ts"
 import { migrate } from "./history.ts"
 import { benchmark as imports } from "./import.ts"
@@ -41,6 +43,8 @@ const benchmarks = [
   rollup,
   report,
   stats,
+  exportCsv,
+  exportXlsx,
   start,
   alerts,
   quota

@@ -15,11 +15,18 @@ const copyStatement = `copy billing_usage_records (${columns}) from stdin`
 export const hasPsql = (): boolean => spawnSync("psql", ["--version"]).status === 0
 
 /** `psql \copy` of a file in COPY's text format, timed by psql itself. */
-export const psqlCopy = (server: PostgresServer, file: string): Contestant => ({
+export const psqlCopy = (server: PostgresServer, file: string): Contestant =>
+  psqlTimed(server, `\\copy billing_usage_records (${columns}) from '${file}'`)
+
+/** `psql \copy` of a query to a file, as CSV. */
+export const psqlCopyOut = (server: PostgresServer, query: string, file: string): Contestant =>
+  psqlTimed(server, `\\copy (${query.replace(/\s+/g, " ")}) to '${file}' with (format csv, header)`)
+
+const psqlTimed = (server: PostgresServer, copy: string): Contestant => ({
   name: "psql \\copy",
   run: () =>
     new Promise((resolve, reject) => {
-      const commands = ["\\timing on", `\\copy billing_usage_records (${columns}) from '${file}'`]
+      const commands = ["\\timing on", copy]
       const child = spawn(
         "psql",
         ["-X", "-v", "ON_ERROR_STOP=1", ...commands.flatMap((command) => ["-c", command]), server.url()],

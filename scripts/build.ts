@@ -12,7 +12,7 @@ import { build } from "rolldown"
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** Loaded when they are used, and not to be taken apart: WebAssembly beside its loader, and a CommonJS driver. */
-const loadedWhenUsed = [/^@electric-sql\/pglite/, /^pg$/]
+const loadedWhenUsed = [/^@electric-sql\/pglite/, /^pg$/, /^exceljs$/, /^hyparquet-writer$/]
 
 const output = { dir: "dist", format: "esm", entryFileNames: "[name].js" } as const
 

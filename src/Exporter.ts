@@ -172,7 +172,7 @@ const make = Effect.gen(function* () {
 
   const exportOne = Effect.fn("Exporter.export")(
     function* (query: ExportQuery, to: Output.Destination) {
-      const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+      const plan = yield* planOf(query, Output.nameOf(to), true)
       yield* Output.check(to)
       yield* requireAll(plan)
       const counter = counterOf(query)

@@ -45,6 +45,7 @@ export {
 export { Exporter, ExporterError, type ExportProgress, type ExportQuery, type ExportSummary } from "./Exporter.ts"
 export type { ExportFormat } from "./export/FileName.ts"
 export type { Destination } from "./export/Output.ts"
+export type { ObjectStore } from "./export/S3.ts"
 export { Unwritable } from "./internal/NewFile.ts"
 export {
   Aggregator,

@@ -19,10 +19,9 @@ import { Reporter } from "../src/Reporter.ts"
 import { ExportStore } from "../src/store/ExportStore.ts"
 import { storable } from "./support/badInput.ts"
 import { eachEngine } from "./support/engines.ts"
-import { exportedByPages, exportText, firstLines, temporaryDirectory } from "./support/exports.ts"
+import { exportedByPages, exportText, firstLines, temporaryDirectory, windowOf } from "./support/exports.ts"
 import { accepted } from "./support/results.ts"
 
-const windowOf = (period: string) => accepted(Window.resolve({ period, now: Date.now() }))
 const january = windowOf("2026-01")
 
 /** The seed's two records, one without metadata, and one whose quantity has no end. */

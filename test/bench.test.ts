@@ -46,6 +46,8 @@ describe("bench", () => {
           "rollup",
           "report",
           "stats",
+          "export-csv",
+          "export-xlsx",
           "start",
           "alerts",
           "quota"

@@ -75,5 +75,12 @@ export const problemOf = (
       remedy: `Leave it out, or export records instead of ${shape.of} sums`
     })
   }
+  if (shape.compression !== undefined && (shape.format === "xlsx" || shape.format === "parquet")) {
+    return new InvalidInput({
+      field: "compress",
+      problem: `${shape.format} is compressed already`,
+      remedy: "Leave it out, and the ending .gz or .zst too"
+    })
+  }
   return undefined
 }

@@ -5,9 +5,9 @@ import type { Window } from "../domain/Window.ts"
 import type { Compression } from "./Sink.ts"
 
 /** @since 0.1.0 */
-export type ExportFormat = "csv" | "json" | "ndjson"
+export type ExportFormat = "csv" | "json" | "ndjson" | "xlsx" | "parquet"
 
-export const formats: ReadonlyArray<ExportFormat> = ["csv", "json", "ndjson"]
+export const formats: ReadonlyArray<ExportFormat> = ["csv", "json", "ndjson", "xlsx", "parquet"]
 
 const endings: Record<Compression, string> = { gzip: ".gz", zstd: ".zst" }
 

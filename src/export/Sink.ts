@@ -43,21 +43,15 @@ export class Sink {
     })
   }
 
-  /** For libraries that write to streams themselves. */
-  get stream(): Writable {
-    return this.#head
-  }
-
   async write(chunk: string | Uint8Array): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.cause
     if (chunk.length === 0) return
     const data = typeof chunk === "string" ? Buffer.from(chunk) : chunk
     this.bytes += data.length
-    if (!this.#head.write(data)) await this.drained()
+    if (!this.#head.write(data)) await this.#drained()
   }
 
-  /** Resolves when the stream takes more. */
-  drained(): Promise<void> {
+  #drained(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure.cause)
       if (!this.#head.writableNeedDrain) return resolve()

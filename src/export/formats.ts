@@ -14,5 +14,9 @@ export const loadFormat = (format: ExportFormat): Effect.Effect<Format> => {
       return Effect.succeed(json)
     case "ndjson":
       return Effect.succeed(ndjson)
+    case "xlsx":
+      return Effect.promise(async () => (await import("./Xlsx.ts")).xlsx)
+    case "parquet":
+      return Effect.promise(async () => (await import("./Parquet.ts")).parquet)
   }
 }

@@ -64,3 +64,16 @@ export const alertThresholds = Config.all({
 
 /** `USAGE_ARCHIVE_DIR`: where archives go; `archives` in `home`, if absent. */
 export const archiveDirectory = Config.option(Config.String("USAGE_ARCHIVE_DIR"))
+
+const optional = (name: string) => Config.option(Config.String(name))
+
+/** The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, … */
+export const objectStore = Config.all({
+  accessKeyId: optional("AWS_ACCESS_KEY_ID"),
+  secretAccessKey: Config.option(Config.Redacted("AWS_SECRET_ACCESS_KEY")),
+  sessionToken: Config.option(Config.Redacted("AWS_SESSION_TOKEN")),
+  endpoint: optional("AWS_ENDPOINT_URL_S3"),
+  anyEndpoint: optional("AWS_ENDPOINT_URL"),
+  region: optional("AWS_REGION"),
+  defaultRegion: optional("AWS_DEFAULT_REGION")
+})

@@ -1,9 +1,8 @@
 /**
  * What exports read: records, sums of spans, and the totals of both, all from one snapshot and as text.
  *
- * A quantity is the amount divided by the service's unit, rounded once. `billing_quantity` does that for every unit; where the
- * unit's reciprocal has an end, a product does, in a tenth of the time: it is exact before it is rounded, and only where it
- * lies just between two results do the two ways of rounding differ.
+ * A quantity is the amount divided by the service's unit, rounded once, half to even. `billing_quantity` does that for every
+ * number; the expressions here are the same in a tenth of the time, and leave to it what lies just between two results.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,7 +11,8 @@ import { type Cells, Database, type Pull, type Select, type Snapshot } from "../
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
-import type { ServiceName } from "../domain/Service.ts"
+import type { Instant } from "../domain/Instant.ts"
+import { bytesPerGB, type ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
 import { isUtc, type Unit } from "./ReportStore.ts"
 import { timestamp } from "./Timestamp.ts"
@@ -133,11 +133,9 @@ const readerOf = (name: Name, snapshot: Snapshot): ExportReader => {
           }))
       )
     },
-    records: (window, filter, columns) => snapshot.rows(recordsOf(name, window, filter, columns, plain)),
+    records: (window, filter, columns) => snapshot.rows(recordsOf(name, window, filter, columns, asText)),
     csv:
-      csv === undefined
-        ? undefined
-        : (window, filter, columns) => csv(recordsOf(name, window, filter, columns, guarded)),
+      csv === undefined ? undefined : (window, filter, columns) => csv(recordsOf(name, window, filter, columns, asCsv)),
     spans: (window, filter, unit, columns) => snapshot.rows(spansOf(name, window, filter, unit, columns))
   }
 }
@@ -156,53 +154,69 @@ const totalsOf = (name: Name, window: Window, filter: Sources.Filter): Sources.S
   }
 }
 
-/** A quotient by the service's unit. */
-const divided = (name: Name, dividend: string): string =>
-  `case when s.factor is null or min_scale(${dividend} * s.factor) = 31
-    then ${name("billing_quantity")}(${dividend}, s.unit_size) else trim_scale(round(${dividend} * s.factor, 30)) end`
+/** A quotient by the service's unit: twice the quotient at 30 decimals, rounded down, tells which way to round. */
+const divided = (name: Name, dividend: string): string => {
+  const twice = `(${dividend}) * 2e30`
+  return `case when mod(${twice}, s.unit_size) = 0 and mod(div(${twice}, s.unit_size), 2) = 1
+    then ${name("billing_quantity")}(${dividend}, s.unit_size)
+    else trim_scale(div(div(${twice}, s.unit_size) + 1, 2) * 1e-30) end`
+}
 
-const plain = (text: string): string => text
+/** 1 ÷ 2^30, exactly. */
+const perGB = "0.000000000931322574615478515625"
 
 /** What `formulaGuard` of `src/export` does. */
 const guarded = (text: string): string =>
   `case when left(${text}, 1) in ('=', '+', '-', '@', E'\\t', E'\\r', '＝', '＋', '－', '＠') then '''' || ${text} else ${text} end`
 
-const recordColumns = (name: Name, guard: (text: string) => string): Record<RecordColumn, string> => {
-  const quantity = divided(name, "r.amount")
+/** The values of the columns, each of its own type, whose text is what is exported. */
+const recordColumns = (name: Name): Record<RecordColumn, string> => {
+  // Most services count one by one, and a record's amount has no more than 18 decimals.
+  const quantity = `case when s.unit_size = 1 then trim_scale(r.amount)
+    when s.unit_size = ${bytesPerGB} and scale(r.amount) = 0 then trim_scale(r.amount * ${perGB})
+    else ${divided(name, "r.amount")} end`
   return {
-    customer_id: guard("r.customer_id"),
-    timestamp: `(r.recorded_at at time zone 'UTC')::text`,
-    service: guard("r.service_name"),
-    quantity: `(${quantity})::text`,
-    rounded_amount: `case when (${quantity}) * s.unit_size <> r.amount then trim_scale(r.amount)::text end`,
-    unit_cost: "trim_scale(r.unit_cost)::text",
-    total_cost: `(${divided(name, "(r.amount * r.unit_cost)")})::text`,
-    metadata: "r.metadata::text",
-    batch_id: "r.batch_id::text",
-    position: "r.position::text"
+    customer_id: "r.customer_id",
+    timestamp: "(r.recorded_at at time zone 'UTC')",
+    service: "r.service_name",
+    quantity,
+    rounded_amount: `case when (${quantity}) * s.unit_size <> r.amount then trim_scale(r.amount) end`,
+    unit_cost: "trim_scale(r.unit_cost)",
+    total_cost: `case when s.unit_size = 1 and scale(r.unit_cost) <= 12 then trim_scale(r.amount * r.unit_cost)
+      else ${divided(name, "r.amount * r.unit_cost")} end`,
+    metadata: "r.metadata",
+    batch_id: "r.batch_id",
+    position: "r.position"
   }
 }
+
+/** CSV is what the server makes of the values; other formats get their text, and guard it themselves. */
+const asCsv = (column: RecordColumn, value: string): string =>
+  column === "customer_id" || column === "service" ? guarded(value) : value
+const asText = (_column: RecordColumn, value: string): string => `(${value})::text`
+
+/**
+ * An instant in the statement's text: it is a number, so it says nothing else. COPY has no parameters, and what stands for
+ * them would be read again for each record; nor would the planner know how many records there are.
+ */
+const literal = (instant: Instant): string => `'${timestamp(instant)}'::timestamptz`
 
 const recordsOf = (
   name: Name,
   window: Window,
   filter: Sources.Filter,
   columns: ReadonlyArray<RecordColumn>,
-  guard: (text: string) => string
+  show: (column: RecordColumn, value: string) => string
 ): Select => {
-  const params = [timestamp(window.start), timestamp(window.end)]
+  const params: Array<string> = []
   const of = (column: string, value: string | undefined) =>
     value === undefined ? "" : ` and r.${column} = $${params.push(value)}::text`
-  const texts = recordColumns(name, guard)
-  const selected = columns.map((column) => `${texts[column]} as "${column}"`)
+  const values = recordColumns(name)
+  const selected = columns.map((column) => `${show(column, values[column])} as "${column}"`)
   return {
-    text: `with services as materialized (
-        select service_name, unit_size, case when factor * unit_size = 1 then factor end as factor
-        from (select service_name, unit_size, trim_scale(1.${"0".repeat(60)} / unit_size) as factor from ${name("billing_services")}) s
-      )
-      select ${selected.join(", ")}
-      from ${name("billing_usage_records")} r join services s on s.service_name = r.service_name
-      where r.recorded_at >= $1::text::timestamptz and r.recorded_at < $2::text::timestamptz
+    text: `select ${selected.join(", ")}
+      from ${name("billing_usage_records")} r join ${name("billing_services")} s on s.service_name = r.service_name
+      where r.recorded_at >= ${literal(window.start)} and r.recorded_at < ${literal(window.end)}
         ${of("customer_id", filter.customer)}${of("service_name", filter.service)}
       order by r.recorded_at desc, r.batch_id desc, r.position desc`,
     columns: columns.length,

@@ -13,7 +13,8 @@ import { Sink } from "../../src/export/Sink.ts"
 import { ExportStore } from "../../src/store/ExportStore.ts"
 import { accepted } from "./results.ts"
 
-const january = accepted(Window.resolve({ period: "2026-01", now: Date.now() }))
+export const windowOf = (period: string) => accepted(Window.resolve({ period, now: Date.now() }))
+const january = windowOf("2026-01")
 
 /** The bytes of an export of January, or another window. */
 export const exportBytes = Effect.fnUntraced(function* (query: Partial<ExportQuery> = {}) {
