@@ -38,6 +38,7 @@ import { Unwritable } from "./internal/NewFile.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { type ExportReader, ExportStore } from "./store/ExportStore.ts"
+import { ObjectStorage } from "./storage/Storage.ts"
 
 /** @since 0.1.0 */
 export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
@@ -147,6 +148,7 @@ const make = Effect.gen(function* () {
   const store = yield* ExportStore
   const catalogs = yield* CatalogStore
   const archives = yield* ArchiveStore
+  const storage = yield* ObjectStorage
 
   const planOf = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
     const { services } = yield* catalogs.latest
@@ -172,11 +174,11 @@ const make = Effect.gen(function* () {
 
   const exportOne = Effect.fn("Exporter.export")(
     function* (query: ExportQuery, to: Output.Destination) {
-      const plan = yield* planOf(query, Output.nameOf(to), true)
-      yield* Output.check(to)
+      const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+      yield* Output.check(storage, to)
       yield* requireAll(plan)
       const counter = counterOf(query)
-      return yield* withOutput(Output.open(to, plan.compression), (output) =>
+      return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
         Effect.gen(function* () {
           const rows = yield* store.snapshot((reader) => transfer(reader, plan, output, counter))
           yield* requireAll(plan)
@@ -205,13 +207,15 @@ const make = Effect.gen(function* () {
               if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
               yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
               return yield* Effect.forEach(customers, ({ customer }) =>
-                withOutput(Output.openFile(join(staging.path, nameOf(customer)), false, plan.compression), (output) =>
-                  Effect.gen(function* () {
-                    const own = { ...plan, filter: { ...plan.filter, customer } }
-                    const rows = yield* transfer(reader, own, output, counter)
-                    yield* output.place
-                    return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
-                  })
+                withOutput(
+                  Output.openFile(undefined, join(staging.path, nameOf(customer)), false, plan.compression),
+                  (output) =>
+                    Effect.gen(function* () {
+                      const own = { ...plan, filter: { ...plan.filter, customer } }
+                      const rows = yield* transfer(reader, own, output, counter)
+                      yield* output.place
+                      return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
+                    })
                 )
               )
             })

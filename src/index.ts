@@ -45,7 +45,8 @@ export {
 export { Exporter, ExporterError, type ExportProgress, type ExportQuery, type ExportSummary } from "./Exporter.ts"
 export type { ExportFormat } from "./export/FileName.ts"
 export type { Destination } from "./export/Output.ts"
-export type { ObjectStore } from "./export/S3.ts"
+export type { ObjectStore } from "./storage/S3.ts"
+export { layerObjectStorageConfig, ObjectStorage } from "./storage/Storage.ts"
 export { Unwritable } from "./internal/NewFile.ts"
 export {
   Aggregator,

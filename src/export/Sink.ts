@@ -7,11 +7,9 @@
 import { PassThrough, type Writable } from "node:stream"
 import { finished, pipeline } from "node:stream/promises"
 import { createGzip, createZstdCompress } from "node:zlib"
+import { highWaterMark } from "../storage/Storage.ts"
 
 export type Compression = "gzip" | "zstd"
-
-/** What is written before it is waited for. */
-export const highWaterMark = 262_144
 
 const compressors = {
   gzip: () => createGzip({ chunkSize: 65_536 }),

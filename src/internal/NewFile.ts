@@ -36,11 +36,13 @@ const wrongPaths: Record<string, string> = {
 
 const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? ""
 
-const exists = (field: string, file: string) =>
+/** Refuses to replace a file. */
+export const exists = (field: string, file: string) =>
   new InvalidInput({ field, problem: `${excerpt(file)} exists`, remedy: "Give another name, or --force to replace it" })
 
 /** What `cause` says of a file that was given as `field`. */
 export const refusalOf = (field: string, file: string, cause: unknown): InvalidInput | Unwritable => {
+  if (cause instanceof InvalidInput) return cause
   const code = codeOf(cause)
   if (code === "EEXIST") return exists(field, file)
   const problem = wrongPaths[code]

@@ -8,8 +8,8 @@ import { setFlagsFromString } from "node:v8"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import type { ExportProgress, ExportQuery } from "../../Exporter.ts"
 import * as FileName from "../../export/FileName.ts"
-import * as ObjectUrl from "../../export/ObjectUrl.ts"
-import * as Settings from "../../internal/Settings.ts"
+import * as ObjectUrl from "../../storage/ObjectUrl.ts"
+import * as Storage from "../../storage/Storage.ts"
 import * as Flags from "../flags.ts"
 import { readWindow } from "../period.ts"
 import * as Progress from "../render/progress.ts"
@@ -100,7 +100,9 @@ export const exportUsage = Command.make(
     const query: ExportQuery = { window, customer, service, format, compression, of, withIds: input.withIds }
     const named = FileName.fileName({ customer, window, format, compression })
     const path = pathOf(file, outDir, named)
-    const destination = yield* destinationOf(path, input.force)
+    const storage = yield* Storage.configured
+    yield* Effect.fromResult(Storage.checkName(storage, path))
+    const destination = path === "-" ? { stream: process.stdout, name: "stdout" } : { file: path, force: input.force }
     const run = Effect.gen(function* () {
       const exporter = yield* Exporter
       const directory = outDir ?? "."
@@ -115,7 +117,10 @@ export const exportUsage = Command.make(
       if (path !== "-") yield* Console.log(written.name)
       yield* Session.confirm(`${written.rows} rows`)
     })
-    yield* Effect.provide(run, Layer.provide(Exporter.layer, Session.layerDatabase))
+    yield* Effect.provide(
+      run,
+      Layer.provide(Exporter.layer, [Session.layerDatabase, Layer.succeed(Storage.ObjectStorage, storage)])
+    )
   })
 ).pipe(
   Command.withDescription("Export usage to a file, this month unless a period is given; prints the file's path"),
@@ -155,28 +160,6 @@ const pathOf = (file: string | undefined, outDir: string | undefined, named: str
   if (file === undefined) return outDir === undefined ? named : `${outDir.replace(/\/+$/, "")}/${named}`
   return ObjectUrl.isObjectUrl(file) && file.endsWith("/") ? `${file}${named}` : file
 }
-
-const destinationOf = Effect.fnUntraced(function* (path: string, force: boolean) {
-  if (path === "-") return { stream: process.stdout, name: "stdout" }
-  if (!ObjectUrl.isObjectUrl(path)) return { file: path, force }
-  const { accessKeyId, anyEndpoint, defaultRegion, endpoint, region, secretAccessKey, sessionToken } =
-    yield* Settings.objectStore
-  if (Option.isNone(accessKeyId) || Option.isNone(secretAccessKey)) {
-    return yield* excluded(
-      "file",
-      "an object store asks for credentials, and there are none",
-      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL if it is not AWS"
-    )
-  }
-  const store = {
-    accessKeyId: accessKeyId.value,
-    secretAccessKey: secretAccessKey.value,
-    sessionToken: Option.getOrUndefined(sessionToken),
-    endpoint: Flags.given(endpoint) ?? Flags.given(anyEndpoint),
-    region: Flags.given(region) ?? Flags.given(defaultRegion)
-  }
-  return { object: path, store, force }
-})
 
 const readSplit = Effect.fnUntraced(function* (
   splitBy: Option.Option<string>,

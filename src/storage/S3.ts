@@ -8,7 +8,8 @@
 import type { AwsClient } from "aws4fetch"
 import * as Redacted from "effect/Redacted"
 import { hash } from "node:crypto"
-import { Writable } from "node:stream"
+import { Readable, Writable } from "node:stream"
+import type { ReadableStream } from "node:stream/web"
 import { setTimeout as sleep } from "node:timers/promises"
 import type * as ObjectUrl from "./ObjectUrl.ts"
 
@@ -46,29 +47,17 @@ export class Refusal extends Error {
 
 const isLater = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
-export class ObjectUpload {
+/** One object of a store. */
+export class StoredObject {
   readonly #client: AwsClient
   readonly #url: string
-  readonly #replace: boolean
-  readonly #partBytes: number
-  readonly #ended = new AbortController()
-  readonly #tags: Array<string> = []
-  #uploadId: string | undefined
-  #held: Array<Buffer> = []
-  #heldBytes = 0
 
-  private constructor(client: AwsClient, url: string, replace: boolean, partBytes: number) {
+  private constructor(client: AwsClient, url: string) {
     this.#client = client
     this.#url = url
-    this.#replace = replace
-    this.#partBytes = partBytes
   }
 
-  static async open(
-    store: ObjectStore,
-    { bucket, key }: ObjectUrl.ObjectUrl,
-    options: { readonly replace: boolean; readonly partBytes?: number | undefined }
-  ): Promise<ObjectUpload> {
+  static async at(store: ObjectStore, { bucket, key }: ObjectUrl.ObjectUrl): Promise<StoredObject> {
     const { AwsClient } = await import("aws4fetch")
     const region = store.region ?? "us-east-1"
     const client = new AwsClient({
@@ -84,13 +73,81 @@ export class ObjectUpload {
     const base = isLabel
       ? `https://${bucket}.s3.${region}.amazonaws.com`
       : `${(store.endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "")}/${bucket}`
-    return new ObjectUpload(client, `${base}/${path}`, options.replace, options.partBytes ?? defaultPartBytes)
+    return new StoredObject(client, `${base}/${path}`)
   }
 
-  /** Whether the object is there; `undefined` where that may not be asked. */
+  /** Whether it is there; `undefined` where that may not be asked. */
   async exists(): Promise<boolean | undefined> {
-    const { status } = await this.#request("HEAD", "", undefined)
+    const { status } = await this.ask("HEAD", "")
     return status === 200 ? true : status === 404 ? false : undefined
+  }
+
+  /** Its bytes, from `start` and before `end` if they are given. */
+  async read(range?: { readonly start: number; readonly end: number }): Promise<Readable> {
+    const headers: Record<string, string> =
+      range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }
+    const { answer } = await this.#send("GET", "", undefined, headers, undefined)
+    if (answer.status >= 300) throw new Refusal(answer.status, await answer.text())
+    return answer.body === null ? Readable.from([]) : Readable.fromWeb(answer.body as ReadableStream)
+  }
+
+  upload(partBytes: number = defaultPartBytes): ObjectUpload {
+    return new ObjectUpload(this, partBytes)
+  }
+
+  /** Asks, and gives the answer whatever it is. */
+  async ask(
+    method: string,
+    query: string,
+    body?: Buffer | undefined,
+    headers: Record<string, string> = {},
+    ended?: AbortSignal
+  ) {
+    const { answer } = await this.#send(method, query, body, headers, ended)
+    const text = method === "HEAD" ? "" : await answer.text()
+    return { status: answer.status, text, tag: answer.headers.get("etag") ?? undefined }
+  }
+
+  async #send(
+    method: string,
+    query: string,
+    body: Buffer | undefined,
+    headers: Record<string, string>,
+    ended: AbortSignal | undefined
+  ) {
+    const url = query === "" ? this.#url : `${this.#url}?${query}`
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const request = await this.#client.sign(url, {
+          method,
+          ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
+          headers: { ...headers, "x-amz-content-sha256": hash("sha256", body ?? "") }
+        })
+        const limit = AbortSignal.timeout(requestMillis)
+        const answer = await fetch(request, { signal: ended === undefined ? limit : AbortSignal.any([ended, limit]) })
+        if (!isLater(answer.status) || attempt === attempts) return { answer }
+        await answer.body?.cancel()
+      } catch (cause) {
+        if (ended?.aborted === true || attempt === attempts) throw reasonOf(cause)
+      }
+      await sleep(100 * 4 ** attempt, undefined, { ...(ended === undefined ? {} : { signal: ended }) })
+    }
+  }
+}
+
+/** An object that is being written. */
+export class ObjectUpload {
+  readonly #object: StoredObject
+  readonly #partBytes: number
+  readonly #ended = new AbortController()
+  readonly #tags: Array<string> = []
+  #uploadId: string | undefined
+  #held: Array<Buffer> = []
+  #heldBytes = 0
+
+  constructor(object: StoredObject, partBytes: number) {
+    this.#object = object
+    this.#partBytes = partBytes
   }
 
   /** Takes the bytes. */
@@ -99,9 +156,9 @@ export class ObjectUpload {
     write: (chunk: Buffer, _encoding, done) => void this.#take(chunk).then(() => done(), done)
   })
 
-  /** Makes the object appear, after the stream has ended. */
-  async complete(): Promise<void> {
-    const condition: Record<string, string> = this.#replace ? {} : { "if-none-match": "*" }
+  /** Makes the object appear, after the stream has ended; refused (412) if one is there that it may not `replace`. */
+  async complete(replace: boolean): Promise<void> {
+    const condition: Record<string, string> = replace ? {} : { "if-none-match": "*" }
     if (this.#uploadId === undefined) {
       await this.#ask("PUT", "", this.#body(), condition)
       return
@@ -125,7 +182,7 @@ export class ObjectUpload {
     this.#ended.abort()
     const id = this.#uploadId
     if (id === undefined) return
-    await this.#request("DELETE", `uploadId=${encodeURIComponent(id)}`, undefined, {}, AbortSignal.timeout(10_000))
+    await this.#object.ask("DELETE", `uploadId=${encodeURIComponent(id)}`, undefined, {}, AbortSignal.timeout(10_000))
   }
 
   async #take(chunk: Buffer): Promise<void> {
@@ -159,36 +216,9 @@ export class ObjectUpload {
   }
 
   async #ask(method: string, query: string, body: Buffer | undefined, headers: Record<string, string> = {}) {
-    const answer = await this.#request(method, query, body, headers)
+    const answer = await this.#object.ask(method, query, body, headers, this.#ended.signal)
     if (answer.status >= 300) throw new Refusal(answer.status, answer.text)
     return answer
-  }
-
-  async #request(
-    method: string,
-    query: string,
-    body: Buffer | undefined,
-    headers: Record<string, string> = {},
-    ended: AbortSignal = this.#ended.signal
-  ) {
-    const url = query === "" ? this.#url : `${this.#url}?${query}`
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const request = await this.#client.sign(url, {
-          method,
-          ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
-          headers: { ...headers, "x-amz-content-sha256": hash("sha256", body ?? "") }
-        })
-        const answer = await fetch(request, { signal: AbortSignal.any([ended, AbortSignal.timeout(requestMillis)]) })
-        const text = method === "HEAD" ? "" : await answer.text()
-        if (!isLater(answer.status) || attempt === attempts) {
-          return { status: answer.status, text, tag: answer.headers.get("etag") ?? undefined }
-        }
-      } catch (cause) {
-        if (ended.aborted || attempt === attempts) throw reasonOf(cause)
-      }
-      await sleep(100 * 4 ** attempt, undefined, { signal: ended })
-    }
   }
 }
 

@@ -9,8 +9,8 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import S3rver from "s3rver"
-import { parse } from "../../src/export/ObjectUrl.ts"
-import { type ObjectStore, ObjectUpload } from "../../src/export/S3.ts"
+import { parse } from "../../src/storage/ObjectUrl.ts"
+import { type ObjectStore, StoredObject } from "../../src/storage/S3.ts"
 
 const storeAt = (port: number): ObjectStore => ({
   endpoint: `http://127.0.0.1:${port}`,
@@ -44,14 +44,15 @@ const withServer = async (use: (store: ObjectStore, read: (key: string) => Promi
   }
 }
 
-const upload = async (store: ObjectStore, key: string, data: Buffer, replace = false) => {
-  const opened = await ObjectUpload.open(store, { bucket: "billing", key }, { replace, partBytes })
+const upload = async (store: ObjectStore, key: string, data: Buffer) => {
+  const object = await StoredObject.at(store, { bucket: "billing", key })
+  const opened = object.upload(partBytes)
   for (let start = 0; start < data.length; start += 1_000_000) {
     if (!opened.stream.write(data.subarray(start, start + 1_000_000))) await once(opened.stream, "drain")
   }
   opened.stream.end()
   await once(opened.stream, "finish")
-  return opened
+  return { object, opened }
 }
 
 describe("S3", () => {
@@ -64,18 +65,23 @@ describe("S3", () => {
         ["exact.csv", 2 * partBytes]
       ] as const) {
         const data = randomBytes(size)
-        const opened = await upload(store, key, data)
-        assert.isFalse(await opened.exists(), key)
-        await opened.complete()
-        assert.isTrue(await opened.exists(), key)
+        const { object, opened } = await upload(store, key, data)
+        assert.isFalse(await object.exists(), key)
+        await opened.complete(false)
+        assert.isTrue(await object.exists(), key)
         assert.isTrue(Buffer.from(await (await read(key)).arrayBuffer()).equals(data), key)
+        const found = Buffer.concat(await (await object.read()).toArray())
+        assert.isTrue(found.equals(data), key)
+        if (size === 0) continue
+        const part = Buffer.concat(await (await object.read({ start: 10, end: 20 })).toArray())
+        assert.isTrue(part.equals(data.subarray(10, 20)), key)
       }
     })
   })
 
   it("leaves nothing of an upload that is aborted", async () => {
     await withServer(async (store, read) => {
-      const opened = await upload(store, "aborted.csv", randomBytes(partBytes + 1))
+      const { opened } = await upload(store, "aborted.csv", randomBytes(partBytes + 1))
       await opened.abort()
       assert.strictEqual((await read("aborted.csv")).status, 404)
     })
@@ -102,15 +108,15 @@ describe("S3", () => {
     await once(server, "listening")
     try {
       const store = storeAt((server.address() as AddressInfo).port)
-      const opened = await upload(store, "a.csv", Buffer.from("a"))
-      assert.isFalse(await opened.exists())
-      const refusal: unknown = await opened.complete().then(
+      const { object, opened } = await upload(store, "a.csv", Buffer.from("a"))
+      assert.isFalse(await object.exists())
+      const refusal: unknown = await opened.complete(false).then(
         () => undefined,
         (cause: unknown) => cause
       )
       assert.strictEqual(calls, 4)
       assert.match(`${refusal}`, /PreconditionFailed: it is there/)
-      await (await upload(store, "a.csv", Buffer.from("a"), true)).complete()
+      await (await upload(store, "a.csv", Buffer.from("a"))).opened.complete(true)
     } finally {
       server.closeAllConnections()
       server.close()
