@@ -8,6 +8,7 @@ import initial from "./0001_initial.ts"
 import rollups from "./0002_rollups.ts"
 import quotas from "./0003_quotas.ts"
 import archives from "./0004_archives.ts"
+import retention from "./0005_retention.ts"
 
 /** Qualifies and quotes a table's name. */
 export type Name = (table: string) => string
@@ -18,5 +19,6 @@ export const steps = (name: Name): Record<string, Effect.Effect<void, unknown, S
   "0001_initial": initial(name),
   "0002_rollups": rollups(name),
   "0003_quotas": quotas(name),
-  "0004_archives": archives(name)
+  "0004_archives": archives(name),
+  "0005_retention": retention(name)
 })

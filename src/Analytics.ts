@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { PeriodArchived } from "./archive/PeriodArchived.ts"
+import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as Decimal from "./domain/Decimal.ts"
@@ -23,7 +23,7 @@ import { StatisticsStore } from "./store/StatisticsStore.ts"
 
 /** @since 0.1.0 */
 export class AnalyticsError extends Schema.TaggedError<AnalyticsError>()("AnalyticsError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -151,7 +151,7 @@ export class Analytics extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | PeriodArchived | DatabaseError) => new AnalyticsError({ reason })
+const wrap = (reason: InvalidInput | PeriodArchived | PeriodRemoved | DatabaseError) => new AnalyticsError({ reason })
 const fractions = [0.5, 0.95, 0.99] as const
 
 const make = Effect.gen(function* () {
@@ -180,7 +180,9 @@ const make = Effect.gen(function* () {
     const read = approximate ? statisticsStore.approximate : statisticsStore.exact
     const found = sum === undefined ? [] : yield* read(query.window, filter, fractions)
     // Sketches are by whole days; the exact figures need every record.
-    yield* approximate ? requireDayEdges(archives, query.window) : requireRecords(archives, query.window)
+    yield* approximate
+      ? requireDayEdges(archives, query.window, filter)
+      : requireRecords(archives, query.window, filter)
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.
@@ -232,7 +234,7 @@ const make = Effect.gen(function* () {
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
     const sums = yield* store.series(query.window, filter, query.unit)
-    yield* requireEdges(archives, query.window)
+    yield* requireEdges(archives, query.window, filter)
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)

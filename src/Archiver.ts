@@ -31,6 +31,7 @@ import * as CustomerId from "./domain/CustomerId.ts"
 import * as Decimal from "./domain/Decimal.ts"
 import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
+import type { Selection } from "./domain/Retention.ts"
 import type { Window } from "./domain/Window.ts"
 import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
 import { writeWhole } from "./system/Files.ts"
@@ -91,6 +92,16 @@ export class Archiver extends Context.Service<
   {
     /** Archives whole months, the oldest first. Several archivers at once are safe. */
     readonly archive: (options: ArchiveOptions) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
+    /** Archives parts of months that are over, in files of names of their own: what retention rules say is due. */
+    readonly archiveParts: (
+      parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
+      options: Omit<ArchiveOptions, "days" | "file">
+    ) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
+    /**
+     * Removes a part of a month for good, once it is rolled up, and gives the number of records. Their totals stay. What
+     * was restored from an archive is not lost: it is in there.
+     */
+    readonly drop: (month: string, selection: Selection) => Effect.Effect<number, ArchiverError>
     readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
     /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
     readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
@@ -112,6 +123,14 @@ const wrap = (reason: InvalidInput | ArchiveBroken | ArchiveFileError | Aggregat
 
 /** How often a month is archived anew because late records came while it was written. */
 const attempts = 5
+
+/** Takes over records that are in a file. */
+type Load = (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
+
+const busy = (month: string) =>
+  new DatabaseError({
+    reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
+  })
 
 const endings: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst" }
 
@@ -142,16 +161,21 @@ const make = Effect.gen(function* () {
     return totals
   })
 
-  /** Writes a month's file and its manifest, and records them. `undefined`: another archiver was first. */
-  const write = Effect.fnUntraced(function* (month: string, known: ReadonlyArray<ArchiveRow>, wanted: string) {
+  /** Writes a month's file and its manifest, and records them, unless another archiver was first. */
+  const write = Effect.fnUntraced(function* (
+    month: string,
+    known: ReadonlyArray<ArchiveRow>,
+    wanted: string,
+    selection: Selection
+  ) {
     const generation = Math.max(0, ...known.map((one) => one.generation)) + 1
     const before = known.findLast(({ state }) => state === "removed")
     const file = yield* freeName(wanted)
     const totals = new Totals()
-    const { taken, written } = yield* Effect.scoped(
+    const result = yield* Effect.scoped(
       Effect.gen(function* () {
         const writer = yield* openWriter(file)
-        const carryOver = (load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>) =>
+        const carryOver = (load: Load) =>
           Effect.gen(function* () {
             yield* check(before!)
             yield* read(before!.file, before!.records, (records) =>
@@ -162,10 +186,14 @@ const make = Effect.gen(function* () {
               })
             )
           })
-        const handed = yield* store.lines(month, before === undefined ? "none" : carryOver, writer.write)
+        const handed = yield* store.lines(month, before === undefined ? "none" : carryOver, writer.write, selection)
+        if (handed.count === 0 && before === undefined) return undefined
         return { taken: handed, written: yield* writer.finish }
       })
     )
+    // Somebody else was at it.
+    if (result === undefined) return
+    const { taken, written } = result
     for (const { amount, events, service, weighted } of taken.sums) {
       totals.addTotal(service, {
         events,
@@ -195,7 +223,7 @@ const make = Effect.gen(function* () {
       try: () => writeWhole(manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`),
       catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: String(cause), cause })
     })
-    return yield* store.written({
+    yield* store.written({
       month,
       generation,
       file,
@@ -203,6 +231,7 @@ const make = Effect.gen(function* () {
       ...written,
       takenCount: taken.count,
       takenLast: taken.last,
+      selection,
       first: manifest.first,
       last: manifest.last
     })
@@ -213,13 +242,18 @@ const make = Effect.gen(function* () {
   })
 
   /** Takes a month through its states. */
-  const archiveMonth = Effect.fnUntraced(function* (month: string, wanted: string) {
+  const archiveMonth = Effect.fnUntraced(function* (month: string, wanted: string, selection: Selection) {
+    const isOpen = ({ state }: ArchiveRow) => state === "written" || state === "verified"
+    // The rules may be others now than when that file was written.
+    for (const other of (yield* latest(month)).filter(isOpen)) {
+      if (JSON.stringify(other.selection) !== JSON.stringify(selection)) yield* store.supersede(other.id)
+    }
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
-      let open = (yield* latest(month)).findLast(({ state }) => state === "written" || state === "verified")
+      let open = (yield* latest(month)).findLast(isOpen)
       if (open === undefined) {
-        yield* write(month, yield* latest(month), wanted)
-        open = (yield* latest(month)).findLast(({ state }) => state === "written" || state === "verified")
+        yield* write(month, yield* latest(month), wanted, selection)
+        open = (yield* latest(month)).findLast(isOpen)
         if (open === undefined) continue
       }
       // It may have been written by a run that ended long ago: what is removed is what is in the file now.
@@ -235,10 +269,23 @@ const make = Effect.gen(function* () {
       }
       yield* store.supersede(open.id)
     }
-    return yield* new DatabaseError({
-      reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
-    })
+    return yield* busy(month)
   })
+
+  const drop = Effect.fn("Archiver.drop")(function* (month: string, selection: Selection) {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
+      const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
+      const feed = (load: Load) =>
+        Effect.gen(function* () {
+          yield* check(before!)
+          yield* read(before!.file, before!.records, load)
+        })
+      const dropped = yield* store.drop(month, selection, before === undefined ? undefined : { id: before.id, feed })
+      if (dropped !== "changed") return dropped
+    }
+    return yield* busy(month)
+  }, Effect.mapError(wrap))
 
   const archive = Effect.fn("Archiver.archive")(function* (options: ArchiveOptions) {
     if (!Number.isInteger(options.days) || options.days < 0) {
@@ -255,7 +302,19 @@ const make = Effect.gen(function* () {
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
-      done.push(yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length)))
+      done.push(yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length), undefined))
+    }
+    return done
+  }, Effect.mapError(wrap))
+
+  const archiveParts = Effect.fn("Archiver.archiveParts")(function* (
+    parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
+    options: Omit<ArchiveOptions, "days" | "file">
+  ) {
+    const done: Array<ArchivedMonth> = []
+    for (const [index, { month, selection }] of parts.entries()) {
+      if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)
+      done.push(yield* archiveMonth(month, fileFor({ ...options, days: 0 }, month.slice(0, 7), 1), selection))
     }
     return done
   }, Effect.mapError(wrap))
@@ -304,7 +363,7 @@ const make = Effect.gen(function* () {
     )
   }, Effect.mapError(wrap))
 
-  return Archiver.of({ archive, list: Effect.mapError(store.list, wrap), verify, restore })
+  return Archiver.of({ archive, archiveParts, drop, list: Effect.mapError(store.list, wrap), verify, restore })
 })
 
 const sumsOf = (totals: Totals): Manifest["sums"] =>

@@ -18,7 +18,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { join } from "node:path"
-import { PeriodArchived } from "./archive/PeriodArchived.ts"
+import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import type { CustomerId } from "./domain/CustomerId.ts"
@@ -42,7 +42,7 @@ import { ObjectStorage } from "./storage/Storage.ts"
 
 /** @since 0.1.0 */
 export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError, Unwritable])
+  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError, Unwritable])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -169,8 +169,8 @@ const make = Effect.gen(function* () {
   })
 
   /** Whether all that is to be read is in the database; asked again afterwards, for it may have gone meanwhile. */
-  const requireAll = ({ of, window }: Plan) =>
-    of === "records" ? requireRecords(archives, window) : requireEdges(archives, window)
+  const requireAll = ({ filter, of, window }: Plan) =>
+    of === "records" ? requireRecords(archives, window, filter) : requireEdges(archives, window, filter)
 
   const exportOne = Effect.fn("Exporter.export")(
     function* (query: ExportQuery, to: Output.Destination) {

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Analytics, type Peak } from "./Analytics.ts"
-import { PeriodArchived } from "./archive/PeriodArchived.ts"
+import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
@@ -31,7 +31,7 @@ export class ChartLibraryMissing extends Schema.TaggedError<ChartLibraryMissing>
 
 /** @since 0.1.0 */
 export class HtmlReportError extends Schema.TaggedError<HtmlReportError>()("HtmlReportError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, ChartLibraryMissing, PeriodArchived])
+  reason: Schema.Union([InvalidInput, DatabaseError, ChartLibraryMissing, PeriodArchived, PeriodRemoved])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { PeriodArchived } from "./archive/PeriodArchived.ts"
+import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
@@ -27,7 +27,7 @@ import { ReportStore, type Unit, type UsageSum, type UsageTotal } from "./store/
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -152,7 +152,7 @@ export class Reporter extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | PeriodArchived | DatabaseError) => new ReporterError({ reason })
+const wrap = (reason: InvalidInput | PeriodArchived | PeriodRemoved | DatabaseError) => new ReporterError({ reason })
 
 /** Metadata keys in one report: each is a column. */
 const maxKeys = 8
@@ -178,7 +178,7 @@ const make = Effect.gen(function* () {
     const { services } =
       version === undefined || version === known.version ? known : yield* Effect.mapError(catalogs.reload, wrap)
     const found = new Map(sums.map((sum) => [sum.service, sum]))
-    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
     const used: Array<ServiceUsage> = []
     for (const service of services.values()) {
       const sum = found.get(service.name)
@@ -191,7 +191,7 @@ const make = Effect.gen(function* () {
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
     const sums = yield* Effect.mapError(store.series(query.window, filter, unit), wrap)
-    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
     return sums
       .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
       .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)
@@ -203,7 +203,7 @@ const make = Effect.gen(function* () {
   ) {
     const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), wrap)
     const sums = yield* Effect.mapError(store.customers(query.window, filter.service, limit), wrap)
-    yield* Effect.mapError(requireEdges(archives, query.window), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
     const service = filter.service === undefined ? undefined : services.get(filter.service)
     return sums.map(({ amount, ...sum }) => ({
       ...sum,
@@ -227,7 +227,7 @@ const make = Effect.gen(function* () {
     }
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
     const sums = yield* Effect.mapError(store.groups(query.window, filter, keys, limit), wrap)
-    yield* Effect.mapError(requireRecords(archives, query.window), wrap)
+    yield* Effect.mapError(requireRecords(archives, query.window, filter), wrap)
     return sums
       .map((sum) => ({ ...usageOf(sum, services.get(sum.service)!), values: sum.values, rest: sum.rest }))
       .sort((a, b) => places.get(a.service)! - places.get(b.service)!)

@@ -73,8 +73,10 @@ export {
   type RestoreOptions,
   type Verification
 } from "./Archiver.ts"
+export { type DueRecords, type RemovedRecords, Retention, RetentionError, type RetentionOptions } from "./Retention.ts"
+export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/Retention.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
-export { PeriodArchived } from "./archive/PeriodArchived.ts"
+export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 export { Quotas, QuotasError, type NewSubscription } from "./Quotas.ts"
 export { Quota, type QuotaDecision, QuotaError, QuotaExceeded, type QuotaOptions } from "./Quota.ts"
 export {

@@ -16,3 +16,18 @@ export class PeriodArchived extends Schema.TaggedError<PeriodArchived>()("Period
     return `the records of ${this.months.join(", ")} are archived in ${this.files.join(", ")}`
   }
 }
+
+/**
+ * The question needs records, and some of those months were removed for good, as the retention rules say. Totals by hour,
+ * day and month are there.
+ *
+ * @since 0.1.0
+ */
+export class PeriodRemoved extends Schema.TaggedError<PeriodRemoved>()("PeriodRemoved", {
+  months: Schema.Array(Schema.String)
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `records of ${this.months.join(", ")} were removed for good, as the retention rules say: only their totals are left`
+  }
+}

@@ -22,6 +22,7 @@ import { price } from "./commands/price.ts"
 import { plan, quota, subscribe } from "./commands/quota.ts"
 import { record } from "./commands/record.ts"
 import { report } from "./commands/report.ts"
+import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
 import { track } from "./commands/track.ts"
 import { exitCodes, present } from "./failures.ts"
@@ -47,6 +48,7 @@ const usage = Command.make("usage").pipe(
     exportUsage,
     archive,
     archives,
+    retention,
     alerts,
     quota,
     plan,

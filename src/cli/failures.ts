@@ -43,6 +43,7 @@ const hints: Record<string, string> = {
   NotMigrated: "Run `usage migrate` once, with a role that may create tables",
   Denied: "Check the user, the password and the rights of the role",
   PeriodArchived: "`usage archives restore MONTH` puts them back, for as long as you need them",
+  PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
   InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"
 }

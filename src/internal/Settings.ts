@@ -65,6 +65,11 @@ export const alertThresholds = Config.all({
 /** `USAGE_ARCHIVE_DIR`: where archives go; `archives` in `home`, if absent. */
 export const archiveDirectory = Config.option(Config.String("USAGE_ARCHIVE_DIR"))
 
+/** `USAGE_RETENTION_DAYS`: how long records are kept before they are archived, where no rule says otherwise; for ever, if absent. */
+export const retentionDays = Config.option(Config.String("USAGE_RETENTION_DAYS")).pipe(
+  Config.map((days) => (Option.isSome(days) && days.value.trim() !== "" ? Number(days.value) : undefined))
+)
+
 const optional = (name: string) => Config.option(Config.String(name))
 
 /** The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, … */

@@ -5,6 +5,8 @@
  * Invariants:
  * - Rows are removed only in a transaction that saw the partition hold what the file holds: as many records, of no later
  *   batch. A record that came meanwhile makes it give up.
+ * - Where an archive holds a part of a month, what is removed is that part, as it was when the file was written.
+ * - No rollup is made anew while rows come or go: it would be made of what is left.
  * - The ledger's `archived_count`, and the totals of the month, change with the rows: records + archived records is what
  *   the ledger says, records + totals is what the rollups say, in every snapshot.
  */
@@ -17,8 +19,11 @@ import { Database, type Query } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
 import { sqlLine } from "../archive/ArchiveRows.ts"
+import type { Selection } from "../domain/Retention.ts"
 import * as CopyBinary from "./CopyBinary.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
+import { rollupLock } from "./RollupStore.ts"
+import type { Filter } from "./UsageSources.ts"
 
 const states = ["written", "verified", "removed", "restored", "superseded"] as const
 
@@ -27,6 +32,7 @@ const states = ["written", "verified", "removed", "restored", "superseded"] as c
  *
  * - `records`: in the file; `takenCount` of them came from the table, the others from the archive before
  * - `takenLast`: the highest batch of those
+ * - `selection`: which records of the month were taken
  */
 export interface ArchiveRow {
   readonly id: string
@@ -39,6 +45,7 @@ export interface ArchiveRow {
   readonly sha256: string
   readonly takenCount: number
   readonly takenLast: string
+  readonly selection: Selection
   /** ISO 8601, microseconds. */
   readonly first: string
   readonly last: string
@@ -59,6 +66,17 @@ const Row = Schema.Struct({
   sha256: Schema.String,
   taken_count: Schema.FiniteFromString,
   taken_last: Schema.String,
+  selection: Schema.NullOr(
+    Schema.fromJsonString(
+      Schema.Array(
+        Schema.Struct({
+          customer: Schema.NullOr(Schema.String),
+          service: Schema.NullOr(Schema.String),
+          take: Schema.Boolean
+        })
+      )
+    )
+  ),
   first_event: Schema.String,
   last_event: Schema.String,
   created_at: Schema.String,
@@ -102,7 +120,8 @@ export class ArchiveStore extends Context.Service<
         | ((
             load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
           ) => Effect.Effect<void, E>),
-      onLines: (lines: string) => Effect.Effect<void, E>
+      onLines: (lines: string) => Effect.Effect<void, E>,
+      selection?: Selection
     ) => Effect.Effect<Taken, E | DatabaseError>
     /** Records a file that is on disk. `false`: another archiver was first with this generation. */
     readonly written: (
@@ -125,7 +144,36 @@ export class ArchiveStore extends Context.Service<
       ) => Effect.Effect<void, E>
     ) => Effect.Effect<number, E | DatabaseError>
     /** Archives that hold records of a span which the table does not. Times as the server reads them. */
-    readonly covering: (start: string, end: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+    readonly covering: (
+      start: string,
+      end: string,
+      filter?: Filter
+    ) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+    /** How many records of a month are in the table, of a part of it, as the rollups have it. */
+    readonly count: (month: Month, selection: Selection) => Effect.Effect<number, DatabaseError>
+    /**
+     * Removes records of a month for good, and gives their number; what they came to stays. Those that are in the archive
+     * `before`, the month's, are not lost: they were restored, and are archived again. `changed`: that is not the month's
+     * archive, or there are batches that are not rolled up; nothing was removed.
+     */
+    readonly drop: <E>(
+      month: Month,
+      selection: Selection,
+      before:
+        | {
+            readonly id: string
+            readonly feed: (
+              load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
+            ) => Effect.Effect<void, E>
+          }
+        | undefined
+    ) => Effect.Effect<number | "changed", E | DatabaseError>
+    /** Months of a span of which records were removed for good. Times as the server reads them. */
+    readonly removed: (
+      start: string,
+      end: string,
+      filter?: Filter
+    ) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
   }
 >()("effect-usage/store/ArchiveStore") {
   static readonly layer: Layer.Layer<ArchiveStore, never, Database> = Layer.suspend(() =>
@@ -140,6 +188,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const { bounded, name, own, schema } = database
   const archives = name("billing_archives")
   const totals = name("billing_archive_totals")
+  const removedTotals = name("billing_removed_totals")
   const batches = name("billing_usage_batches")
   const records = name("billing_usage_records")
   const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
@@ -156,7 +205,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         own.unsafe(
           `select archive_id::text as archive_id, month::text as month, generation, file, state, record_count::text as record_count,
               bytes::text as bytes, sha256, taken_count::text as taken_count, taken_last::text as taken_last,
-              ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
+              selection, ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
               ${iso("removed_at")} as removed_at
             from ${archives} a where ${condition} order by a.month, a.generation`,
           [...params]
@@ -193,16 +242,118 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       })
   })
 
-  const lines: ArchiveStore["Service"]["lines"] = (month, before, onLines) =>
+  const monthly = name("billing_usage_months")
+  const monthStart = `$1::text::date::timestamp at time zone 'UTC'`
+  /** Whose records of which services are meant: `$1` is the month, `$2` the selection. */
+  const pairs = `select m.customer_id, m.service_name, m.event_count from ${monthly} m
+    where m.month = ${monthStart} and m.customer_id <> '' and ($2::text is null or (
+      select s.take from json_to_recordset($2::text::json) as s(customer text, service text, take boolean)
+      where (s.customer is null or s.customer = m.customer_id) and (s.service is null or s.service = m.service_name)
+      order by s.customer is null, s.service is null limit 1))`
+  const textOf = (selection: Selection) => (selection === undefined ? null : JSON.stringify(selection))
+
+  /** Rows of a partition that are meant. They are the same for all statements of the transaction. */
+  const pick = Effect.fnUntraced(function* (query: Query, month: Month, selection: Selection) {
+    const partition = partitionOf(month)
+    if (selection === undefined) return partition
+    yield* query(
+      `create temporary table picked (customer_id text collate "C", service_name text collate "C") on commit drop`,
+      []
+    )
+    yield* query(`insert into picked select customer_id, service_name from (${pairs}) p`, [month, textOf(selection)])
+    return `(select r.* from ${partition} r join picked p on p.customer_id = r.customer_id and p.service_name = r.service_name)`
+  })
+
+  /** Counts rows as gone: the ledger in `counter`, their totals in `into`. */
+  const account = Effect.fnUntraced(function* (
+    query: Query,
+    month: Month,
+    rows: string,
+    counter: "archived_count" | "removed_count",
+    into: string
+  ) {
+    yield* query(
+      `update ${batches} b set ${counter} = b.${counter} + r.found
+        from (select batch_id, count(*)::integer as found from ${rows} r group by batch_id) r where r.batch_id = b.batch_id`,
+      []
+    )
+    yield* query(
+      `insert into ${into} as t (month, customer_id, service_name, event_count, amount, weighted)
+        select $1::text::date, customer_id, service_name, count(*), sum(amount), sum(amount * unit_cost)
+        from ${rows} r group by customer_id, service_name order by customer_id, service_name
+        on conflict (month, customer_id, service_name) do update set event_count = t.event_count + excluded.event_count,
+          amount = t.amount + excluded.amount, weighted = t.weighted + excluded.weighted`,
+      [month]
+    )
+  })
+
+  /** Removes the rows that `pick` gave. */
+  const removePicked = (query: Query, month: Month, selection: Selection) =>
+    selection === undefined
+      ? query(`truncate ${partitionOf(month)}`, [])
+      : query(
+          `delete from ${partitionOf(month)} r using picked p
+            where p.customer_id = r.customer_id and p.service_name = r.service_name`,
+          []
+        )
+
+  /** Nobody else moves records of archives until the transaction ends. */
+  const lockArchives = (query: Query) =>
+    Effect.gen(function* () {
+      yield* query("set local statement_timeout = 0", [])
+      yield* query("set local lock_timeout = '60s'", [])
+      yield* query(lock, [lockName])
+    })
+
+  /** Nobody else makes rollups, or touches the month, until the transaction ends. */
+  const lockMonth = (query: Query, month: Month) =>
+    Effect.gen(function* () {
+      yield* query(lock, [rollupLock(schema)])
+      yield* query("set local lock_timeout = '5s'", [])
+      yield* query(`lock table ${partitionOf(month)} in access exclusive mode`, [])
+    })
+
+  const isUnrolled = `exists (select from ${batches} where rolled_at is null and $1::text::date = any(months))`
+
+  const drop: ArchiveStore["Service"]["drop"] = (month, selection, before) =>
+    database.transaction(({ copy, query }) =>
+      Effect.gen(function* () {
+        yield* lockArchives(query)
+        const [there] = yield* query(
+          `select coalesce(max(archive_id), 0)::text as id from ${archives} where month = $1::text::date and state = 'removed'`,
+          [month]
+        )
+        if (there!["id"] !== (before?.id ?? "0")) return "changed" as const
+        if (before !== undefined) yield* before.feed(yield* makeLoader(query, copy))
+        yield* lockMonth(query, month)
+        const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
+        if (now!["unrolled"] === true) return "changed" as const
+        const rows = yield* pick(query, month, selection)
+        let gone = rows
+        if (before !== undefined) {
+          const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
+            select from archived_rows a where a.batch_id = p.batch_id and a.position = p.position))`
+          // Restored ones go back to where they are.
+          yield* account(query, month, filed(""), "archived_count", totals)
+          gone = filed("not")
+        }
+        const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
+        yield* account(query, month, gone, "removed_count", removedTotals)
+        yield* removePicked(query, month, selection)
+        return Number(found!["count"])
+      })
+    )
+
+  const lines: ArchiveStore["Service"]["lines"] = (month, before, onLines, selection) =>
     database.transaction(({ copy, query }) =>
       Effect.gen(function* () {
         yield* query("set transaction isolation level repeatable read", [])
         yield* query("set local statement_timeout = 0", [])
-        const partition = partitionOf(month)
-        let fresh = partition
+        const picked = yield* pick(query, month, selection)
+        let fresh = picked
         if (before !== "none") {
           yield* before(yield* makeLoader(query, copy))
-          fresh = `(select p.* from ${partition} p where not exists (
+          fresh = `(select p.* from ${picked} p where not exists (
             select from archived_rows a where a.batch_id = p.batch_id and a.position = p.position))`
         }
         yield* query(`declare archive_lines no scroll cursor for select ${sqlLine("r")} as line from ${fresh} r`, [])
@@ -213,7 +364,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         }
         yield* query("close archive_lines", [])
         const [taken] = yield* query(
-          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last from ${partition}`,
+          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last from ${picked} r`,
           []
         )
         const sums = yield* query(
@@ -238,19 +389,16 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const remove = (archive: ArchiveRow) =>
     database.transaction(({ query }) =>
       Effect.gen(function* () {
-        const partition = partitionOf(archive.month)
-        yield* query(lock, [lockName])
+        yield* lockArchives(query)
         const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
           archive.id
         ])
         if (row?.["state"] === "removed") return "removed" as const
         if (row?.["state"] !== "verified") return "changed" as const
-        yield* query("set local lock_timeout = '5s'", [])
-        yield* query(`lock table ${partition} in access exclusive mode`, [])
+        yield* lockMonth(query, archive.month)
+        const rows = yield* pick(query, archive.month, archive.selection)
         const [now] = yield* query(
-          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last,
-              exists (select from ${batches} where rolled_at is null and $1::text::date = any(months)) as unrolled
-            from ${partition}`,
+          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
           [archive.month]
         )
         if (
@@ -260,26 +408,14 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         ) {
           return "changed" as const
         }
+        yield* account(query, archive.month, rows, "archived_count", totals)
+        yield* removePicked(query, archive.month, archive.selection)
         yield* query(
-          `update ${batches} b set archived_count = b.archived_count + r.found
-            from (select batch_id, count(*)::integer as found from ${partition} group by batch_id) r where r.batch_id = b.batch_id`,
-          []
-        )
-        yield* query(
-          `insert into ${totals} as t (month, customer_id, service_name, event_count, amount, weighted)
-            select $1::text::date, customer_id, service_name, count(*), sum(amount), sum(amount * unit_cost)
-            from ${partition} group by customer_id, service_name order by customer_id, service_name
-            on conflict (month, customer_id, service_name) do update set event_count = t.event_count + excluded.event_count,
-              amount = t.amount + excluded.amount, weighted = t.weighted + excluded.weighted`,
-          [archive.month]
-        )
-        yield* query(`truncate ${partition}`, [])
-        yield* query(
-          `update ${archives} set state = 'superseded' where month = $1::text::date and generation < $2::text::integer`,
+          `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
           [archive.month, `${archive.generation}`]
         )
         yield* query(
-          `update ${archives} set state = 'removed', removed_at = now() where archive_id = $1::text::bigint`,
+          `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
           [archive.id]
         )
         return "removed" as const
@@ -289,13 +425,20 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const restore: ArchiveStore["Service"]["restore"] = (archive, whole, feed) =>
     database.transaction(({ copy, query }) =>
       Effect.gen(function* () {
-        yield* query(lock, [lockName])
-        yield* query("set local statement_timeout = 0", [])
+        yield* lockArchives(query)
         const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
           archive.id
         ])
         if (row?.["state"] !== "removed") return 0
         yield* feed(yield* makeLoader(query, copy))
+        // The ledger may have been compacted since.
+        yield* query(
+          `insert into ${batches} (batch_id, batch_key, record_count, months, source, committed_at, rolled_at)
+            select batch_id, gen_random_uuid(), 0, array[$1::text::date], 'restored', '-infinity', now()
+            from (select distinct batch_id from archived_rows) a
+            where not exists (select from ${batches} b where b.batch_id = a.batch_id)`,
+          [archive.month]
+        )
         const [done] = yield* query(
           `with back as (
               insert into ${records} (${columns})
@@ -304,7 +447,8 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
                 where r.batch_id = a.batch_id and r.position = a.position and r.recorded_at = a.recorded_at
               ) returning customer_id, service_name, amount, unit_cost, batch_id
             ), ledger as (
-              update ${batches} b set archived_count = b.archived_count - r.found
+              update ${batches} b set record_count = b.record_count + greatest(r.found - b.archived_count, 0),
+                archived_count = greatest(b.archived_count - r.found, 0)
               from (select batch_id, count(*)::integer as found from back group by batch_id) r where r.batch_id = b.batch_id
             ), less as (
               update ${totals} t set event_count = t.event_count - s.events, amount = t.amount - s.amount, weighted = t.weighted - s.weighted
@@ -351,9 +495,9 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       Effect.map(
         run(
           `insert into ${archives} (month, generation, file, state, record_count, bytes, sha256, taken_count, taken_last,
-              first_event, last_event, created_at)
+              first_event, last_event, selection, created_at)
             values ($1::text::date, $2::text::integer, $3, 'written', $4::text::bigint, $5::text::bigint, $6, $7::text::bigint,
-              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, now())
+              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, $11, now())
             on conflict (month, generation) do nothing returning 1 as added`,
           [
             archive.month,
@@ -365,7 +509,8 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             `${archive.takenCount}`,
             archive.takenLast,
             archive.first,
-            archive.last
+            archive.last,
+            textOf(archive.selection)
           ]
         ),
         (rows) => rows.length > 0
@@ -377,20 +522,45 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     supersede: (id) =>
       Effect.asVoid(
         run(
-          `update ${archives} set state = 'superseded' where archive_id = $1::text::bigint and state in ('written', 'verified')`,
+          `update ${archives} set state = 'superseded', selection = null where archive_id = $1::text::bigint and state in ('written', 'verified')`,
           [id]
         )
       ),
     remove,
     restore,
-    covering: (start, end) =>
+    drop,
+    count: (month, selection) =>
+      Effect.map(
+        run(
+          `select coalesce(sum(p.event_count - coalesce(t.event_count, 0) - coalesce(g.event_count, 0)), 0)::text as found
+            from (${pairs}) p
+            left join ${totals} t on t.month = $1::text::date and t.customer_id = p.customer_id and t.service_name = p.service_name
+            left join ${removedTotals} g on g.month = $1::text::date and g.customer_id = p.customer_id and g.service_name = p.service_name`,
+          [month, textOf(selection)]
+        ),
+        ([row]) => Number(row!["found"])
+      ),
+    covering: (start, end, filter) =>
       find(
         `a.state = 'removed' and a.last_event >= $1::text::timestamptz and a.first_event < $2::text::timestamptz
-          and exists (select from ${totals} t where t.month = a.month)`,
-        [start, end]
+          and exists (select from ${totals} t where t.month = a.month ${narrow("t")})`,
+        [start, end, filter?.customer ?? "", filter?.service ?? ""]
+      ),
+    removed: (start, end, filter) =>
+      Effect.map(
+        run(
+          `select distinct month::text as month from ${removedTotals} t
+            where t.month < $2::text::timestamptz at time zone 'UTC' and t.month + interval '1 month' > $1::text::timestamptz at time zone 'UTC'
+              ${narrow("t")} order by 1`,
+          [start, end, filter?.customer ?? "", filter?.service ?? ""]
+        ),
+        (rows) => rows.map((row) => row["month"]!)
       )
   }
 }
+
+/** `$3` and `$4` are a customer and a service, or empty. */
+const narrow = (t: string) => `and ($3 = '' or ${t}.customer_id = $3) and ($4 = '' or ${t}.service_name = $4)`
 
 const archiveOf = (row: typeof Row.Type): ArchiveRow => ({
   id: row.archive_id,
@@ -403,6 +573,7 @@ const archiveOf = (row: typeof Row.Type): ArchiveRow => ({
   sha256: row.sha256,
   takenCount: row.taken_count,
   takenLast: row.taken_last,
+  selection: row.selection ?? undefined,
   first: row.first_event,
   last: row.last_event,
   createdAt: row.created_at,

@@ -69,11 +69,11 @@ export class DoctorStore extends Context.Service<
         execute: (limit) =>
           own.unsafe(
             `select coalesce(b.batch_id, r.batch_id)::text as batch, b.record_count::text as said,
-                (coalesce(r.found, 0) + coalesce(b.archived_count, 0))::text as found
+                (coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0))::text as found
               from ${batches} b full join (
                 select batch_id, count(*) as found from ${records} group by batch_id
               ) r on r.batch_id = b.batch_id
-              where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count, 0)
+              where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0)
               order by 1 limit $1::text::integer`,
             [`${limit}`]
           )

@@ -97,6 +97,9 @@ export interface SetAside {
   readonly problem: string
 }
 
+/** Who has it may change rollups, and records that are in them. */
+export const rollupLock = (schema: string): string => `effect-usage rollups ${schema}`
+
 /** Batches in a transaction, however small they are: what is locked and stamped stays bounded. */
 export const batchLimit = 10_000
 
@@ -190,7 +193,8 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     monthSketches: name("billing_usage_month_sketches")
   }
 
-  const archiveTotals = name("billing_archive_totals")
+  /** What is in files, and what was removed for good. */
+  const archiveTotals = `(select * from ${name("billing_archive_totals")} union all select * from ${name("billing_removed_totals")}) absent`
   const archivedMonths = `select month::timestamp at time zone 'UTC' from ${archiveTotals}`
 
   const locked = <A, E>(work: Effect.Effect<A, E>) =>
@@ -199,7 +203,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         Effect.gen(function* () {
           const [row] = yield* own.unsafe<{ taken: boolean }>(
             `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as taken`,
-            [`effect-usage rollups ${schema}`]
+            [rollupLock(schema)]
           )
           return row?.taken === true ? yield* work : undefined
         })

@@ -1,0 +1,51 @@
+/** How long what is kept, what was removed for good, and whose data was erased. */
+import * as Effect from "effect/Effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { Step } from "./index.ts"
+
+const retention: Step = (name) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const run = (text: string) => sql.unsafe(text)
+
+    // No days: for ever. Of records the most specific rule counts: customer and service, customer, service, neither.
+    yield* run(`create table ${name("billing_retention")} (
+      subject text not null check (subject in ('records', 'keys', 'dead-letters', 'alerts')),
+      customer_id text,
+      service_name text references ${name("billing_services")},
+      keep_days integer check (keep_days between 1 and 36500),
+      action text not null check (action in ('archive', 'drop')),
+      unique nulls not distinct (subject, customer_id, service_name),
+      check (subject = 'records' or (customer_id is null and service_name is null and action = 'drop'))
+    )`)
+
+    // What records that were removed for good came to: with it, rollups can be reconciled for ever.
+    yield* run(`create table ${name("billing_removed_totals")} (
+      month date not null,
+      customer_id text not null,
+      service_name text not null,
+      event_count bigint not null,
+      amount numeric not null,
+      weighted numeric not null,
+      primary key (month, customer_id, service_name)
+    )`)
+    yield* run(`alter table ${name("billing_usage_batches")} add column removed_count integer not null default 0`)
+
+    // Which part of a month an archive holds; absent: all of it. Kept until its records are removed.
+    yield* run(`alter table ${name("billing_archives")} add column selection text`)
+
+    // Nothing here says who it was: the digest is salted, and salt and pseudonym are forgotten when the erasure is finished.
+    yield* run(`create table ${name("billing_erasures")} (
+      erasure_id uuid primary key,
+      salt text not null,
+      subject_hash text not null,
+      pseudonym text,
+      mode text not null check (mode in ('erase', 'pseudonymise')),
+      started_at timestamptz not null,
+      finished_at timestamptz,
+      pending json,
+      removed json not null default '{}'
+    )`)
+  })
+
+export default retention
