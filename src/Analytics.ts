@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
@@ -14,16 +15,24 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
-import { requireDayEdges, requireEdges, requireRecords } from "./internal/Archived.ts"
+import {
+  feedOf,
+  requireDayEdges,
+  requireEdges,
+  requireKept,
+  requireKeptDayEdges,
+  requireRecords
+} from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
+import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { ReportStore, type UsageSum } from "./store/ReportStore.ts"
-import { StatisticsStore } from "./store/StatisticsStore.ts"
+import { reportsOn, ReportStore, type UsageSum } from "./store/ReportStore.ts"
+import { statisticsOn, StatisticsStore } from "./store/StatisticsStore.ts"
 
 /** @since 0.1.0 */
 export class AnalyticsError extends Schema.TaggedError<AnalyticsError>()("AnalyticsError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, ArchiveBroken, ArchiveFileError, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -108,9 +117,17 @@ export interface Whose {
 export class Analytics extends Context.Service<
   Analytics,
   {
-    /** Of one service in a window. Exact percentiles sort its records; approximate ones take milliseconds. */
+    /**
+     * Of one service in a window. Exact percentiles sort its records, with `includeArchives` those in files too; approximate
+     * ones take milliseconds.
+     */
     readonly statistics: (
-      query: Whose & { readonly window: Window.Window; readonly service: string; readonly approximate?: boolean }
+      query: Whose & {
+        readonly window: Window.Window
+        readonly service: string
+        readonly approximate?: boolean | undefined
+        readonly includeArchives?: boolean | undefined
+      }
     ) => Effect.Effect<UsageStatistics, AnalyticsError>
     /**
      * Day over day for the last `days` days of a zone, today included; days without usage are zero. The latest day comes
@@ -151,7 +168,7 @@ export class Analytics extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | PeriodArchived | PeriodRemoved | DatabaseError) => new AnalyticsError({ reason })
+const wrap = (reason: AnalyticsError["reason"]) => new AnalyticsError({ reason })
 const fractions = [0.5, 0.95, 0.99] as const
 
 const make = Effect.gen(function* () {
@@ -159,6 +176,7 @@ const make = Effect.gen(function* () {
   const statisticsStore = yield* StatisticsStore
   const catalogs = yield* CatalogStore
   const archives = yield* ArchiveStore
+  const storage = yield* ObjectStorage
 
   const prepare = Effect.fnUntraced(function* (query: Whose & { readonly service?: string | undefined }) {
     const { services } = yield* catalogs.latest
@@ -176,13 +194,23 @@ const make = Effect.gen(function* () {
   ) {
     const { filter, service } = yield* prepareOne(query)
     const approximate = query.approximate === true
-    const [sum] = yield* store.sums(query.window, filter)
-    const read = approximate ? statisticsStore.approximate : statisticsStore.exact
-    const found = sum === undefined ? [] : yield* read(query.window, filter, fractions)
+    const { window } = query
+    const read = Effect.fnUntraced(function* (reports: ReportStore["Service"], statistics: StatisticsStore["Service"]) {
+      const [sum] = yield* reports.sums(window, filter)
+      const percentiles = approximate ? statistics.approximate : statistics.exact
+      return { sum, found: sum === undefined ? [] : yield* percentiles(window, filter, fractions) }
+    })
+    const including = query.includeArchives === true
+    const { found, sum } = yield* including
+      ? archives.including(feedOf(archives, storage, window, filter), (reading) =>
+          read(reportsOn(reading), statisticsOn(reading))
+        )
+      : read(store, statisticsStore)
     // Sketches are by whole days; the exact figures need every record.
-    yield* approximate
-      ? requireDayEdges(archives, query.window, filter)
-      : requireRecords(archives, query.window, filter)
+    const [requireAll, requireParts] = including
+      ? [requireKept, requireKeptDayEdges]
+      : [requireRecords, requireDayEdges]
+    yield* (approximate ? requireParts : requireAll)(archives, window, filter)
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.

@@ -12,18 +12,19 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import { join, resolve } from "node:path"
+import { resolve } from "node:path"
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
 import {
   ArchiveBroken,
   ArchiveFileError,
   type Compression,
   compressionOf,
-  isThere,
   openWriter,
-  read
+  type Known,
+  problemOf,
+  readKnown
 } from "./archive/ArchiveFile.ts"
-import { type ArchivedRecord, columns, Totals } from "./archive/ArchiveRows.ts"
+import { type ArchivedRecord, cellsOf, columns, Totals } from "./archive/ArchiveRows.ts"
 import { type Manifest, manifestFile } from "./archive/Manifest.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
@@ -33,8 +34,10 @@ import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Selection } from "./domain/Retention.ts"
 import type { Window } from "./domain/Window.ts"
+import { isObjectUrl } from "./storage/ObjectUrl.ts"
+import * as Storage from "./storage/Storage.ts"
+import type { Load } from "./store/ArchivedRows.ts"
 import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
-import { writeWhole } from "./system/Files.ts"
 
 /** @since 0.1.0 */
 export class ArchiverError extends Schema.TaggedError<ArchiverError>()("ArchiverError", {
@@ -124,9 +127,6 @@ const wrap = (reason: InvalidInput | ArchiveBroken | ArchiveFileError | Aggregat
 /** How often a month is archived anew because late records came while it was written. */
 const attempts = 5
 
-/** Takes over records that are in a file. */
-type Load = (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
-
 const busy = (month: string) =>
   new DatabaseError({
     reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
@@ -137,28 +137,38 @@ const endings: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", 
 const make = Effect.gen(function* () {
   const store = yield* ArchiveStore
   const aggregator = yield* Aggregator
+  const storage = yield* Storage.ObjectStorage
 
   /** Reads a file and compares it with what is known of it. */
-  const check = Effect.fnUntraced(function* (
-    archive: Pick<ArchiveRow, "file" | "records" | "bytes" | "sha256">,
-    sums?: Manifest["sums"]
-  ) {
+  const check = Effect.fnUntraced(function* (archive: Known, sums?: Manifest["sums"]) {
     const totals = new Totals()
-    const found = yield* read(archive.file, archive.records, (records) =>
+    yield* readKnown(storage, archive, (records) =>
       Effect.sync(() => {
         for (const record of records) totals.add(record.service, record)
       })
     )
-    const differs = (what: string, is: unknown, was: unknown) =>
-      new ArchiveBroken({ file: archive.file, problem: `${what}: ${String(is)} instead of ${String(was)}` })
-    if (found.sha256 !== archive.sha256) return yield* differs("its SHA-256", found.sha256, archive.sha256)
-    if (found.bytes !== archive.bytes) return yield* differs("bytes", found.bytes, archive.bytes)
-    if (found.records !== archive.records) return yield* differs("records", found.records, archive.records)
-    const read_ = JSON.stringify(sumsOf(totals))
-    if (sums !== undefined && read_ !== JSON.stringify(sums)) {
-      return yield* differs("sums by service", read_, JSON.stringify(sums))
+    const found = JSON.stringify(sumsOf(totals))
+    if (sums !== undefined && found !== JSON.stringify(sums)) {
+      return yield* new ArchiveBroken({
+        file: archive.file,
+        problem: `sums by service: ${found} instead of ${JSON.stringify(sums)}`
+      })
     }
     return totals
+  })
+
+  /** The name, or one with a number where that is taken: an archive is never written over. */
+  const freeName = Effect.fnUntraced(function* (file: string) {
+    const [, stem = file, ending = ""] = /^(.*?)((?:\.[a-z0-9]{1,8}){0,2})$/is.exec(file) ?? []
+    const isTaken = (name: string) =>
+      Effect.tryPromise({
+        try: () => Storage.exists(storage, name),
+        catch: (cause) => new ArchiveFileError({ file: name, problem: problemOf(cause), cause })
+      })
+    for (let number = 1; ; number++) {
+      const candidate = number === 1 ? file : `${stem}.${number}${ending}`
+      if ((yield* isTaken(candidate)) !== true && (yield* isTaken(manifestFile(candidate))) !== true) return candidate
+    }
   })
 
   /** Writes a month's file and its manifest, and records them, unless another archiver was first. */
@@ -174,19 +184,18 @@ const make = Effect.gen(function* () {
     const totals = new Totals()
     const result = yield* Effect.scoped(
       Effect.gen(function* () {
-        const writer = yield* openWriter(file)
+        const writer = yield* openWriter(storage, file)
         const carryOver = (load: Load) =>
           Effect.gen(function* () {
-            yield* check(before!)
-            yield* read(before!.file, before!.records, (records) =>
+            yield* readKnown(storage, before!, (records) =>
               Effect.gen(function* () {
                 for (const record of records) totals.add(record.service, record)
                 yield* load(records)
-                yield* writer.write(records.map(lineOf).join(""))
+                yield* writer.rows(records.map(cellsOf))
               })
             )
           })
-        const handed = yield* store.lines(month, before === undefined ? "none" : carryOver, writer.write, selection)
+        const handed = yield* store.take(month, before === undefined ? "none" : carryOver, writer, selection)
         if (handed.count === 0 && before === undefined) return undefined
         return { taken: handed, written: yield* writer.finish }
       })
@@ -220,8 +229,8 @@ const make = Effect.gen(function* () {
       created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
     }
     yield* Effect.tryPromise({
-      try: () => writeWhole(manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`),
-      catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: String(cause), cause })
+      try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`, true),
+      catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: problemOf(cause), cause })
     })
     yield* store.written({
       month,
@@ -276,11 +285,7 @@ const make = Effect.gen(function* () {
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
-      const feed = (load: Load) =>
-        Effect.gen(function* () {
-          yield* check(before!)
-          yield* read(before!.file, before!.records, load)
-        })
+      const feed = (load: Load) => readKnown(storage, before!, load)
       const dropped = yield* store.drop(month, selection, before === undefined ? undefined : { id: before.id, feed })
       if (dropped !== "changed") return dropped
     }
@@ -347,19 +352,11 @@ const make = Effect.gen(function* () {
     const found = (yield* inUse(month)).findLast(({ state }) => state === "removed")
     // It is back already.
     if (found === undefined) return 0
-    yield* check(found)
     const wanted = (record: ArchivedRecord) =>
       (customer === undefined || record.customer === customer) &&
       (window === undefined || (record.recordedAt >= window.start && record.recordedAt < window.end))
     return yield* store.restore(found, customer === undefined && window === undefined, (load) =>
-      read(found.file, found.records, (records) => load(records.filter(wanted))).pipe(
-        // The file that is read is the file that was checked.
-        Effect.flatMap(({ sha256 }) =>
-          sha256 === found.sha256
-            ? Effect.void
-            : Effect.fail(new ArchiveBroken({ file: found.file, problem: "it changed while it was read" }))
-        )
-      )
+      readKnown(storage, found, (records) => load(records.filter(wanted)))
     )
   }, Effect.mapError(wrap))
 
@@ -374,30 +371,15 @@ const sumsOf = (totals: Totals): Manifest["sums"] =>
     weighted: Decimal.toText(weighted)
   }))
 
-const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`
-
-/** A record as a line, as SQL writes it. */
-const lineOf = (record: ArchivedRecord): string =>
-  `${record.batchId},${record.position},${quote(record.customer)},${quote(record.service)},${record.amount},${record.unitCost},${timeOf(record.recordedAt)},${
-    record.metadata === null ? "" : quote(record.metadata)
-  }\n`
-
-/** Six decimals, as in SQL. */
-const timeOf = (at: Instant.Instant): string =>
-  `${new Date(Instant.toMillis(at)).toISOString().slice(0, 19)}.${`${at % Instant.microsPerSecond}`.padStart(6, "0")}Z`
-
 const fileFor = ({ compression, directory, file }: ArchiveOptions, month: string, months: number): string => {
-  if (file === undefined) return resolve(join(directory, `usage_${month}.csv${endings[compression ?? "gzip"]}`))
-  if (months === 1) return resolve(file)
+  if (file === undefined) return at(directory, `usage_${month}.csv${endings[compression ?? "gzip"]}`)
+  if (months === 1) return at(".", file)
   const ending = /(\.[a-z0-9]{1,8}){0,2}$/i.exec(file)?.[0] ?? ""
-  return resolve(`${file.slice(0, file.length - ending.length)}_${month}${ending}`)
+  return at(".", `${file.slice(0, file.length - ending.length)}_${month}${ending}`)
 }
 
-/** The name, or one with a number where that is taken: an archive is never written over. */
-const freeName = Effect.fnUntraced(function* (file: string) {
-  const [, stem = file, ending = ""] = /^(.*?)((?:\.[a-z0-9]{1,8}){0,2})$/is.exec(file) ?? []
-  for (let number = 1; ; number++) {
-    const candidate = number === 1 ? file : `${stem}.${number}${ending}`
-    if (!(yield* isThere(candidate)) && !(yield* isThere(manifestFile(candidate)))) return candidate
-  }
-})
+/** A path from the root, or an object's name as it is. */
+const at = (directory: string, file: string): string => {
+  if (isObjectUrl(file)) return file
+  return isObjectUrl(directory) ? `${directory.replace(/\/+$/, "")}/${file}` : resolve(directory, file)
+}

@@ -18,6 +18,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { join } from "node:path"
+import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
@@ -32,17 +33,25 @@ import * as Output from "./export/Output.ts"
 import type { Compression } from "./export/Sink.ts"
 import * as Staging from "./export/Staging.ts"
 import type { Of, Table } from "./export/Table.ts"
-import { requireEdges, requireRecords } from "./internal/Archived.ts"
+import { feedOf, requireEdges, requireKept, requireKeptEdges, requireRecords } from "./internal/Archived.ts"
 import { checkFilter, type Filter } from "./internal/Filter.ts"
 import { Unwritable } from "./internal/NewFile.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { type ExportReader, ExportStore } from "./store/ExportStore.ts"
+import { type ExportReader, exportsOn, ExportStore } from "./store/ExportStore.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 
 /** @since 0.1.0 */
 export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError, Unwritable])
+  reason: Schema.Union([
+    InvalidInput,
+    PeriodArchived,
+    PeriodRemoved,
+    ArchiveBroken,
+    ArchiveFileError,
+    DatabaseError,
+    Unwritable
+  ])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -59,6 +68,8 @@ type Reason = ExporterError["reason"]
  * - `format`: `csv`, `json`, `ndjson`, `xlsx` or `parquet`; by the file's ending, or `csv`, if absent
  * - `compression`: `gzip` or `zstd`; by the file's ending, or none, if absent
  * - `of`: `records`, the newest first, or the sums that reports have: `hourly`, `daily`, `monthly`, in the order of time
+ * - `includeArchives`: with the records that are in archives, which are verified as they are read; without it, an export of
+ *   records that are archived fails with `PeriodArchived`
  * - `withIds`: records with their `batch_id` and `position`, which name a record for ever
  * - `onProgress`: runs after each page
  *
@@ -74,6 +85,7 @@ export interface ExportQuery {
   readonly compression?: Compression | undefined
   readonly of?: Of | undefined
   readonly withIds?: boolean | undefined
+  readonly includeArchives?: boolean | undefined
   readonly onProgress?: ((progress: ExportProgress) => Effect.Effect<void>) | undefined
 }
 
@@ -121,6 +133,7 @@ interface Plan {
   readonly compression: Compression | undefined
   readonly of: Of
   readonly withIds: boolean
+  readonly includeArchives: boolean
   /** Customers are told apart by a column. */
   readonly byCustomer: boolean
 }
@@ -162,6 +175,7 @@ const make = Effect.gen(function* () {
       compression: query.compression ?? said.compression,
       of: query.of ?? "records",
       withIds: query.withIds === true,
+      includeArchives: query.includeArchives === true,
       byCustomer: byCustomer && filter.customer === undefined
     }
     const problem = Columns.problemOf(plan)
@@ -169,8 +183,18 @@ const make = Effect.gen(function* () {
   })
 
   /** Whether all that is to be read is in the database; asked again afterwards, for it may have gone meanwhile. */
-  const requireAll = ({ filter, of, window }: Plan) =>
-    of === "records" ? requireRecords(archives, window, filter) : requireEdges(archives, window, filter)
+  const requireAll = ({ filter, includeArchives, of, window }: Plan) => {
+    const [records, edges] = includeArchives ? [requireKept, requireKeptEdges] : [requireRecords, requireEdges]
+    return (of === "records" ? records : edges)(archives, window, filter)
+  }
+
+  const snapshot = <A, E>(
+    { filter, includeArchives, window }: Plan,
+    body: (reader: ExportReader) => Effect.Effect<A, E>
+  ) =>
+    includeArchives
+      ? archives.including(feedOf(archives, storage, window, filter), ({ name }, taken) => body(exportsOn(name, taken)))
+      : store.snapshot(body)
 
   const exportOne = Effect.fn("Exporter.export")(
     function* (query: ExportQuery, to: Output.Destination) {
@@ -180,7 +204,7 @@ const make = Effect.gen(function* () {
       const counter = counterOf(query)
       return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
         Effect.gen(function* () {
-          const rows = yield* store.snapshot((reader) => transfer(reader, plan, output, counter))
+          const rows = yield* snapshot(plan, (reader) => transfer(reader, plan, output, counter))
           yield* requireAll(plan)
           yield* output.place
           return { name: output.name, rows, bytes: output.sink.bytes }
@@ -201,7 +225,7 @@ const make = Effect.gen(function* () {
       const nameOf = (customer: CustomerId) => fileName({ ...plan, customer })
       return yield* Staging.use(to.directory, to.force === true, (staging) =>
         Effect.gen(function* () {
-          const summaries = yield* store.snapshot((reader) =>
+          const summaries = yield* snapshot(plan, (reader) =>
             Effect.gen(function* () {
               const customers = yield* reader.customers(plan.window, plan.filter.service)
               if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)

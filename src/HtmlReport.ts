@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { Analytics, type Peak } from "./Analytics.ts"
+import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
@@ -31,7 +32,15 @@ export class ChartLibraryMissing extends Schema.TaggedError<ChartLibraryMissing>
 
 /** @since 0.1.0 */
 export class HtmlReportError extends Schema.TaggedError<HtmlReportError>()("HtmlReportError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, ChartLibraryMissing, PeriodArchived, PeriodRemoved])
+  reason: Schema.Union([
+    InvalidInput,
+    DatabaseError,
+    ChartLibraryMissing,
+    PeriodArchived,
+    PeriodRemoved,
+    ArchiveBroken,
+    ArchiveFileError
+  ])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
@@ -19,15 +20,16 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { Instant } from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
-import { requireEdges, requireRecords } from "./internal/Archived.ts"
+import { feedOf, requireEdges, requireKept, requireRecords } from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
+import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { ReportStore, type Unit, type UsageSum, type UsageTotal } from "./store/ReportStore.ts"
+import { reportsOn, ReportStore, type Unit, type UsageSum, type UsageTotal } from "./store/ReportStore.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, DatabaseError])
+  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, ArchiveBroken, ArchiveFileError, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -133,10 +135,11 @@ export class Reporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<CustomerUsage>, ReporterError>
     /**
      * Usage by service and the values of metadata keys, such as `["endpoint", "method"]`; the largest first, at most
-     * `limit` a service and then the rest. Reads every record of the window.
+     * `limit` a service and then the rest. Reads every record of the window; with `includeArchives` those in files too, else
+     * it fails with `PeriodArchived` where there are any.
      */
     readonly groups: (
-      query: ReportQuery,
+      query: ReportQuery & { readonly includeArchives?: boolean | undefined },
       keys: ReadonlyArray<string>,
       limit: number
     ) => Effect.Effect<ReadonlyArray<GroupUsage>, ReporterError>
@@ -152,7 +155,7 @@ export class Reporter extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | PeriodArchived | PeriodRemoved | DatabaseError) => new ReporterError({ reason })
+const wrap = (reason: ReporterError["reason"]) => new ReporterError({ reason })
 
 /** Metadata keys in one report: each is a column. */
 const maxKeys = 8
@@ -161,6 +164,7 @@ const make = Effect.gen(function* () {
   const store = yield* ReportStore
   const catalogs = yield* CatalogStore
   const archives = yield* ArchiveStore
+  const storage = yield* ObjectStorage
 
   const prepare = Effect.fnUntraced(function* (query: Pick<ReportQuery, "customer" | "service">) {
     const { services } = yield* catalogs.latest
@@ -212,7 +216,7 @@ const make = Effect.gen(function* () {
   })
 
   const groups = Effect.fn("Reporter.groups")(function* (
-    query: ReportQuery,
+    query: ReportQuery & { readonly includeArchives?: boolean | undefined },
     keys: ReadonlyArray<string>,
     limit: number
   ) {
@@ -226,8 +230,16 @@ const make = Effect.gen(function* () {
       )
     }
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
-    const sums = yield* Effect.mapError(store.groups(query.window, filter, keys, limit), wrap)
-    yield* Effect.mapError(requireRecords(archives, query.window, filter), wrap)
+    const read = (from: ReportStore["Service"]) => from.groups(query.window, filter, keys, limit)
+    const found =
+      query.includeArchives === true
+        ? archives.including(feedOf(archives, storage, query.window, filter), (reading) => read(reportsOn(reading)))
+        : read(store)
+    const require = query.includeArchives === true ? requireKept : requireRecords
+    const sums = yield* Effect.mapError(
+      Effect.tap(found, () => require(archives, query.window, filter)),
+      wrap
+    )
     return sums
       .map((sum) => ({ ...usageOf(sum, services.get(sum.service)!), values: sum.values, rest: sum.rest }))
       .sort((a, b) => places.get(a.service)! - places.get(b.service)!)

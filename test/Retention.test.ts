@@ -344,7 +344,7 @@ eachEngine("Retention", (engine) => {
       }).pipe(Effect.scoped)
     )
 
-    for (const step of ["lines", "written", "verified", "remove", "drop"] as const) {
+    for (const step of ["take", "written", "verified", "remove", "drop"] as const) {
       for (const when of ["before", "after"] as const) {
         it.effect(`killed ${when} the step ${step}: nothing is lost, and the next run finishes`, () =>
           Effect.gen(function* () {

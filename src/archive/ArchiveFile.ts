@@ -1,21 +1,25 @@
 /**
- * Archives on disk. A file is written under a temporary name, synced, and only then gets its own; one that is there is
- * never written over. Reading trusts nothing: sizes are bounded, rows are checked, and the digest is that of the bytes
- * that were read.
+ * Archives on disk or in an object store. A file is written where nobody sees it, synced, and only then gets its name; one
+ * that is there is never written over. Reading trusts nothing: sizes are bounded, rows are checked, and the digest is that
+ * of the bytes that were read.
  */
 import { parse } from "csv-parse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { createHash, randomBytes } from "node:crypto"
-import { once } from "node:events"
-import { createReadStream, createWriteStream } from "node:fs"
-import { link, open, rm } from "node:fs/promises"
-import { basename, dirname, join } from "node:path"
+import { stringify } from "csv-stringify/sync"
+import { createHash } from "node:crypto"
+import { dirname } from "node:path"
 import { PassThrough, Transform } from "node:stream"
 import { pipeline } from "node:stream/promises"
-import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from "node:zlib"
-import { makePrivateDirectory, syncDirectory } from "../system/Files.ts"
-import { type ArchivedRecord, columns, header, readRow } from "./ArchiveRows.ts"
+import { createGunzip, createZstdDecompress } from "node:zlib"
+import type { Cells } from "../database/Database.ts"
+import { Sink } from "../export/Sink.ts"
+import { isObjectUrl } from "../storage/ObjectUrl.ts"
+import type { ObjectStore } from "../storage/S3.ts"
+import * as Storage from "../storage/Storage.ts"
+import type { RowWriter } from "../store/ArchiveStore.ts"
+import { makePrivateDirectory } from "../system/Files.ts"
+import { type ArchivedRecord, columns, readRow } from "./ArchiveRows.ts"
 
 /** A file could not be written or read. @since 0.1.0 */
 export class ArchiveFileError extends Schema.TaggedError<ArchiveFileError>()("ArchiveFileError", {
@@ -46,16 +50,15 @@ export type Compression = "none" | "gzip" | "zstd"
 export const compressionOf = (file: string): Compression =>
   /\.(gz|gzip)$/i.test(file) ? "gzip" : /\.(zst|zstd)$/i.test(file) ? "zstd" : "none"
 
-const compressor = (compression: Compression) =>
-  compression === "gzip" ? createGzip() : compression === "zstd" ? createZstdCompress() : new PassThrough()
 const decompressor = (compression: Compression) =>
   compression === "gzip" ? createGunzip() : compression === "zstd" ? createZstdDecompress() : new PassThrough()
 
 /** A line of metadata and names is never longer. */
 const maxRowBytes = 400_000
 
-const failed = (file: string) => (cause: unknown) =>
-  new ArchiveFileError({ file, problem: cause instanceof Error ? cause.message : String(cause), cause })
+export const problemOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+const failed = (file: string) => (cause: unknown) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
 
 /** A counting and digesting stream. */
 const digester = () => {
@@ -72,70 +75,50 @@ const digester = () => {
 }
 
 /** A file that is being written. */
-export interface Writer {
-  /** Returns when there is room for more. */
-  readonly write: (text: string) => Effect.Effect<void, ArchiveFileError>
+export interface Writer extends RowWriter<ArchiveFileError> {
   /** Completes and syncs the file, and gives it its name; fails if there is one of that name. */
   readonly finish: Effect.Effect<{ readonly bytes: number; readonly sha256: string }, ArchiveFileError>
 }
 
 /** Opens a file for writing, with its header. What is not finished when the scope closes is gone. */
-export const openWriter = (file: string) =>
+export const openWriter = (store: ObjectStore | undefined, file: string) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
-        await makePrivateDirectory(dirname(file))
-        const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString("hex")}.tmp`)
-        const input = compressor(compressionOf(file))
+        if (!isObjectUrl(file)) await makePrivateDirectory(dirname(file))
+        const pending = await Storage.begin(store, file)
         const digest = digester()
-        const output = createWriteStream(temporary, { flags: "wx", mode: 0o600, flush: true })
-        const done = pipeline(input, digest.stream, output)
+        const compression = compressionOf(file)
+        const sink = new Sink(digest.stream, compression === "none" ? undefined : compression, true)
+        const written = pipeline(digest.stream, pending.stream)
         // Whoever writes or finishes hears of it.
-        done.catch(() => {})
-        return { temporary, input, digest, done, destroy: () => input.destroy() }
+        written.catch(() => {})
+        return { pending, digest, sink, written }
       },
       catch: failed(file)
     }),
-    ({ destroy, done, temporary }) =>
+    ({ pending, sink, written }) =>
       Effect.promise(async () => {
-        destroy()
-        await done.catch(() => {})
-        await rm(temporary, { force: true })
+        sink.destroy()
+        await written.catch(() => {})
+        await pending.discard().catch(() => {})
       })
   ).pipe(
-    Effect.map(({ digest, done, input, temporary }): Writer => {
-      const write = (text: string) =>
-        Effect.tryPromise({
-          try: async () => {
-            if (!input.write(text)) await Promise.race([once(input, "drain"), done])
-          },
-          catch: failed(file)
-        })
-      return {
-        write,
-        finish: Effect.tryPromise({
-          try: async () => {
-            input.end()
-            await done
-            // A link fails where a rename would write over what is there.
-            await link(temporary, file)
-            await syncDirectory(dirname(file))
-            return digest.result()
-          },
-          catch: failed(file)
+    Effect.flatMap(({ digest, pending, sink, written }) => {
+      const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed(file) })
+      const csv = (data: string | Uint8Array) => attempt(() => sink.write(data))
+      const writer: Writer = {
+        rows: (page) => csv(stringify(page as Array<Cells>)),
+        csv,
+        finish: attempt(async () => {
+          await sink.end()
+          await written
+          await pending.place(false)
+          return digest.result()
         })
       }
-    }),
-    Effect.tap((writer) => writer.write(header))
-  )
-
-/** Syncs a small file of which only its owner knows, whole or not at all; one that is there stays. */
-export const isThere = (file: string): Effect.Effect<boolean> =>
-  Effect.promise(() =>
-    open(file, "r").then(
-      (handle) => handle.close().then(() => true),
-      () => false
-    )
+      return Effect.as(csv(`${columns.join(",")}\n`), writer)
+    })
   )
 
 /** Rows that are handed over at a time. */
@@ -145,7 +128,8 @@ const pageRows = 2_000
  * Reads a file to its end, page by page, and gives its size and digest. Fails with `ArchiveBroken` where a row is not
  * one, or where there are more than `maxRecords`: a small file may hold a great many.
  */
-export const read = <E, R>(
+const read = <E, R>(
+  store: ObjectStore | undefined,
   file: string,
   maxRecords: number,
   onPage: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, E, R>
@@ -157,7 +141,8 @@ export const read = <E, R>(
   Effect.gen(function* () {
     const digest = digester()
     const parser = parse({ bom: false, max_record_size: maxRowBytes, relax_column_count: true })
-    const running = pipeline(createReadStream(file), digest.stream, decompressor(compressionOf(file)), parser)
+    const source = yield* Effect.tryPromise({ try: () => Storage.read(store, file), catch: failed(file) })
+    const running = pipeline(source, digest.stream, decompressor(compressionOf(file)), parser)
     running.catch(() => {})
     yield* Effect.addFinalizer(() =>
       Effect.promise(async () => {
@@ -200,6 +185,31 @@ export const read = <E, R>(
     if (first) return yield* broken("it is empty")
     return { ...digest.result(), records }
   }).pipe(Effect.scoped)
+
+/** What is known of a file, and must be so. */
+export interface Known {
+  readonly file: string
+  readonly records: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** Reads a file that is known. What was handed over counts only if it succeeds: then it was that file, unaltered. */
+export const readKnown = <E, R>(
+  store: ObjectStore | undefined,
+  known: Known,
+  onPage: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, E, R>
+): Effect.Effect<void, E | ArchiveFileError | ArchiveBroken, R> =>
+  Effect.flatMap(read(store, known.file, known.records, onPage), (found) => {
+    for (const [what, is, was] of [
+      ["its SHA-256", found.sha256, known.sha256],
+      ["bytes", found.bytes, known.bytes],
+      ["records", found.records, known.records]
+    ] as const) {
+      if (is !== was) return new ArchiveBroken({ file: known.file, problem: `${what}: ${is} instead of ${was}` })
+    }
+    return Effect.void
+  })
 
 const isMissingOrDenied = (cause: unknown): boolean =>
   ["ENOENT", "EACCES", "EPERM", "EISDIR", "EIO"].includes((cause as NodeJS.ErrnoException | undefined)?.code ?? "")

@@ -3,6 +3,7 @@
  * A record that is read back and stored again is the same record.
  */
 import * as BigDecimal from "effect/BigDecimal"
+import type { Cells } from "../database/Database.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 
@@ -30,16 +31,36 @@ export const columns = [
   "metadata"
 ] as const
 
-export const header = `${columns.join(",")}\n`
-
-/** A row of the file as SQL makes it: texts in quotes, what is not there empty. `r` is the alias of the records. */
-export const sqlLine = (r: string): string => {
-  const quoted = (text: string) => `'"' || replace(${text}, '"', '""') || '"'`
-  return `${r}.batch_id || ',' || ${r}.position || ',' || ${quoted(`${r}.customer_id`)} || ',' || ${quoted(`${r}.service_name`)}
-    || ',' || trim_scale(${r}.amount) || ',' || trim_scale(${r}.unit_cost)
-    || ',' || to_char(${r}.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    || ',' || coalesce(${quoted(`${r}.metadata::text`)}, '') || chr(10)`
+/** The columns as SQL makes them, all text. `r` is the alias of the records. */
+export const cells = (r: string): ReadonlyArray<string> => {
+  const texts: Record<(typeof columns)[number], string> = {
+    batch_id: `${r}.batch_id::text`,
+    position: `${r}.position::text`,
+    customer_id: `${r}.customer_id`,
+    service_name: `${r}.service_name`,
+    amount: `trim_scale(${r}.amount)::text`,
+    unit_cost: `trim_scale(${r}.unit_cost)::text`,
+    recorded_at: `to_char(${r}.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`,
+    metadata: `${r}.metadata::text`
+  }
+  return columns.map((column) => `${texts[column]} as ${column}`)
 }
+
+/** A record as its cells. */
+export const cellsOf = (record: ArchivedRecord): Cells => [
+  record.batchId,
+  `${record.position}`,
+  record.customer,
+  record.service,
+  record.amount,
+  record.unitCost,
+  timeOf(record.recordedAt),
+  record.metadata
+]
+
+/** Six decimals, as in SQL. */
+const timeOf = (at: Instant.Instant): string =>
+  `${new Date(Instant.toMillis(at)).toISOString().slice(0, 19)}.${`${at % Instant.microsPerSecond}`.padStart(6, "0")}Z`
 
 const digits = /^\d{1,24}(\.\d{1,18})?$/
 const whole = /^-?\d{1,19}$/

@@ -14,6 +14,7 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { Spool, type SpoolError } from "../Spool.ts"
 import * as Settings from "../internal/Settings.ts"
+import { layerObjectStorageConfig } from "../storage/Storage.ts"
 import { DatabaseUrl, given, Quiet, SchemaName } from "./flags.ts"
 
 /** Which database the flags and the environment name. */
@@ -56,6 +57,9 @@ export const layerDatabase: Layer.Layer<Database, DatabaseError | InvalidInput |
       return Embedded.layer({ directory: home, schema })
     })
   )
+
+/** The database, and the object store of the environment, where archives may be. */
+export const layerArchives = Layer.merge(layerDatabase, layerObjectStorageConfig)
 
 /** The spool in `$USAGE_HOME`. It opens no database. */
 export const layerSpool: Layer.Layer<Spool, SpoolError | Config.ConfigError> = Layer.unwrap(

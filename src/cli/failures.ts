@@ -42,7 +42,8 @@ const hints: Record<string, string> = {
   Unreachable: "Check --database-url or USAGE_DATABASE_URL; without either the embedded database is used",
   NotMigrated: "Run `usage migrate` once, with a role that may create tables",
   Denied: "Check the user, the password and the rights of the role",
-  PeriodArchived: "`usage archives restore MONTH` puts them back, for as long as you need them",
+  PeriodArchived:
+    "--include-archives reads them, with export, stats and report --group-by; `usage archives restore MONTH` puts them back",
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
   InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"

@@ -73,6 +73,11 @@ export const tz = Flag.String("tz").pipe(
   Flag.optional
 )
 
+export const includeArchives = Flag.Boolean("include-archives").pipe(
+  Flag.withDescription("With the records that are in archives, which are verified as they are read"),
+  Flag.withDefault(false)
+)
+
 export const at = Flag.String("at").pipe(
   Flag.withDescription("When it was used, such as 2026-01-30T16:45:23Z; now, if absent"),
   Flag.withMetavar("<time>"),

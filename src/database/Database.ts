@@ -58,9 +58,11 @@ export type Pull<A> = Effect.Effect<A | undefined, DatabaseError>
  * - `query`: a statement with a small answer
  * - `rows`: a result of any length, in pages whose memory is bounded; the server waits for who reads them
  * - `csv`: the same as CSV text, written by the server; `undefined` where there is none to do it
+ * - `copy`: fills a temporary table, which the results may then be of too
  */
 export interface Snapshot {
   readonly query: Query
+  readonly copy: OpenTransaction["copy"]
   readonly rows: (select: Select) => Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
   readonly csv:
     | ((select: Select) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)

@@ -115,7 +115,8 @@ const make = Effect.fnUntraced(function* (
       ),
     transaction: (body) => inTransaction(body({ query, copy })),
     // Nobody else can write while a transaction has the only connection.
-    snapshot: (body) => mapSqlError(sql.withTransaction(body({ query, rows: Cursor.open(query), csv: undefined }))),
+    snapshot: (body) =>
+      mapSqlError(sql.withTransaction(body({ query, copy, rows: Cursor.open(query), csv: undefined }))),
     own: sql,
     bounded: mapSqlError
   })

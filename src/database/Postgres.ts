@@ -20,7 +20,7 @@ import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
 import { type Copy, type CopyTransaction, Database, qualifier, type Query, type OpenTransaction } from "./Database.ts"
 import { Busy, DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
-import { CopyQuery, type CopyResult } from "./postgres/CopyQuery.ts"
+import { copyIn } from "./postgres/CopyQuery.ts"
 import { withSnapshot } from "./postgres/Snapshot.ts"
 
 /**
@@ -322,16 +322,3 @@ const withTimeout = <A>(
 
 const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
   (client as unknown as { connection: { stream: { destroy: (error: Error) => void } } }).connection.stream
-
-/** Runs the statements in `before`, and a COPY, as one message. */
-const copyIn = (
-  client: pg.PoolClient,
-  before: string,
-  copy: Pick<Copy, "table" | "columns" | "data">
-): Promise<CopyResult> =>
-  new Promise((resolve, reject) => {
-    const text = `${before} copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
-    client.query(
-      new CopyQuery(text, copy.data, (error, result) => (error === undefined ? resolve(result) : reject(error)))
-    )
-  })

@@ -123,14 +123,17 @@ export class StoredObject {
           ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
           headers: { ...headers, "x-amz-content-sha256": hash("sha256", body ?? "") }
         })
-        const limit = AbortSignal.timeout(requestMillis)
-        const answer = await fetch(request, { signal: ended === undefined ? limit : AbortSignal.any([ended, limit]) })
+        // Until the answer begins. How long its body takes depends on who reads it; one that falls silent `fetch` gives up.
+        const late = new AbortController()
+        const timer = setTimeout(() => late.abort(new Error("the store does not answer")), requestMillis)
+        const signal = ended === undefined ? late.signal : AbortSignal.any([ended, late.signal])
+        const answer = await fetch(request, { signal }).finally(() => clearTimeout(timer))
         if (!isLater(answer.status) || attempt === attempts) return { answer }
         await answer.body?.cancel()
       } catch (cause) {
         if (ended?.aborted === true || attempt === attempts) throw reasonOf(cause)
       }
-      await sleep(100 * 4 ** attempt, undefined, { ...(ended === undefined ? {} : { signal: ended }) })
+      await sleep(100 * 4 ** attempt, undefined, ended === undefined ? {} : { signal: ended })
     }
   }
 }

@@ -15,13 +15,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database, type Query } from "../database/Database.ts"
+import { cells } from "../archive/ArchiveRows.ts"
+import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
-import { sqlLine } from "../archive/ArchiveRows.ts"
 import type { Selection } from "../domain/Retention.ts"
-import * as CopyBinary from "./CopyBinary.ts"
+import { columns, including, type Load, makeLoader, table } from "./ArchivedRows.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
+import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
 import type { Filter } from "./UsageSources.ts"
 
@@ -55,7 +55,7 @@ export interface ArchiveRow {
 
 const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-const Row = Schema.Struct({
+const ArchiveFields = Schema.Struct({
   archive_id: Schema.String,
   month: Schema.String,
   generation: Schema.Int,
@@ -100,6 +100,12 @@ export interface Taken {
   }>
 }
 
+/** Where the rows of a month go: cells as `archive/ArchiveRows` has the columns, or CSV of them if that is taken. */
+export interface RowWriter<E> {
+  readonly rows: (page: ReadonlyArray<Cells>) => Effect.Effect<void, E>
+  readonly csv: ((data: Uint8Array) => Effect.Effect<void, E>) | undefined
+}
+
 export class ArchiveStore extends Context.Service<
   ArchiveStore,
   {
@@ -110,17 +116,13 @@ export class ArchiveStore extends Context.Service<
     /** All archives, by month and generation. */
     readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
     /**
-     * Hands over the rows of a month as lines of a file, in one snapshot; those of `before`, records of the archive before
-     * which may have been put back, are not among them. Gives what was taken.
+     * Hands over the rows of a month, in one snapshot; those of `before`, records of the archive before which may have been
+     * put back, are not among them. Gives what was taken.
      */
-    readonly lines: <E>(
+    readonly take: <E>(
       month: Month,
-      before:
-        | "none"
-        | ((
-            load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
-          ) => Effect.Effect<void, E>),
-      onLines: (lines: string) => Effect.Effect<void, E>,
+      before: "none" | ((load: Load) => Effect.Effect<void, E>),
+      to: RowWriter<E>,
       selection?: Selection
     ) => Effect.Effect<Taken, E | DatabaseError>
     /** Records a file that is on disk. `false`: another archiver was first with this generation. */
@@ -139,16 +141,22 @@ export class ArchiveStore extends Context.Service<
     readonly restore: <E>(
       archive: ArchiveRow,
       whole: boolean,
-      feed: (
-        load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
-      ) => Effect.Effect<void, E>
+      feed: (load: Load) => Effect.Effect<void, E>
     ) => Effect.Effect<number, E | DatabaseError>
-    /** Archives that hold records of a span which the table does not. Times as the server reads them. */
+    /**
+     * Archives that hold records of a span which the table does not: now, or in a snapshot. Times as the server reads them.
+     */
     readonly covering: (
       start: string,
       end: string,
-      filter?: Filter
+      filter?: Filter,
+      snapshot?: Snapshot
     ) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+    /** Runs `body` on a snapshot in which the records table has archived records too: those that `feed` loads. */
+    readonly including: <A, E, E1>(
+      feed: (load: Load, snapshot: Snapshot) => Effect.Effect<void, E1>,
+      body: (reading: Reading, snapshot: Snapshot) => Effect.Effect<A, E>
+    ) => Effect.Effect<A, E | E1 | DatabaseError>
     /** How many records of a month are in the table, of a part of it, as the rollups have it. */
     readonly count: (month: Month, selection: Selection) => Effect.Effect<number, DatabaseError>
     /**
@@ -162,9 +170,7 @@ export class ArchiveStore extends Context.Service<
       before:
         | {
             readonly id: string
-            readonly feed: (
-              load: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
-            ) => Effect.Effect<void, E>
+            readonly feed: (load: Load) => Effect.Effect<void, E>
           }
         | undefined
     ) => Effect.Effect<number | "changed", E | DatabaseError>
@@ -181,9 +187,6 @@ export class ArchiveStore extends Context.Service<
   )
 }
 
-/** Lines that are handed over at a time. */
-const pageLines = 5_000
-
 const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const { bounded, name, own, schema } = database
   const archives = name("billing_archives")
@@ -194,53 +197,28 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
+  const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
   const lock = `select pg_advisory_xact_lock(hashtextextended($1, 0))`
   const lockName = `effect-usage archives ${schema}`
 
-  const readArchives = (condition: string) =>
-    SqlSchema.findAll({
-      Request: Schema.Array(Schema.String),
-      Result: Row,
-      execute: (params) =>
-        own.unsafe(
-          `select archive_id::text as archive_id, month::text as month, generation, file, state, record_count::text as record_count,
-              bytes::text as bytes, sha256, taken_count::text as taken_count, taken_last::text as taken_last,
-              selection, ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
-              ${iso("removed_at")} as removed_at
-            from ${archives} a where ${condition} order by a.month, a.generation`,
-          [...params]
-        )
-    })
-  const find = (condition: string, params: ReadonlyArray<string> = []) =>
-    Effect.map(Effect.mapError(bounded(readArchives(condition)(params)), fromUnknown), (rows) => rows.map(archiveOf))
-
-  const columns = CopyBinary.columns.join(", ")
-
-  /** A table of this transaction's own that records are loaded into. */
-  const makeLoader = Effect.fnUntraced(function* (
-    query: Query,
-    copy: (request: {
-      readonly table: string
-      readonly columns: ReadonlyArray<string>
-      readonly data: Uint8Array
-    }) => Effect.Effect<number, DatabaseError>
-  ) {
-    yield* query(`create temporary table archived_rows (like ${records}) on commit drop`, [])
-    return (rows: ReadonlyArray<ArchivedRecord>) =>
-      Effect.gen(function* () {
-        // The encoder writes the rows of a batch.
-        for (let start = 0; start < rows.length;) {
-          let end = start + 1
-          while (end < rows.length && rows[end]!.batchId === rows[start]!.batchId) end++
-          const encoder = new CopyBinary.Encoder(rows[start]!.batchId, end - start)
-          for (const row of rows.slice(start, end)) {
-            encoder.add(row.customer, row.service, row.amount, row.unitCost, row.recordedAt, row.metadata, row.position)
-          }
-          yield* copy({ table: "archived_rows", columns: CopyBinary.columns, data: encoder.end() })
-          start = end
-        }
-      })
-  })
+  const archivesWhere = (condition: string) =>
+    `select archive_id::text as archive_id, month::text as month, generation, file, state, record_count::text as record_count,
+        bytes::text as bytes, sha256, taken_count::text as taken_count, taken_last::text as taken_last, selection,
+        ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
+        ${iso("removed_at")} as removed_at
+      from ${archives} a where ${condition} order by a.month, a.generation`
+  const find = (query: Query, condition: string, params: ReadonlyArray<string> = []) =>
+    Effect.map(
+      Effect.mapError(
+        SqlSchema.findAll({
+          Request: Schema.Array(Schema.String),
+          Result: ArchiveFields,
+          execute: (given) => query(archivesWhere(condition), given)
+        })(params),
+        fromUnknown
+      ),
+      (rows) => rows.map(archiveOf)
+    )
 
   const monthly = name("billing_usage_months")
   const monthStart = `$1::text::date::timestamp at time zone 'UTC'`
@@ -324,7 +302,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           [month]
         )
         if (there!["id"] !== (before?.id ?? "0")) return "changed" as const
-        if (before !== undefined) yield* before.feed(yield* makeLoader(query, copy))
+        if (before !== undefined) yield* before.feed(yield* makeLoader(records, { copy, query }))
         yield* lockMonth(query, month)
         const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
         if (now!["unrolled"] === true) return "changed" as const
@@ -332,7 +310,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         let gone = rows
         if (before !== undefined) {
           const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
-            select from archived_rows a where a.batch_id = p.batch_id and a.position = p.position))`
+            select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
           // Restored ones go back to where they are.
           yield* account(query, month, filed(""), "archived_count", totals)
           gone = filed("not")
@@ -344,25 +322,26 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       })
     )
 
-  const lines: ArchiveStore["Service"]["lines"] = (month, before, onLines, selection) =>
-    database.transaction(({ copy, query }) =>
+  const take: ArchiveStore["Service"]["take"] = (month, before, to, selection) =>
+    database.snapshot((snapshot) =>
       Effect.gen(function* () {
-        yield* query("set transaction isolation level repeatable read", [])
-        yield* query("set local statement_timeout = 0", [])
+        const { query } = snapshot
         const picked = yield* pick(query, month, selection)
         let fresh = picked
         if (before !== "none") {
-          yield* before(yield* makeLoader(query, copy))
+          yield* before(yield* makeLoader(records, snapshot))
           fresh = `(select p.* from ${picked} p where not exists (
-            select from archived_rows a where a.batch_id = p.batch_id and a.position = p.position))`
+            select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
         }
-        yield* query(`declare archive_lines no scroll cursor for select ${sqlLine("r")} as line from ${fresh} r`, [])
-        for (;;) {
-          const page = yield* query(`fetch ${pageLines} from archive_lines`, [])
-          if (page.length > 0) yield* onLines(page.map((row) => row["line"] as string).join(""))
-          if (page.length < pageLines) break
+        const selected = cells("r")
+        const select = { text: `select ${selected.join(", ")} from ${fresh} r`, columns: selected.length, params: [] }
+        if (to.csv !== undefined && snapshot.csv !== undefined) {
+          const next = yield* snapshot.csv(select)
+          for (let page = yield* next; page !== undefined; page = yield* next) yield* to.csv(page.data)
+        } else {
+          const next = yield* snapshot.rows(select)
+          for (let page = yield* next; page !== undefined; page = yield* next) yield* to.rows(page)
         }
-        yield* query("close archive_lines", [])
         const [taken] = yield* query(
           `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last from ${picked} r`,
           []
@@ -430,7 +409,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           archive.id
         ])
         if (row?.["state"] !== "removed") return 0
-        yield* feed(yield* makeLoader(query, copy))
+        yield* feed(yield* makeLoader(records, { copy, query }))
         // The ledger may have been compacted since.
         yield* query(
           `insert into ${batches} (batch_id, batch_key, record_count, months, source, committed_at, rolled_at)
@@ -442,7 +421,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         const [done] = yield* query(
           `with back as (
               insert into ${records} (${columns})
-              select ${columns} from archived_rows a where not exists (
+              select ${columns} from ${table} a where not exists (
                 select from ${records} r
                 where r.batch_id = a.batch_id and r.position = a.position and r.recorded_at = a.recorded_at
               ) returning customer_id, service_name, amount, unit_cost, batch_id
@@ -489,8 +468,8 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         ]),
         (rows) => rows.length === 0
       ),
-    list: find("true"),
-    lines,
+    list: find(ask, "true"),
+    take,
     written: (archive) =>
       Effect.map(
         run(
@@ -540,11 +519,19 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         ),
         ([row]) => Number(row!["found"])
       ),
-    covering: (start, end, filter) =>
+    covering: (start, end, filter, snapshot) =>
       find(
+        snapshot?.query ?? ask,
         `a.state = 'removed' and a.last_event >= $1::text::timestamptz and a.first_event < $2::text::timestamptz
           and exists (select from ${totals} t where t.month = a.month ${narrow("t")})`,
         [start, end, filter?.customer ?? "", filter?.service ?? ""]
+      ),
+    including: (feed, body) =>
+      database.snapshot((snapshot) =>
+        Effect.flatMap(
+          including(name, snapshot, (load) => feed(load, snapshot)),
+          (reading) => body(reading, snapshot)
+        )
       ),
     removed: (start, end, filter) =>
       Effect.map(
@@ -562,7 +549,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
 /** `$3` and `$4` are a customer and a service, or empty. */
 const narrow = (t: string) => `and ($3 = '' or ${t}.customer_id = $3) and ($4 = '' or ${t}.service_name = $4)`
 
-const archiveOf = (row: typeof Row.Type): ArchiveRow => ({
+const archiveOf = (row: typeof ArchiveFields.Type): ArchiveRow => ({
   id: row.archive_id,
   month: row.month,
   generation: row.generation,

@@ -95,7 +95,7 @@ export class ExportStore extends Context.Service<
     Layer.effect(
       ExportStore,
       Effect.map(Database, ({ name, snapshot }) =>
-        ExportStore.of({ snapshot: (body) => snapshot((taken) => body(readerOf(name, taken))) })
+        ExportStore.of({ snapshot: (body) => snapshot((taken) => body(exportsOn(name, taken))) })
       )
     )
   )
@@ -103,7 +103,8 @@ export class ExportStore extends Context.Service<
 
 type Name = (table: string) => string
 
-const readerOf = (name: Name, snapshot: Snapshot): ExportReader => {
+/** Reads a snapshot. `name`: what the tables are called in it. */
+export const exportsOn = (name: Name, snapshot: Snapshot): ExportReader => {
   const { csv } = snapshot
   return {
     totals: (window, filter) => {

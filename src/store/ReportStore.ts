@@ -11,6 +11,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
+import { ofDatabase, type Reading } from "./Reading.ts"
 import { timestamp } from "./Timestamp.ts"
 import * as Sources from "./UsageSources.ts"
 
@@ -134,21 +135,26 @@ export class ReportStore extends Context.Service<
   }
 >()("effect-usage/store/ReportStore") {
   static readonly layer: Layer.Layer<ReportStore, never, Database> = Layer.suspend(() =>
-    Layer.effect(ReportStore, Effect.map(Effect.map(Database, make), ReportStore.of))
+    Layer.effect(
+      ReportStore,
+      Effect.map(Database, (database) => ReportStore.of(reportsOn(ofDatabase(database))))
+    )
   )
 }
 
 /** Whether the days of a zone are those of UTC for ever, so that a row of a UTC day will do. */
 export const isUtc = (tz: string): boolean => /^(etc\/)?(utc|gmt|zulu|uct|universal)$/i.test(tz)
 
-const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
+/** The store on a database, or on a snapshot of it. */
+export const reportsOn = (reading: Reading): ReportStore["Service"] => {
+  const { name } = reading
   const query = <S extends Schema.Top & { readonly DecodingServices: never }>(
     result: S,
     text: string,
     params: Params
   ) =>
     Effect.mapError(
-      SqlSchema.findAll({ Request: Params, Result: result, execute: (given) => sql.unsafe(text, given) })(params),
+      SqlSchema.findAll({ Request: Params, Result: result, execute: (given) => reading.query(text, given) })(params),
       fromUnknown
     )
 
@@ -248,7 +254,7 @@ const make = ({ name, sql }: Database["Service"]): ReportStore["Service"] => {
             from (
               select service_name, ${values.map((value, index) => `${value} as v${index}`).join(", ")},
                 count(*) as events, sum(amount) as amount, sum(amount * unit_cost) as weighted
-              from ${name("billing_usage_records")}
+              from ${name("billing_usage_records")} r
               where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
                 and ($3::text is null or customer_id = $3) and ($4::text is null or service_name = $4)
               group by service_name, ${columns.join(", ")}

@@ -10,6 +10,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
+import { ofDatabase, type Reading } from "./Reading.ts"
 import * as Sketch from "./Sketch.ts"
 import { timestamp } from "./Timestamp.ts"
 import * as Sources from "./UsageSources.ts"
@@ -33,58 +34,60 @@ export class StatisticsStore extends Context.Service<
 >()("effect-usage/store/StatisticsStore") {
   static readonly layer: Layer.Layer<StatisticsStore, never, Database> = Layer.effect(
     StatisticsStore,
-    Effect.gen(function* () {
-      const { name, sql } = yield* Database
-      const Params = Schema.Array(Schema.NullOr(Schema.String))
-
-      const readExact = SqlSchema.findAll({
-        Request: Params,
-        Result: Schema.Struct({ amount: Schema.NullOr(Schema.String) }),
-        execute: (params) =>
-          sql.unsafe(
-            `select unnest(percentile_disc($5::text::float8[]) within group (order by amount))::text as amount
-              from ${name("billing_usage_records")}
-              where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
-                and service_name = $3 and ($4::text is null or customer_id = $4)`,
-            params
-          )
-      })
-      const readBuckets = (text: string) =>
-        SqlSchema.findAll({
-          Request: Params,
-          Result: Schema.Struct({ bucket: Schema.Int, events: Schema.String }),
-          execute: (params) =>
-            sql.unsafe(
-              `select bucket::integer as bucket, sum(event_count)::bigint::text as events
-                from (${text}) counts group by bucket order by bucket`,
-              params
-            )
-        })
-
-      return StatisticsStore.of({
-        exact: Effect.fn("StatisticsStore.exact")(function* (window, { customer, service }, fractions) {
-          const rows = yield* Effect.mapError(
-            readExact([
-              timestamp(window.start),
-              timestamp(window.end),
-              service,
-              customer ?? null,
-              `{${fractions.join(",")}}`
-            ]),
-            fromUnknown
-          )
-          return rows.flatMap(({ amount }) => (amount === null ? [] : [Decimal.fromDatabase(amount)]))
-        }),
-        approximate: Effect.fn("StatisticsStore.approximate")(function* (window, selection, fractions) {
-          const { params, text } = Sources.buckets(name, window, selection, Sketch.bucketOf)
-          const rows = yield* Effect.mapError(readBuckets(text)(params), fromUnknown)
-          if (rows.length === 0) return []
-          return Sketch.percentiles(
-            rows.map(({ bucket, events }) => ({ bucket, events: BigInt(events) })),
-            fractions
-          )
-        })
-      })
-    })
+    Effect.map(Database, (database) => StatisticsStore.of(statisticsOn(ofDatabase(database))))
   )
+}
+
+/** The store on a database, or on a snapshot of it. */
+export const statisticsOn = ({ name, query }: Reading): StatisticsStore["Service"] => {
+  const Params = Schema.Array(Schema.NullOr(Schema.String))
+
+  const readExact = SqlSchema.findAll({
+    Request: Params,
+    Result: Schema.Struct({ amount: Schema.NullOr(Schema.String) }),
+    execute: (params) =>
+      query(
+        `select unnest(percentile_disc($5::text::float8[]) within group (order by amount))::text as amount
+          from ${name("billing_usage_records")} r
+          where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
+            and service_name = $3 and ($4::text is null or customer_id = $4)`,
+        params
+      )
+  })
+  const readBuckets = (text: string) =>
+    SqlSchema.findAll({
+      Request: Params,
+      Result: Schema.Struct({ bucket: Schema.Int, events: Schema.String }),
+      execute: (params) =>
+        query(
+          `select bucket::integer as bucket, sum(event_count)::bigint::text as events
+            from (${text}) counts group by bucket order by bucket`,
+          params
+        )
+    })
+
+  return {
+    exact: Effect.fn("StatisticsStore.exact")(function* (window, { customer, service }, fractions) {
+      const rows = yield* Effect.mapError(
+        readExact([
+          timestamp(window.start),
+          timestamp(window.end),
+          service,
+          customer ?? null,
+          `{${fractions.join(",")}}`
+        ]),
+        fromUnknown
+      )
+      return rows.flatMap(({ amount }) => (amount === null ? [] : [Decimal.fromDatabase(amount)]))
+    }),
+    approximate: Effect.fn("StatisticsStore.approximate")(function* (window, selection, fractions) {
+      const { params, text } = Sources.buckets(name, window, selection, Sketch.bucketOf)
+      const rows = yield* Effect.mapError(readBuckets(text)(params), fromUnknown)
+      if (rows.length === 0) return []
+      return Sketch.percentiles(
+        rows.map(({ bucket, events }) => ({ bucket, events: BigInt(events) })),
+        fractions
+      )
+    })
+  }
 }

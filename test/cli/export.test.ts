@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node
 import { once } from "node:events"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
-import S3rver from "s3rver"
 import { spawnUsage, usage, usageProcess } from "../support/cli.ts"
 import { administer, freshDatabase } from "../support/engines.ts"
+import { objectStorage, variablesOf } from "../support/objectStorage.ts"
 import { temporaryDirectory } from "../support/exports.ts"
 
 const withServer = Effect.map(freshDatabase(), (url) => ({ USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }))
@@ -138,23 +138,8 @@ describe("usage export", () => {
   it.live("puts objects into a store", () =>
     Effect.gen(function* () {
       const env = yield* withServer
-      const home = yield* temporaryDirectory
       yield* recordOne(env)
-      const server = new S3rver({
-        port: 0,
-        address: "127.0.0.1",
-        silent: true,
-        directory: home,
-        configureBuckets: [{ name: "billing", configs: [] }]
-      })
-      const { port } = yield* Effect.promise(() => server.run())
-      yield* Effect.addFinalizer(() => Effect.promise(() => server.close()))
-      const store = {
-        ...env,
-        AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`,
-        AWS_ACCESS_KEY_ID: "S3RVER",
-        AWS_SECRET_ACCESS_KEY: "S3RVER"
-      }
+      const store = { ...env, ...variablesOf(yield* objectStorage) }
       const run = (...more: ReadonlyArray<string>) =>
         usage(store, "export", "csv", "s3://billing/2026/", "2026-01", ...more)
       const name = "s3://billing/2026/usage_acme_2026-01-01_to_2026-01-31.csv"

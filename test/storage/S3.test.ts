@@ -1,48 +1,31 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Redacted from "effect/Redacted"
+import { AwsClient } from "aws4fetch"
+import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import S3rver from "s3rver"
 import { parse } from "../../src/storage/ObjectUrl.ts"
 import { type ObjectStore, StoredObject } from "../../src/storage/S3.ts"
-
-const storeAt = (port: number): ObjectStore => ({
-  endpoint: `http://127.0.0.1:${port}`,
-  accessKeyId: "S3RVER",
-  secretAccessKey: Redacted.make("S3RVER")
-})
+import { objectStorage, storeAt } from "../support/objectStorage.ts"
 
 const partBytes = 5_242_880
 
-/** A server that speaks S3, and what it holds under a key. */
-const withServer = async (use: (store: ObjectStore, read: (key: string) => Promise<Response>) => Promise<void>) => {
-  const directory = mkdtempSync(join(tmpdir(), "effect-usage-s3-"))
-  const server = new S3rver({
-    port: 0,
-    address: "127.0.0.1",
-    silent: true,
-    directory,
-    configureBuckets: [{ name: "billing", configs: [] }]
-  })
-  const { port } = await server.run()
-  const store = storeAt(port)
-  try {
-    const { AwsClient } = await import("aws4fetch")
-    const client = new AwsClient({ accessKeyId: "S3RVER", secretAccessKey: "S3RVER", service: "s3" })
-    await use(store, async (key) =>
-      fetch(await client.sign(`${store.endpoint}/billing/${key.split("/").map(encodeURIComponent).join("/")}`))
+/** A server, and what it holds under a key. */
+const withServer = (use: (store: ObjectStore, read: (key: string) => Promise<Response>) => Promise<void>) =>
+  Effect.runPromise(
+    Effect.scoped(
+      Effect.flatMap(objectStorage, (store) =>
+        Effect.promise(async () => {
+          const client = new AwsClient({ accessKeyId: "S3RVER", secretAccessKey: "S3RVER", service: "s3" })
+          await use(store, async (key) =>
+            fetch(await client.sign(`${store.endpoint}/billing/${key.split("/").map(encodeURIComponent).join("/")}`))
+          )
+        })
+      )
     )
-  } finally {
-    await server.close()
-    rmSync(directory, { recursive: true, force: true })
-  }
-}
+  )
 
 const upload = async (store: ObjectStore, key: string, data: Buffer) => {
   const object = await StoredObject.at(store, { bucket: "billing", key })

@@ -17,7 +17,7 @@ import { safe } from "../render/text.ts"
 import * as Session from "../Session.ts"
 
 const useAnalytics = <A, E, R>(use: (analytics: Analytics["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.provide(Effect.flatMap(Analytics, use), Layer.provide(Analytics.layer, Session.layerDatabase))
+  Effect.provide(Effect.flatMap(Analytics, use), Layer.provide(Analytics.layer, Session.layerArchives))
 
 const periodJson = ({ label, tz }: Window) => ({ start: label.start, end: label.end, tz })
 const numberOrNull = (value: Decimal.Decimal | undefined) => (value === undefined ? null : Json.number(value))
@@ -50,14 +50,16 @@ export const stats = Command.make(
       Flag.withDescription("Percentiles within 1 %, from sketches: milliseconds instead of a sort of all records"),
       Flag.withDefault(false)
     ),
+    includeArchives: Flags.includeArchives,
     exact: Flags.exact,
     format: Flags.format
   },
   Effect.fnUntraced(function* (input) {
     const customer = yield* Session.reportCustomer(input.customer, input.allCustomers)
     const window = yield* readRecent(input, 30)
+    const { approximate, includeArchives, service } = input
     const found = yield* useAnalytics((analytics) =>
-      analytics.statistics({ window, customer, service: input.service, approximate: input.approximate })
+      analytics.statistics({ window, customer, service, approximate, includeArchives })
     )
     if (input.format === "json") {
       return yield* Console.log(

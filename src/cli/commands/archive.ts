@@ -15,10 +15,10 @@ import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
 
-const layer = Layer.provide(Archiver.layer, Session.layerDatabase)
+const layer = Layer.provide(Archiver.layer, Session.layerArchives)
 
 const directoryFlag = Flag.String("dir").pipe(
-  Flag.withDescription("Where the files go (or USAGE_ARCHIVE_DIR); $USAGE_HOME/archives"),
+  Flag.withDescription("Where the files go (or USAGE_ARCHIVE_DIR), also s3://bucket/folder; $USAGE_HOME/archives"),
   Flag.withMetavar("<directory>"),
   Flag.optional
 )

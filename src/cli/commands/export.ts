@@ -73,6 +73,7 @@ export const exportUsage = Command.make(
       Flag.withMetavar("<directory>"),
       Flag.optional
     ),
+    includeArchives: Flags.includeArchives,
     force: Flag.Boolean("force").pipe(Flag.withDescription("Replace files that are there"), Flag.withDefault(false))
   },
   Effect.fnUntraced(function* (input) {
@@ -97,7 +98,16 @@ export const exportUsage = Command.make(
     const split = yield* readSplit(input.splitBy, file, given(input.customer))
     const customer = yield* Session.reportCustomer(input.customer, input.allCustomers || split)
     const window = yield* readWindow(input)
-    const query: ExportQuery = { window, customer, service, format, compression, of, withIds: input.withIds }
+    const query: ExportQuery = {
+      window,
+      customer,
+      service,
+      format,
+      compression,
+      of,
+      withIds: input.withIds,
+      includeArchives: input.includeArchives
+    }
     const named = FileName.fileName({ customer, window, format, compression })
     const path = pathOf(file, outDir, named)
     const storage = yield* Storage.configured

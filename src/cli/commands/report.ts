@@ -36,6 +36,7 @@ export const report = Command.make(
       Flag.withMetavar("<keys>"),
       Flag.optional
     ),
+    includeArchives: Flags.includeArchives,
     top: Flag.String("top").pipe(
       Flag.withDescription("The N largest: customers by cost, or groups with --group-by"),
       Flag.withMetavar("<n>"),
@@ -63,6 +64,13 @@ export const report = Command.make(
     if (html === undefined && input.force) {
       return yield* excluded("force", "--force goes with --html", "Add --html FILE, or leave it out")
     }
+    if (keys === undefined && input.includeArchives) {
+      return yield* excluded(
+        "include-archives",
+        "only --group-by reads records; the totals have what is archived anyway",
+        "Leave it out, or add --group-by"
+      )
+    }
     if (html !== undefined) yield* aloneWithHtml({ ...input, keys, top })
     // The largest customers are among all of them.
     const ranksCustomers = top !== undefined && keys === undefined
@@ -88,7 +96,12 @@ export const report = Command.make(
         const reporter = yield* Reporter
         if (keys !== undefined) {
           const names = keys.split(",").map((key) => key.trim())
-          return Groups.renderGroups(query, names, yield* reporter.groups(query, names, limit), show)
+          return Groups.renderGroups(
+            query,
+            names,
+            yield* reporter.groups({ ...query, includeArchives: input.includeArchives }, names, limit),
+            show
+          )
         }
         if (ranksCustomers) {
           const total = yield* reporter.usage({ window, service })
@@ -98,7 +111,7 @@ export const report = Command.make(
         if (input.detailed) return Detailed.render(found, yield* reporter.series(query, "day"), show)
         return Summary.render(found, show, yield* currentQuotas(query))
       }),
-      Layer.provide(Layer.merge(Reporter.layer, Quota.layer()), Session.layerDatabase)
+      Layer.provide(Layer.merge(Reporter.layer, Quota.layer()), Session.layerArchives)
     )
     yield* Console.log(text)
   })

@@ -8,9 +8,10 @@
  * If a statement fails, the server skips those behind it and, as the protocol says, drops the data that follows.
  */
 import type pg from "pg"
+import type { Copy } from "../Database.ts"
 
-/** The data that a COPY takes, and what became of it and the statements before it. */
-export interface CopyResult {
+/** What became of a COPY and the statement before it. */
+interface CopyResult {
   /** Of the statement before the COPY, as text. */
   readonly rows: ReadonlyArray<{ readonly [column: string]: string | null }>
   readonly count: number
@@ -21,7 +22,7 @@ const messageBytes = 65_536
 
 const copyDone = Buffer.from([0x63, 0, 0, 0, 4])
 
-export class CopyQuery implements pg.Submittable {
+class CopyQuery implements pg.Submittable {
   readonly #text: string
   readonly #data: Uint8Array
   readonly #done: (error: Error | undefined, result: CopyResult) => void
@@ -75,3 +76,16 @@ export class CopyQuery implements pg.Submittable {
     this.#done(error, { rows: [], count: 0 })
   }
 }
+
+/** Runs the statements in `before`, and a COPY, as one message. */
+export const copyIn = (
+  client: pg.PoolClient,
+  before: string,
+  copy: Pick<Copy, "table" | "columns" | "data">
+): Promise<CopyResult> =>
+  new Promise((resolve, reject) => {
+    const text = `${before} copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
+    client.query(
+      new CopyQuery(text, copy.data, (error, result) => (error === undefined ? resolve(result) : reject(error)))
+    )
+  })

@@ -1,5 +1,6 @@
 /**
- * Reading from one snapshot of a server: a read-only transaction of a connection that is used for nothing else meanwhile.
+ * Reading from one snapshot of a server: a transaction of a connection that is used for nothing else meanwhile. It does not say
+ * that it is read-only, for it may fill a temporary table; where the server is a copy that takes no writes it reads all the same.
  *
  * COPY takes no parameters, so they are bound to settings of the transaction, and the query reads those. Neither a time limit
  * of the server ends it nor one of ours: a long sort is silent for minutes, and a slow reader lets the server wait. That the
@@ -11,9 +12,10 @@ import type pg from "pg"
 import type { Pull, Query, Select, Snapshot } from "../Database.ts"
 import { type DatabaseError, fromUnknown } from "../DatabaseError.ts"
 import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
+import { copyIn } from "./CopyQuery.ts"
 
 /** What the transaction depends on, whatever the role or the database have set. */
-const begin = `begin isolation level repeatable read, read only; set local statement_timeout = 0; set local lock_timeout = '10s';
+const begin = `begin isolation level repeatable read; set local statement_timeout = 0; set local lock_timeout = '10s';
   set local idle_in_transaction_session_timeout = 0; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
   select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
   select set_config('client_connection_check_interval', '5s', true) where version() like '%linux%'`
@@ -44,7 +46,7 @@ const snapshotOf = (client: pg.PoolClient): Snapshot => {
       attempt(() => client.query(text, params as Array<unknown>)),
       ({ rows }) => rows
     )
-  const copy = <A>(select: Select, format: string, collector: Collector<A>): Effect.Effect<Pull<A>, DatabaseError> =>
+  const copyOut = <A>(select: Select, format: string, collector: Collector<A>): Effect.Effect<Pull<A>, DatabaseError> =>
     Effect.gen(function* () {
       if (select.params.length > 0) {
         const settings = select.params.map((_, index) => `set_config('${setting(index + 1)}', $${index + 1}, true)`)
@@ -58,8 +60,13 @@ const snapshotOf = (client: pg.PoolClient): Snapshot => {
     })
   return {
     query,
-    rows: (select) => copy(select, "binary", textRows()),
-    csv: (select) => copy(select, "csv", texts())
+    copy: (request) =>
+      Effect.map(
+        attempt(() => copyIn(client, "", request)),
+        ({ count }) => count
+      ),
+    rows: (select) => copyOut(select, "binary", textRows()),
+    csv: (select) => copyOut(select, "csv", texts())
   }
 }
 
