@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A nightly job: meters the web server's log and writes the day's figures for another program.
+# A nightly job: meters the web server's log, writes the day's figures for another program, and maintains the database.
 #
 #     examples/nightly.sh access.log /var/reports
 #
@@ -17,9 +17,15 @@ case $? in
   *) exit 1 ;;
 esac
 
-# Reports are right without it; with it they are fast.
-usage refresh || exit $?
-
 # Written whole under its name, or not at all.
 usage report yesterday --all-customers --format json >"$reports/.usage.json.tmp" &&
-  mv "$reports/.usage.json.tmp" "$reports/usage-$(date -u -d yesterday +%F).json"
+  mv "$reports/.usage.json.tmp" "$reports/usage-$(date -u -d yesterday +%F).json" || exit 1
+
+# Rolls up, sends alerts, and moves what is older than `usage retention list` says.
+usage maintain --quiet
+case $? in
+  0) ;;
+  3) echo "maintenance found something to look at: see usage doctor" >&2 ;;
+  75) echo "another maintenance is under way, or the database is out of reach" >&2 ;;
+  *) exit 1 ;;
+esac

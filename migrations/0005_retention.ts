@@ -1,4 +1,4 @@
-/** How long what is kept, what was removed for good, and whose data was erased. */
+/** How long what is kept, what was removed for good, who maintains it, and whose data was erased. */
 import * as Effect from "effect/Effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { Step } from "./index.ts"
@@ -33,6 +33,16 @@ const retention: Step = (name) =>
 
     // Which part of a month an archive holds; absent: all of it. Kept until its records are removed.
     yield* run(`alter table ${name("billing_archives")} add column selection text`)
+
+    // Who maintains the database, and when that was last heard of him.
+    yield* run(`create table ${name("billing_maintenance")} (
+      only_row boolean primary key default true check (only_row),
+      run_id uuid not null,
+      owner json not null,
+      started_at timestamptz not null,
+      seen_at timestamptz not null,
+      finished_at timestamptz
+    )`)
 
     // Nothing here says who it was: the digest is salted, and salt and pseudonym are forgotten when the erasure is finished.
     yield* run(`create table ${name("billing_erasures")} (

@@ -74,6 +74,16 @@ export {
   type Verification
 } from "./Archiver.ts"
 export { type DueRecords, type RemovedRecords, Retention, RetentionError, type RetentionOptions } from "./Retention.ts"
+export {
+  Maintainer,
+  MaintainerError,
+  type MaintainerOptions,
+  type MaintenanceOptions,
+  MaintenanceRunning,
+  type MaintenanceStep,
+  type MaintenanceStepName,
+  maintenanceSteps
+} from "./Maintainer.ts"
 export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/Retention.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"

@@ -92,7 +92,7 @@ describe("every example runs", () => {
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase() }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: join(directory, "home") }
       const log = join(directory, "access.log")
       copyFileSync(join(root, "examples/data/access.log"), log)
       for (let night = 0; night < 2; night++) {

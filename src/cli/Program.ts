@@ -17,6 +17,7 @@ import { doctor } from "./commands/doctor.ts"
 import { exportUsage } from "./commands/export.ts"
 import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
+import { maintain } from "./commands/maintain.ts"
 import { migrate } from "./commands/migrate.ts"
 import { price } from "./commands/price.ts"
 import { plan, quota, subscribe } from "./commands/quota.ts"
@@ -57,6 +58,7 @@ const usage = Command.make("usage").pipe(
     customer,
     price,
     doctor,
+    maintain,
     migrate
   ]),
   Command.withGlobalFlags(Flags.globals)

@@ -25,6 +25,16 @@ export class Findings extends Schema.TaggedError<Findings>()("Findings", { summa
   }
 }
 
+/** Some steps of a command failed; it did the others. */
+export class StepsFailed extends Schema.TaggedError<StepsFailed>()("StepsFailed", {
+  summary: Schema.String,
+  isRetryable: Schema.Boolean
+}) {
+  override get message(): string {
+    return this.summary
+  }
+}
+
 /** How a failure is presented. */
 export interface Presentation {
   readonly line: string

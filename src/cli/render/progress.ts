@@ -58,12 +58,15 @@ export const make = (
 export const makeSteps = (stream: NodeJS.WriteStream, what: string) => {
   let drawn = 0
   return {
-    show: (done: number, of: number) => {
+    show: (done: number, of: number, note = "") => {
       const now = Date.now()
-      if (now - drawn < redrawMillis) return
+      // What is said in words is said when it is so.
+      if (note === "" && now - drawn < redrawMillis) return
       drawn = now
       const full = Math.floor((done / Math.max(1, of)) * barWidth)
-      stream.write(`\r\u001b[2K${"█".repeat(full)}${"░".repeat(barWidth - full)} ${done} of ${of} ${what}`)
+      stream.write(
+        `\r\u001b[2K${"█".repeat(full)}${"░".repeat(barWidth - full)} ${done} of ${of} ${what}  ${note}`.trimEnd()
+      )
     },
     clear: () => {
       if (drawn > 0) stream.write("\r\u001b[2K")

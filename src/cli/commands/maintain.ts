@@ -1,0 +1,126 @@
+/** `usage maintain`: all that has to be done now and then, for cron. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Command, Flag } from "effect/cli"
+import { AlertChannels } from "../../alerts/AlertChannels.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { Maintainer, type MaintenanceStep, type MaintenanceStepName, maintenanceSteps } from "../../Maintainer.ts"
+import { Findings, StepsFailed } from "../failures.ts"
+import * as Flags from "../flags.ts"
+import { printTable } from "../output.ts"
+import * as Json from "../render/json.ts"
+import * as Progress from "../render/progress.ts"
+import { safe } from "../render/text.ts"
+import * as Session from "../Session.ts"
+
+const layerOf = (directory: string | undefined) =>
+  Layer.merge(
+    Maintainer.layerConfig({ directory }),
+    // The channels bring libraries that no other command needs.
+    Layer.unwrap(
+      Effect.map(
+        Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
+        ({ layerConfig }) => layerConfig
+      )
+    )
+  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Layer.merge(Session.layerDatabase, Session.layerSpool)))
+
+const readSkip = (text: string | undefined): Effect.Effect<ReadonlyArray<MaintenanceStepName>, InvalidInput> =>
+  Effect.forEach(
+    (text ?? "").split(",").filter((name) => name.trim() !== ""),
+    (written) => {
+      const found = maintenanceSteps.find((step) => step === written.trim())
+      return found === undefined
+        ? Effect.fail(
+            new InvalidInput({
+              field: "skip",
+              problem: `${JSON.stringify(written.slice(0, 40))} is no step`,
+              remedy: `Give some of ${maintenanceSteps.join(", ")}`
+            })
+          )
+        : Effect.succeed(found)
+    }
+  )
+
+const print = Effect.fnUntraced(function* (
+  format: Flags.Format,
+  dryRun: boolean,
+  steps: ReadonlyArray<MaintenanceStep>
+) {
+  if (format === "json") {
+    return yield* Console.log(
+      Json.render({
+        schema: 1,
+        dry_run: dryRun,
+        steps: steps.map(({ counts, detail, millis, status, step }) => ({
+          step,
+          status,
+          ...counts,
+          detail,
+          seconds: millis / 1000
+        }))
+      })
+    )
+  }
+  yield* printTable(format, {
+    columns: ["step", "status", dryRun ? "to do" : "done", "seconds"],
+    rows: steps.map(({ detail, millis, status, step }) => [step, status, safe(detail), (millis / 1000).toFixed(1)])
+  })
+})
+
+export const maintain = Command.make(
+  "maintain",
+  {
+    dryRun: Flag.Boolean("dry-run").pipe(
+      Flag.withDescription("Say what would be done, and change nothing"),
+      Flag.withDefault(false)
+    ),
+    skip: Flag.String("skip").pipe(
+      Flag.withDescription(`Steps to leave out, with commas between: ${maintenanceSteps.join(", ")}`),
+      Flag.withMetavar("<steps>"),
+      Flag.optional
+    ),
+    directory: Flag.String("dir").pipe(
+      Flag.withDescription("Where archives go (or USAGE_ARCHIVE_DIR); $USAGE_HOME/archives"),
+      Flag.withMetavar("<directory>"),
+      Flag.optional
+    ),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const skip = yield* readSkip(Flags.given(input.skip))
+    const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "steps") : undefined
+    const all = maintenanceSteps.filter((step) => !skip.includes(step))
+    const steps = yield* Effect.provide(
+      Effect.flatMap(Maintainer, (maintainer) =>
+        maintainer.run({
+          dryRun: input.dryRun,
+          skip,
+          onStep: (step, detail) =>
+            Effect.sync(() => progress?.show(all.indexOf(step), all.length, `${step} ${detail}`.trim()))
+        })
+      ),
+      layerOf(Flags.given(input.directory))
+    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
+    yield* print(input.format, input.dryRun, steps)
+    const failed = steps.filter(({ status }) => status === "failed")
+    if (failed.length > 0) {
+      return yield* new StepsFailed({
+        summary: `${failed.length} of ${steps.length} steps failed: ${failed.map(({ detail, step }) => `${step} (${safe(detail)})`).join("; ")}`,
+        isRetryable: failed.every(({ isRetryable }) => isRetryable)
+      })
+    }
+    const found = steps.filter(({ status }) => status === "findings").map(({ step }) => step)
+    if (found.length > 0) return yield* new Findings({ summary: `${found.join(" and ")} found something to look at` })
+  })
+).pipe(
+  Command.withDescription(
+    "Deliver the spool, roll up, make partitions, check quotas, send alerts, remove what is older than the retention rules say, compact, vacuum, and see whether all is well. Exit code 3 on findings, 1 if a step failed, 75 if another run is at it"
+  ),
+  Command.withExamples([
+    { command: "usage maintain", description: "Every night, from cron" },
+    { command: "usage maintain --dry-run", description: "What would be done" },
+    { command: "usage maintain --skip doctor,records --format json", description: "For a program" }
+  ])
+)
