@@ -20,7 +20,11 @@ rmSync(`${root}dist`, { recursive: true, force: true })
 
 await build({
   cwd: root,
-  input: { index: "src/index.ts", "embedded-worker": "src/database/embedded/worker.ts" },
+  input: {
+    index: "src/index.ts",
+    "embedded-worker": "src/database/embedded/worker.ts",
+    "parquet-reader": "src/import/parquetReader.ts"
+  },
   platform: "node",
   external: [/^[^./]/],
   output: { ...output, chunkFileNames: "lib-[name].js" }

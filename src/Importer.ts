@@ -1,5 +1,6 @@
 /**
- * Imports files of usage: NDJSON, CSV, and access logs of web servers, plain or compressed with gzip.
+ * Imports files of usage: NDJSON, CSV, JSON documents and access logs of web servers, plain or compressed with gzip or zstd,
+ * and Parquet.
  *
  * A file is imported in chunks of some thousand lines. A chunk's records, the lines of it that were refused, and the note of
  * how far the file is imported are written in one transaction. From this follows what is promised:
@@ -59,12 +60,12 @@ export class ImporterError extends Schema.TaggedError<ImporterError>()("Importer
 }
 
 /** @since 0.1.0 */
-export type ImportFormat = "ndjson" | "csv" | "access-log"
+export type ImportFormat = "ndjson" | "csv" | "json" | "parquet" | "access-log"
 
 /**
- * - `source`: a file's path, a Node stream or other async iterable of bytes, or an Effect `Stream`
+ * - `source`: a file's path, a Node stream or other async iterable of bytes, or an Effect `Stream`; of Parquet, a path
  * - `name`: what the source is called in messages, in the ledger and in dead letters
- * - `customer`: whose usage it is; in NDJSON and CSV, where a record names no customer
+ * - `customer`: whose usage it is, where neither a record nor, in JSON, the document names a customer
  * - `customerFrom`: of an access log, instead of `customer`: the part of each line that names the customer
  * - `label`: tells sources apart that have the same content and are different usage, as two servers may
  * - `onProgress`: runs after each chunk
@@ -82,7 +83,7 @@ export interface ImportOptions {
 }
 
 /**
- * - `lines`: of the source, so far; `skippedLines`: those of them that were imported before
+ * - `lines`: of the source, so far, in JSON and Parquet its entries; `skippedLines`: those that were imported before
  * - `records`, `refused`: records stored and lines refused by this import
  * - `bytes`: of the content, decompressed; `batches`: transactions
  *
@@ -97,7 +98,7 @@ export interface ImportProgress {
   readonly batches: number
 }
 
-/** A refused line, with the first thing that is wrong with it. @since 0.1.0 */
+/** A refused line or entry, with the first thing that is wrong with it. @since 0.1.0 */
 export interface Refusal {
   readonly line: number
   readonly field: string
@@ -180,7 +181,10 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
 
   const openWindow = (options: ImportOptions) =>
     Effect.acquireRelease(
-      Effect.tryPromise({ try: () => Window.open(options.source), catch: unreadable(options.name) }),
+      Effect.tryPromise({
+        try: () => openSource(options),
+        catch: (cause) => (cause instanceof InvalidInput ? fail(cause) : unreadable(options.name)(cause))
+      }),
       (window) => Effect.sync(() => window.close())
     )
 
@@ -320,10 +324,33 @@ const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
 
 const oneLine = (name: string): string => name.toWellFormed().replace(controlCharacters, "?").slice(0, 255)
 
+/** The text of a source. */
+const openSource = async ({ format, source }: ImportOptions): Promise<Window> => {
+  switch (format) {
+    case "json":
+      return Window.open(source, (await import("./import/JsonDocument.ts")).lines)
+    case "parquet": {
+      if (typeof source !== "string") throw parquetStream
+      return Window.open(await (await import("./import/ParquetSource.ts")).open(source))
+    }
+    default:
+      return Window.open(source)
+  }
+}
+
+const parquetStream = new InvalidInput({
+  field: "file",
+  problem: "is a stream, and Parquet is read from its end",
+  remedy: "Give the path of a file"
+})
+
 const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Window) {
   switch (options.format) {
     case "ndjson":
       return Ndjson.make(options.customer)
+    case "json":
+    case "parquet":
+      return { ...Ndjson.make(options.customer), piece: "entry" } as const
     case "access-log":
       return AccessLog.make(
         options.customerFrom === undefined ? { customer: options.customer! } : { from: options.customerFrom }
@@ -335,6 +362,10 @@ const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Wi
       return yield* Effect.mapError(Effect.fromResult(Csv.make(window.view(maxLineBytes), options.customer)), fail)
     }
     default:
-      return yield* refusedOption("format", "is not a format of usage files", "Use ndjson, csv or access-log")
+      return yield* refusedOption(
+        "format",
+        "is not a format of usage files",
+        "Use ndjson, csv, json, parquet or access-log"
+      )
   }
 })

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { Readable } from "node:stream"
-import { gzipSync } from "node:zlib"
+import { gzipSync, zstdCompressSync } from "node:zlib"
 import { Database } from "../src/database/Database.ts"
 import { maxChunkBytes } from "../src/import/Format.ts"
 import { Importer, type ImportOptions } from "../src/Importer.ts"
@@ -48,7 +48,12 @@ eachEngine("Importer", (engine) => {
         })
         const expected = { api: [1_050, "1050"], bandwidth: [1_050, `${total}`] }
         assert.deepStrictEqual(yield* stored("log"), expected)
-        for (const source of [bytes(log), bytes(gzipSync(log)), Stream.make(Buffer.from(log))]) {
+        for (const source of [
+          bytes(log),
+          bytes(gzipSync(log)),
+          bytes(zstdCompressSync(log)),
+          Stream.make(Buffer.from(log))
+        ]) {
           const again = yield* run(source, "renamed.log.gz")
           assert.deepStrictEqual(
             [again.lines, again.skippedLines, again.records, again.refused, again.batches],

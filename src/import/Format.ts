@@ -56,11 +56,13 @@ export type Parsed = Result.Result<ReadonlyArray<UsageInput>, InvalidInput>
  * - `cut`: finds the next chunk; 0 bytes when the view holds no whole line and more was to come
  * - `parse`: reads pieces of a chunk, those without a refusal
  * - `spelled`: a field's name as this file spells it, for refusals
+ * - `piece`: what a piece is called in them; a line, if absent
  */
 export interface Format {
   readonly cut: (view: Buffer, from: CutFrom) => Cut
   readonly parse: (chunk: Buffer, pieces: ReadonlyArray<Piece>) => ReadonlyArray<Parsed>
   readonly spelled: (field: string, content: Buffer) => string
+  readonly piece?: "line" | "entry"
 }
 
 /** The fields of usage under the names that files give them. */

@@ -103,7 +103,7 @@ export const make = (options: Options) => {
         line,
         letter: {
           source: name,
-          place: `line ${line}`,
+          place: `${format.piece ?? "line"} ${line}`,
           field: format.spelled(refusal.field, bytes),
           problem,
           remedy,

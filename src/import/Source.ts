@@ -1,16 +1,16 @@
 /**
  * The bytes of a source, decompressed, as a window that moves over them.
  *
- * gzip is known by its first bytes, not by a name; members that follow each other are one content. The window holds what has
- * been read and not yet been released, so whoever moves it decides how much memory it takes: a gzip bomb is only a long
- * content. It can be moved back as far as what was released last.
+ * gzip and zstd are known by their first bytes, not by a name; members that follow each other are one content. The window
+ * holds what has been read and not yet been released, so whoever moves it decides how much memory it takes: a gzip bomb is
+ * only a long content. It can be moved back as far as what was released last.
  *
  * A source that fails in the middle has `ended`, with the `failure`: what came before it can still be used.
  */
 import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
-import { pipeline, Readable } from "node:stream"
-import { createGunzip } from "node:zlib"
+import { type Duplex, pipeline, Readable } from "node:stream"
+import { createGunzip, createZstdDecompress } from "node:zlib"
 
 /**
  * A file's path, or bytes: a Node stream, any other async iterable, or an Effect `Stream` that needs nothing.
@@ -26,11 +26,20 @@ const blockBytes = 262_144
 const foreign: ReadonlyArray<readonly [signature: ReadonlyArray<number>, detail: string]> = [
   [[0x42, 0x5a, 0x68], "it is compressed with bzip2: give it through `bzip2 -dc`"],
   [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "it is compressed with xz: give it through `xz -dc`"],
-  [[0x28, 0xb5, 0x2f, 0xfd], "it is compressed with zstd: give it through `zstd -dc`"],
+  [[0x50, 0x41, 0x52, 0x31], "it is Parquet: give --format parquet"],
   [[0x50, 0x4b, 0x03, 0x04], "it is a zip archive or a workbook: unpack it, or save it as CSV"],
   [[0xff, 0xfe], "it is UTF-16: convert it with `iconv -f utf-16 -t utf-8`"],
   [[0xfe, 0xff], "it is UTF-16: convert it with `iconv -f utf-16 -t utf-8`"]
 ]
+
+/** Compressed data, by its first bytes. */
+const decompressors: ReadonlyArray<readonly [signature: ReadonlyArray<number>, make: () => Duplex]> = [
+  [[0x1f, 0x8b], () => createGunzip({ chunkSize: blockBytes })],
+  [[0x28, 0xb5, 0x2f, 0xfd], () => createZstdDecompress({ chunkSize: blockBytes })]
+]
+
+/** What is made of the bytes before anybody looks at them, such as lines of a document. */
+export type Reading = (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
 
 const startsWith = (bytes: Uint8Array, signature: ReadonlyArray<number>): boolean =>
   bytes.length >= signature.length && signature.every((byte, index) => bytes[index] === byte)
@@ -56,7 +65,7 @@ export class Window {
   }
 
   /** Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. */
-  static async open(source: ByteSource): Promise<Window> {
+  static async open(source: ByteSource, reading: Reading = (bytes) => bytes): Promise<Window> {
     const raw =
       typeof source === "string" ? createReadStream(source, { highWaterMark: blockBytes }) : iterableOf(source)
     const iterator = raw[Symbol.asyncIterator]()
@@ -68,11 +77,13 @@ export class Window {
     try {
       const head = await firstBytes(iterator, 6)
       for (const [signature, detail] of foreign) if (startsWith(head, signature)) throw new Error(detail)
-      if (!startsWith(head, [0x1f, 0x8b])) return new Window(chain(head, iterator), close)
-      const unzipped = createGunzip({ chunkSize: blockBytes })
-      pipeline(Readable.from(chain(head, iterator), { objectMode: false }), unzipped, () => {})
-      return new Window(unzipped[Symbol.asyncIterator](), () => {
-        unzipped.destroy()
+      const bytes = chain(head, iterator)
+      const decompressor = decompressors.find(([signature]) => startsWith(head, signature))
+      if (decompressor === undefined) return new Window(reading(bytes)[Symbol.asyncIterator](), close)
+      const plain = decompressor[1]()
+      pipeline(Readable.from(bytes, { objectMode: false }), plain, () => {})
+      return new Window(reading(plain)[Symbol.asyncIterator](), () => {
+        plain.destroy()
         close()
       })
     } catch (cause) {

@@ -19,13 +19,13 @@ export const importFiles = Command.make(
   "import",
   {
     files: Argument.String("file").pipe(
-      Argument.withDescription("Files, plain or gzip; - is stdin"),
+      Argument.withDescription("Files, plain, gzip or zstd; - is stdin"),
       Argument.variadic({ min: 1 })
     ),
-    format: Flag.Literals("format", ["access-log", "ndjson", "csv"]).pipe(
+    format: Flag.Literals("format", ["access-log", "ndjson", "csv", "json", "parquet"]).pipe(
       Flag.withAlias("f"),
       Flag.withDescription(
-        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, also with .gz), if absent"
+        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, .json, also with .gz or .zst, .parquet), if absent"
       ),
       Flag.optional
     ),
@@ -74,7 +74,7 @@ export const importFiles = Command.make(
             onProgress
           })
         )
-        yield* tell(file, summary)
+        yield* tell(file, format, summary)
         refused += summary.refused
       }
       return refused
@@ -100,16 +100,22 @@ export const importFiles = Command.make(
   ])
 )
 
+const endings: ReadonlyArray<readonly [ending: RegExp, format: ImportFormat]> = [
+  [/\.log(\.\d+)?$/, "access-log"],
+  [/\.(ndjson|jsonl)$/, "ndjson"],
+  [/\.csv$/, "csv"],
+  [/\.json$/, "json"]
+]
+
 const formatOf = (file: string): Effect.Effect<ImportFormat, InvalidInput> => {
-  const name = file.replace(/\.gz$/, "")
-  if (/\.log(\.\d+)?$/.test(name)) return Effect.succeed("access-log")
-  if (/\.(ndjson|jsonl)$/.test(name)) return Effect.succeed("ndjson")
-  if (name.endsWith(".csv")) return Effect.succeed("csv")
+  const name = file.replace(/\.(gz|zst)$/, "")
+  const format = file.endsWith(".parquet") ? "parquet" : endings.find(([ending]) => ending.test(name))?.[1]
+  if (format !== undefined) return Effect.succeed(format)
   return Effect.fail(
     new InvalidInput({
       field: "format",
       problem: `the name ${JSON.stringify(basename(file))} does not say what the file is`,
-      remedy: "Give --format access-log, ndjson or csv"
+      remedy: "Give --format access-log, ndjson, csv, json or parquet"
     })
   )
 }
@@ -130,15 +136,16 @@ const withProgress = Effect.fnUntraced(function* <A, E, R>(
 
 /** How much there is to read; not known of a pipe, nor of what is compressed. */
 const sizeOf = (file: string): number | undefined =>
-  file === "-" || file.endsWith(".gz") ? undefined : statSync(file, { throwIfNoEntry: false })?.size
+  file === "-" || /\.(gz|zst|parquet)$/.test(file) ? undefined : statSync(file, { throwIfNoEntry: false })?.size
 
-const tell = Effect.fnUntraced(function* (file: string, summary: ImportSummary) {
+const tell = Effect.fnUntraced(function* (file: string, format: ImportFormat, summary: ImportSummary) {
+  const [piece, pieces] = format === "json" || format === "parquet" ? ["entry", "entries"] : ["line", "lines"]
   const parts = [`${summary.records} records`]
-  if (summary.skippedLines > 0) parts.push(`${summary.skippedLines} lines imported before`)
+  if (summary.skippedLines > 0) parts.push(`${summary.skippedLines} ${pieces} imported before`)
   if (summary.refused > 0) parts.push(`${summary.refused} refused`)
-  yield* Session.say(`${file}: ${summary.lines} lines, ${parts.join(", ")}`)
+  yield* Session.say(`${file}: ${summary.lines} ${pieces}, ${parts.join(", ")}`)
   for (const refusal of summary.firstRefusals) {
-    yield* Session.say(`  line ${refusal.line}: ${refusal.field}: ${safe(refusal.problem)}`)
+    yield* Session.say(`  ${piece} ${refusal.line}: ${refusal.field}: ${safe(refusal.problem)}`)
   }
   const more = summary.refused - summary.firstRefusals.length
   if (more > 0) yield* Session.say(`  … and ${more} more`)
