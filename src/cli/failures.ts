@@ -56,7 +56,7 @@ const hints: Record<string, string> = {
     "--include-archives reads them, with export, stats and report --group-by; `usage archives restore MONTH` puts them back",
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
-  InUse: "An embedded database has one owner at a time; a PostgreSQL server has any number"
+  InUse: "Its owner lets nobody in: it is on another machine, or not shared. A PostgreSQL server has no owner"
 }
 
 /** Whether a failure may pass by itself: the database is out of reach, busy, or in use. */

@@ -5,6 +5,9 @@
  * There is one connection: a transaction holds it, and whoever else asks waits. PGlite runs in a worker thread, and
  * `@effect/sql-pg` speaks to it over the wire protocol; COPY, which that wire cannot carry, goes beside it, and only from
  * inside a transaction of `sql`, which has the connection to itself.
+ *
+ * One process owns a directory. Others of the same user, on the same machine, may work with it meanwhile: the owner lets them
+ * in through a Unix socket, `run/socket` in the directory, and they need not know. When it ends, one of them takes over.
  */
 import { PgClient } from "@effect/sql-pg"
 import * as Context from "effect/Context"
@@ -12,19 +15,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
-import { mkdirSync } from "node:fs"
-import { join } from "node:path"
-import { Duplex } from "node:stream"
-import { Worker } from "node:worker_threads"
 import { Database, type OpenTransaction, qualifier, type Query, type Row } from "./Database.ts"
-import { DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
+import { type DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as Cursor from "./embedded/Cursor.ts"
-import * as DirectoryLock from "./embedded/DirectoryLock.ts"
-import type { Answer, Question, WorkerOptions } from "./embedded/messages.ts"
+import * as Engine from "./embedded/Engine.ts"
+import type { Answered, Question } from "./embedded/messages.ts"
 import * as Migrations from "./Migrations.ts"
 
 /**
  * - `directory`: where the data is kept; it is made, and locked while this process has it. Absent: in memory.
+ * - `shared`: whether other processes may work with the database while this one owns it, and this one with theirs, `true`
  * - `schema`: PostgreSQL schema of the tables, `public`
  * - `snapshot`: for a database in memory, the data to begin with, as `Embedded.snapshot` gave it
  *
@@ -33,12 +33,14 @@ import * as Migrations from "./Migrations.ts"
 export interface EmbeddedOptions {
   readonly directory?: string | undefined
   readonly schema?: string | undefined
+  readonly shared?: boolean | undefined
   readonly snapshot?: Uint8Array | undefined
 }
 
 /**
- * Starts the embedded database and brings its tables up to date. Fails with `DatabaseError`, whose reason is `InUse` when
- * another process owns the directory.
+ * Starts the embedded database, or joins the process that owns it, and brings its tables up to date. Fails with
+ * `DatabaseError`, whose reason is `InUse` when the owner does not let others in: it is on another machine, or not `shared`.
+ * When the owner dies in the middle of a statement, that fails with the reason `Unreachable`, and the next goes on.
  *
  * @since 0.1.0
  */
@@ -55,31 +57,23 @@ export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgC
 export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(function* () {
   const { database, engine } = yield* make({})
   yield* Effect.provideService(Migrations.migrate, Database, database)
-  return (yield* engine.ask({ kind: "dump" })).data!
+  return (yield* ask(engine, { kind: "dump" })).data!
 }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
 
 const make = Effect.fnUntraced(function* (
   options: EmbeddedOptions
 ): Effect.fn.Return<
-  { readonly database: Database["Service"]; readonly engine: Engine },
+  { readonly database: Database["Service"]; readonly engine: Engine.Engine },
   DatabaseError,
   Scope.Scope | Reactivity.Reactivity
 > {
-  if (options.directory !== undefined) {
-    const directory = options.directory
-    yield* DirectoryLock.acquire(directory)
-    // Whoever may enter the directory above may not look into the data.
-    yield* Effect.try({
-      try: () => mkdirSync(join(directory, "database"), { recursive: true, mode: 0o700 }),
-      catch: fromUnknown
-    })
-  }
+  const { directory, shared = true, snapshot: begin } = options
   const engine = yield* Effect.acquireRelease(
-    start({
-      directory: options.directory === undefined ? undefined : join(options.directory, "database"),
-      snapshot: options.snapshot
+    Effect.tryPromise({
+      try: () => Engine.open({ directory, snapshot: begin, shared }),
+      catch: fromUnknown
     }),
-    (engine) => Effect.ignore(engine.ask({ kind: "close" }))
+    (opened) => Effect.promise(() => opened.close())
   )
   const schema = options.schema ?? "public"
   const sql = yield* Effect.mapError(
@@ -88,6 +82,7 @@ const make = Effect.fnUntraced(function* (
       username: "postgres",
       database: "postgres",
       ssl: false,
+      prepare: engine.prepares,
       maxConnections: 1,
       minConnections: 1,
       idleTimeout: "1 hour",
@@ -98,7 +93,7 @@ const make = Effect.fnUntraced(function* (
   )
   const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
   const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
-    Effect.map(engine.ask({ kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
+    Effect.map(ask(engine, { kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
   const inTransaction = <A, E>(body: Effect.Effect<A, E>) =>
     Effect.uninterruptible(mapSqlError(sql.withTransaction(body)))
   const database = Database.of({
@@ -123,75 +118,5 @@ const make = Effect.fnUntraced(function* (
   return { database, engine }
 })
 
-/** The worker, and the two ways to it. */
-interface Engine {
-  readonly ask: (question: Question) => Effect.Effect<Answer & { readonly ok: true }, DatabaseError>
-  readonly wire: () => Duplex
-}
-
-/** A message of 16 bytes with the code 80877102. */
-const isCancelRequest = (chunk: Uint8Array): boolean =>
-  chunk.length === 16 && Buffer.from(chunk.buffer, chunk.byteOffset, 16).readUInt32BE(4) === 80_877_102
-
-const start = (options: WorkerOptions): Effect.Effect<Engine, DatabaseError> =>
-  Effect.tryPromise({
-    try: async () => {
-      // Beside this module: a source file in a checkout, a bundled one in the package.
-      const file = import.meta.url.endsWith(".ts") ? "./embedded/worker.ts" : "./embedded-worker.js"
-      const worker = new Worker(new URL(file, import.meta.url), { workerData: options, stdout: false, stderr: false })
-      const waiting: Array<(answer: Answer) => void> = []
-      let ended: string | undefined
-      const end = (reason: string) => {
-        ended = reason
-        for (const answer of waiting.splice(0))
-          answer({ ok: false, message: reason, code: "08006", where: "", constraint: "" })
-      }
-      worker.on("message", (answer: Answer) => waiting.shift()?.(answer))
-      worker.on("error", (error) => end(`the embedded database stopped: ${error.message}`))
-      worker.on("exit", () => end("the embedded database is closed"))
-      const question = (post: () => void): Promise<Answer & { readonly ok: true }> =>
-        new Promise((resolve, reject) => {
-          if (ended !== undefined) return reject(Object.assign(new Error(ended), { code: "08006" }))
-          waiting.push((answer) =>
-            answer.ok ? resolve(answer) : reject(Object.assign(new Error(answer.message), answer))
-          )
-          post()
-        })
-      await question(() => {})
-      const post = (message: Question) => question(() => worker.postMessage(message))
-      return {
-        ask: (message) => Effect.tryPromise({ try: () => post(message), catch: fromUnknown }),
-        wire: () => {
-          let started = false
-          const send = (chunk: Uint8Array) => {
-            const first = !started
-            started = true
-            // The one before may have been given up in the middle of a transaction. Its rows would be in ours.
-            return first
-              ? post({ kind: "reset" }).then(() => post({ kind: "wire", data: chunk }))
-              : post({ kind: "wire", data: chunk })
-          }
-          const duplex: Duplex = new Duplex({
-            read() {},
-            write(chunk: Uint8Array, _encoding, done) {
-              if (!started && isCancelRequest(chunk)) {
-                // Nothing can interrupt a statement of PGlite's; a connection that asks for it is closed, as a server does.
-                done()
-                return void duplex.destroy()
-              }
-              send(chunk).then(({ data }) => {
-                duplex.push(data!)
-                done()
-              }, done)
-            },
-            final(done) {
-              duplex.push(null)
-              done()
-            }
-          })
-          return duplex
-        }
-      }
-    },
-    catch: fromUnknown
-  })
+const ask = (engine: Engine.Engine, question: Question): Effect.Effect<Answered, DatabaseError> =>
+  Effect.tryPromise({ try: () => engine.ask(question), catch: fromUnknown })

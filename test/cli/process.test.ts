@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import { once } from "node:events"
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
-import { spawnUsage, usageProcess } from "../support/cli.ts"
+import { child, temporaryDirectory } from "../support/child.ts"
+import { spawnUsage, usage, usageProcess } from "../support/cli.ts"
 
 describe("the command as a process, on the embedded database", () => {
   const home = mkdtempSync(join(tmpdir(), "effect-usage-home-"))
@@ -48,24 +50,36 @@ describe("the command as a process, on the embedded database", () => {
     assert.strictEqual(after.code, 0, after.stderr)
   })
 
-  it("what a second process records is spooled, and what it asks is answered with who owns the database", async () => {
+  it("while one process owns the database, others work with it", async () => {
     // An import whose input is still open keeps the database.
     const owner = spawnUsage(env, "import", "-", "--format", "ndjson")
     const ended = once(owner, "close")
-    const line = '{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n'
-    owner.stdin.write(line)
+    owner.stdin.write('{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n')
     await hasLock()
-    const reading = await usageProcess(env, ["report", "2026-01"])
-    assert.strictEqual(reading.code, 75, reading.stderr)
-    assert.include(reading.stderr, `process ${owner.pid}`)
     const writing = await usageProcess(env, ["record", "functions", "3", "--at", "2026-01-30"])
-    assert.strictEqual(writing.code, 0, writing.stderr)
-    assert.include(writing.stderr, `process ${owner.pid}`)
+    assert.deepStrictEqual([writing.code, writing.stderr], [0, ""])
+    const reading = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
+    assert.include(reading.stdout, "functions,3,invocations", reading.stderr)
+    assert.isNull(owner.exitCode, "the owner was still there")
     owner.stdin.end()
     assert.strictEqual((await ended)[0], 0)
-    assert.strictEqual((await usageProcess(env, ["batch", "flush"])).code, 0)
     const after = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
     assert.include(after.stdout, "compute,2,CPU-hours")
-    assert.include(after.stdout, "functions,3,invocations")
   })
+
+  it.live("an owner that lets nobody in: what is recorded is spooled, what is asked is answered with who it is", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const closed = { USAGE_HOME: directory, USAGE_CUSTOMER_ID: "acme" }
+      const owner = yield* child("holdLock.ts", directory)
+      yield* owner.atLeast(1)
+      const reading = yield* usage(closed, "report", "2026-01")
+      assert.strictEqual(reading.code, 75, reading.stderr)
+      assert.include(reading.stderr, `process ${owner.process.pid}`)
+      const writing = yield* usage(closed, "record", "functions", "3", "--at", "2026-01-30")
+      assert.strictEqual(writing.code, 0, writing.stderr)
+      assert.include(writing.stderr, `process ${owner.process.pid}`)
+      assert.strictEqual(readdirSync(join(directory, "spool", "inbox")).length, 1)
+    }).pipe(Effect.scoped)
+  )
 })

@@ -4,74 +4,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
-import { type ChildProcess, spawn } from "node:child_process"
-import { once } from "node:events"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { monitorEventLoopDelay } from "node:perf_hooks"
-import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { Database } from "../../src/database/Database.ts"
 import * as Embedded from "../../src/database/Embedded.ts"
 import * as DirectoryLock from "../../src/database/embedded/DirectoryLock.ts"
 import { Recorder } from "../../src/Recorder.ts"
+import { child, temporaryDirectory } from "../support/child.ts"
 import { embedded } from "../support/engines.ts"
 import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
-
-const temporaryDirectory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-embedded-"))),
-  (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
-)
-
-/** A process of its own, killed when the scope closes; its lines of output one by one. */
-const child = (script: string, ...args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const file = fileURLToPath(new URL(`../support/${script}`, import.meta.url))
-      const process_ = spawn(process.execPath, [file, ...args], { stdio: ["ignore", "pipe", "inherit"] })
-      return new Child(process_)
-    }),
-    (running) => Effect.promise(() => running.kill())
-  )
-
-class Child {
-  readonly process: ChildProcess
-  readonly lines: Array<string> = []
-  #waiting: Array<() => void> = []
-  #ended = false
-
-  constructor(process: ChildProcess) {
-    this.process = process
-    const reader = createInterface({ input: process.stdout! })
-    const wake = () => {
-      for (const go of this.#waiting.splice(0)) go()
-    }
-    reader.on("line", (line) => {
-      this.lines.push(line)
-      wake()
-    })
-    reader.on("close", () => {
-      this.#ended = true
-      wake()
-    })
-  }
-
-  /** Waits until so many lines have come, or no more will. */
-  readonly atLeast = (count: number) =>
-    Effect.promise(async () => {
-      while (this.lines.length < count && !this.#ended) await new Promise<void>((go) => this.#waiting.push(go))
-      return this.lines
-    })
-
-  async kill(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return
-    const exited = once(this.process, "exit")
-    this.process.kill("SIGKILL")
-    await exited
-  }
-}
 
 const lockOnce = (directory: string) => Effect.result(Effect.scoped(DirectoryLock.acquire(directory)))
 

@@ -6,23 +6,12 @@
  */
 import { PGlite } from "@electric-sql/pglite"
 import { parentPort, workerData } from "node:worker_threads"
-import type { Answer, Question, WorkerOptions } from "./messages.ts"
+import { type Answer, failureOf, type Question, type WorkerOptions } from "./messages.ts"
 
 const port = parentPort!
 const options = workerData as WorkerOptions
 
 const reply = (answer: Answer, transfer: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(answer, transfer)
-
-const failure = (cause: unknown): Answer => {
-  const error = cause as { readonly [key in "message" | "code" | "where" | "constraint"]?: string }
-  return {
-    ok: false,
-    message: error.message ?? String(cause),
-    code: error.code ?? "",
-    where: error.where ?? "",
-    constraint: error.constraint ?? ""
-  }
-}
 
 const bytesOf = (data: Uint8Array): Answer => ({ ok: true, data })
 
@@ -31,6 +20,10 @@ const answer = async (database: PGlite, question: Question): Promise<void> => {
     case "wire": {
       const data = await database.execProtocolRaw(question.data)
       return reply(bytesOf(data))
+    }
+    case "rollback": {
+      await database.exec("rollback")
+      return reply({ ok: true })
     }
     case "reset": {
       await database.exec("rollback")
@@ -65,10 +58,10 @@ try {
   })
   let last: Promise<void> = Promise.resolve()
   port.on("message", (question: Question) => {
-    last = last.then(() => answer(database, question)).catch((cause) => reply(failure(cause)))
+    last = last.then(() => answer(database, question)).catch((cause) => reply(failureOf(cause)))
   })
   reply({ ok: true })
 } catch (cause) {
-  reply(failure(cause))
+  reply(failureOf(cause))
   port.close()
 }
