@@ -12,6 +12,7 @@ import { parseArgs } from "node:util"
 import * as Embedded from "../src/database/Embedded.ts"
 import { PostgresServer } from "../test/support/PostgresServer.ts"
 import { benchmark as alerts } from "./alerts.ts"
+import { benchmark as archive } from "./archive.ts"
 import { benchmark as embedded } from "./embedded.ts"
 import { benchmark as exportCsv } from "./export-csv.ts"
 import { benchmark as exportXlsx } from "./export-xlsx.ts"
@@ -45,6 +46,7 @@ const benchmarks = [
   stats,
   exportCsv,
   exportXlsx,
+  archive,
   start,
   alerts,
   quota

@@ -22,6 +22,7 @@ import {
   openWriter,
   type Known,
   problemOf,
+  readBack,
   readKnown
 } from "./archive/ArchiveFile.ts"
 import { type ArchivedRecord, cellsOf, columns, Totals } from "./archive/ArchiveRows.ts"
@@ -140,22 +141,7 @@ const make = Effect.gen(function* () {
   const storage = yield* Storage.ObjectStorage
 
   /** Reads a file and compares it with what is known of it. */
-  const check = Effect.fnUntraced(function* (archive: Known, sums?: Manifest["sums"]) {
-    const totals = new Totals()
-    yield* readKnown(storage, archive, (records) =>
-      Effect.sync(() => {
-        for (const record of records) totals.add(record.service, record)
-      })
-    )
-    const found = JSON.stringify(sumsOf(totals))
-    if (sums !== undefined && found !== JSON.stringify(sums)) {
-      return yield* new ArchiveBroken({
-        file: archive.file,
-        problem: `sums by service: ${found} instead of ${JSON.stringify(sums)}`
-      })
-    }
-    return totals
-  })
+  const check = (archive: Known) => readKnown(storage, archive, () => Effect.void)
 
   /** The name, or one with a number where that is taken: an archive is never written over. */
   const freeName = Effect.fnUntraced(function* (file: string) {
@@ -181,38 +167,37 @@ const make = Effect.gen(function* () {
     const generation = Math.max(0, ...known.map((one) => one.generation)) + 1
     const before = known.findLast(({ state }) => state === "removed")
     const file = yield* freeName(wanted)
-    const totals = new Totals()
+    const expected = new Totals()
     const result = yield* Effect.scoped(
       Effect.gen(function* () {
         const writer = yield* openWriter(storage, file)
         const carryOver = (load: Load) =>
-          Effect.gen(function* () {
-            yield* readKnown(storage, before!, (records) =>
-              Effect.gen(function* () {
-                for (const record of records) totals.add(record.service, record)
-                yield* load(records)
-                yield* writer.rows(records.map(cellsOf))
-              })
-            )
-          })
+          readKnown(storage, before!, (records) =>
+            Effect.gen(function* () {
+              for (const record of records) expected.add(record)
+              yield* load(records)
+              yield* writer.rows(records.map(cellsOf))
+            })
+          )
         const handed = yield* store.take(month, before === undefined ? "none" : carryOver, writer, selection)
         if (handed.count === 0 && before === undefined) return undefined
         return { taken: handed, written: yield* writer.finish }
       })
     )
     // Somebody else was at it.
-    if (result === undefined) return
+    if (result === undefined) return undefined
     const { taken, written } = result
     for (const { amount, events, service, weighted } of taken.sums) {
-      totals.addTotal(service, {
+      expected.addTotal(service, {
         events,
         amount: Decimal.fromDatabase(amount),
         weighted: Decimal.fromDatabase(weighted)
       })
     }
+    const { bytes, sha256, totals } = written
     const sums = sumsOf(totals)
-    // Read back before it is recorded: first and last come from what is really in it.
-    const found = yield* check({ file, records: totals.records, ...written }, sums)
+    yield* requireSums(file, sums, sumsOf(expected))
+    yield* readBack(storage, file, written)
     const manifest: Manifest = {
       schema: 1,
       kind: "effect-usage archive",
@@ -221,10 +206,11 @@ const make = Effect.gen(function* () {
       file: file.slice(file.lastIndexOf("/") + 1),
       compression: compressionOf(file),
       columns: [...columns],
-      records: found.records,
-      ...written,
-      first: Instant.toIso(found.first as Instant.Instant),
-      last: Instant.toIso(found.last as Instant.Instant),
+      records: totals.records,
+      bytes,
+      sha256,
+      first: Instant.toIso(totals.first as Instant.Instant),
+      last: Instant.toIso(totals.last as Instant.Instant),
       sums,
       created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
     }
@@ -236,14 +222,16 @@ const make = Effect.gen(function* () {
       month,
       generation,
       file,
-      records: found.records,
-      ...written,
+      records: totals.records,
+      bytes,
+      sha256,
       takenCount: taken.count,
       takenLast: taken.last,
       selection,
       first: manifest.first,
       last: manifest.last
     })
+    return file
   })
 
   const latest = Effect.fnUntraced(function* (month: string) {
@@ -261,16 +249,19 @@ const make = Effect.gen(function* () {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       let open = (yield* latest(month)).findLast(isOpen)
       if (open === undefined) {
-        yield* write(month, yield* latest(month), wanted, selection)
+        const file = yield* write(month, yield* latest(month), wanted, selection)
         open = (yield* latest(month)).findLast(isOpen)
         if (open === undefined) continue
-      }
-      // It may have been written by a run that ended long ago: what is removed is what is in the file now.
-      const checked = yield* Effect.result(check(open))
-      if (checked._tag === "Failure") {
-        yield* Effect.logWarning(`${checked.failure.message}: it is written anew`)
-        yield* store.supersede(open.id)
-        continue
+        // Another archiver's.
+        if (open.file !== file) continue
+      } else {
+        // It was written by a run that ended before its end: what is removed is what is in the file now.
+        const checked = yield* Effect.result(check(open))
+        if (checked._tag === "Failure") {
+          yield* Effect.logWarning(`${checked.failure.message}: it is written anew`)
+          yield* store.supersede(open.id)
+          continue
+        }
       }
       yield* store.verified(open.id)
       if ((yield* store.remove({ ...open, state: "verified" })) === "removed") {
@@ -362,6 +353,14 @@ const make = Effect.gen(function* () {
 
   return Archiver.of({ archive, archiveParts, drop, list: Effect.mapError(store.list, wrap), verify, restore })
 })
+
+/** What is in a file must come to what the database says of the records. */
+const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["sums"]) => {
+  const [is, was] = [JSON.stringify(found), JSON.stringify(expected)]
+  return is === was
+    ? Effect.void
+    : Effect.fail(new ArchiveBroken({ file, problem: `sums by service: ${is} instead of ${was}` }))
+}
 
 const sumsOf = (totals: Totals): Manifest["sums"] =>
   totals.entries.map(([service, { amount, events, weighted }]) => ({

@@ -48,6 +48,7 @@ describe("bench", () => {
           "stats",
           "export-csv",
           "export-xlsx",
+          "archive",
           "start",
           "alerts",
           "quota"

@@ -3,7 +3,6 @@
  * that is there is never written over. Reading trusts nothing: sizes are bounded, rows are checked, and the digest is that
  * of the bytes that were read.
  */
-import { parse } from "csv-parse"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { stringify } from "csv-stringify/sync"
@@ -19,7 +18,8 @@ import type { ObjectStore } from "../storage/S3.ts"
 import * as Storage from "../storage/Storage.ts"
 import type { RowWriter } from "../store/ArchiveStore.ts"
 import { makePrivateDirectory } from "../system/Files.ts"
-import { type ArchivedRecord, columns, readRow } from "./ArchiveRows.ts"
+import { type ArchivedRecord, columns, readRow, Totals } from "./ArchiveRows.ts"
+import { CsvReader } from "./CsvReader.ts"
 
 /** A file could not be written or read. @since 0.1.0 */
 export class ArchiveFileError extends Schema.TaggedError<ArchiveFileError>()("ArchiveFileError", {
@@ -50,11 +50,15 @@ export type Compression = "none" | "gzip" | "zstd"
 export const compressionOf = (file: string): Compression =>
   /\.(gz|gzip)$/i.test(file) ? "gzip" : /\.(zst|zstd)$/i.test(file) ? "zstd" : "none"
 
-const decompressor = (compression: Compression) =>
-  compression === "gzip" ? createGunzip() : compression === "zstd" ? createZstdDecompress() : new PassThrough()
+/** What is no record, or no archive. */
+class Malformed extends Error {}
 
-/** A line of metadata and names is never longer. */
-const maxRowBytes = 400_000
+const decompressor = (compression: Compression) =>
+  compression === "gzip"
+    ? createGunzip({ chunkSize: 65_536 })
+    : compression === "zstd"
+      ? createZstdDecompress({ chunkSize: 65_536 })
+      : new PassThrough()
 
 export const problemOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
@@ -74,10 +78,51 @@ const digester = () => {
   return { stream, result: () => ({ bytes, sha256: hash.digest("hex") }) }
 }
 
+/** Takes a file's text, and gives the records that are complete; throws `Malformed` where it is none of an archive. */
+class RecordReader {
+  readonly #csv = new CsvReader()
+  readonly #maxRecords: number
+  #begun = false
+  records = 0
+
+  constructor(maxRecords: number) {
+    this.#maxRecords = maxRecords
+  }
+
+  take(data: Uint8Array): ReadonlyArray<ArchivedRecord> {
+    const taken: Array<ArchivedRecord> = []
+    this.#csv.add(data, (fields) => {
+      if (!this.#begun) {
+        this.#begun = true
+        if (fields.join() !== columns.join()) throw new Malformed("its header is not that of an archive")
+        return
+      }
+      const record = readRow(fields)
+      if (typeof record === "string") throw new Malformed(`record ${this.records + 1} ${record}`)
+      if (++this.records > this.#maxRecords) throw new Malformed(`it holds more than ${this.#maxRecords} records`)
+      taken.push(record)
+    })
+    return taken
+  }
+
+  end(): void {
+    this.#csv.end()
+    if (!this.#begun) throw new Malformed("it is empty")
+  }
+}
+
+/** What was written. `content`: the SHA-256 of the text before it was compressed, which was read to add up `totals`. */
+export interface Written {
+  readonly bytes: number
+  readonly sha256: string
+  readonly content: string
+  readonly totals: Totals
+}
+
 /** A file that is being written. */
 export interface Writer extends RowWriter<ArchiveFileError> {
   /** Completes and syncs the file, and gives it its name; fails if there is one of that name. */
-  readonly finish: Effect.Effect<{ readonly bytes: number; readonly sha256: string }, ArchiveFileError>
+  readonly finish: Effect.Effect<Written, ArchiveFileError>
 }
 
 /** Opens a file for writing, with its header. What is not finished when the scope closes is gone. */
@@ -106,23 +151,59 @@ export const openWriter = (store: ObjectStore | undefined, file: string) =>
   ).pipe(
     Effect.flatMap(({ digest, pending, sink, written }) => {
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed(file) })
-      const csv = (data: string | Uint8Array) => attempt(() => sink.write(data))
+      const content = createHash("sha256")
+      const reader = new RecordReader(Infinity)
+      const totals = new Totals()
+      const write = (data: Uint8Array) =>
+        attempt(async () => {
+          const taken = sink.write(data)
+          // While the compressor and the database are at work: what goes into the file is read as it will be read from it.
+          content.update(data)
+          for (const record of reader.take(data)) totals.add(record)
+          await taken
+        })
       const writer: Writer = {
-        rows: (page) => csv(stringify(page as Array<Cells>)),
-        csv,
+        rows: (page) => write(Buffer.from(stringify(page as Array<Cells>))),
+        csv: write,
         finish: attempt(async () => {
+          reader.end()
           await sink.end()
           await written
           await pending.place(false)
-          return digest.result()
+          return { ...digest.result(), content: content.digest("hex"), totals }
         })
       }
-      return Effect.as(csv(`${columns.join(",")}\n`), writer)
+      return Effect.as(write(Buffer.from(`${columns.join(",")}\n`)), writer)
     })
   )
 
-/** Rows that are handed over at a time. */
-const pageRows = 2_000
+/** The text of a file, piece by piece, decompressed; and then its size and digest as it lies there. */
+const readText = <E, R>(
+  store: ObjectStore | undefined,
+  file: string,
+  onText: (data: Buffer) => Effect.Effect<void, E, R>
+): Effect.Effect<{ readonly bytes: number; readonly sha256: string }, E | ArchiveFileError | ArchiveBroken, R> =>
+  Effect.gen(function* () {
+    const digest = digester()
+    const source = yield* Effect.tryPromise({ try: () => Storage.read(store, file), catch: failed(file) })
+    const text = decompressor(compressionOf(file))
+    const running = pipeline(source, digest.stream, text)
+    running.catch(() => {})
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(async () => {
+        text.destroy()
+        await running.catch(() => {})
+      })
+    )
+    const pieces = text[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    const next = Effect.tryPromise({
+      try: () => pieces.next(),
+      catch: (cause) =>
+        isMissingOrDenied(cause) ? failed(file)(cause) : new ArchiveBroken({ file, problem: problemOf(cause) })
+    })
+    for (let piece = yield* next; piece.done !== true; piece = yield* next) yield* onText(piece.value)
+    return digest.result()
+  }).pipe(Effect.scoped)
 
 /**
  * Reads a file to its end, page by page, and gives its size and digest. Fails with `ArchiveBroken` where a row is not
@@ -139,52 +220,34 @@ const read = <E, R>(
   R
 > =>
   Effect.gen(function* () {
-    const digest = digester()
-    const parser = parse({ bom: false, max_record_size: maxRowBytes, relax_column_count: true })
-    const source = yield* Effect.tryPromise({ try: () => Storage.read(store, file), catch: failed(file) })
-    const running = pipeline(source, digest.stream, decompressor(compressionOf(file)), parser)
-    running.catch(() => {})
-    yield* Effect.addFinalizer(() =>
-      Effect.promise(async () => {
-        parser.destroy()
-        await running.catch(() => {})
-      })
+    const reader = new RecordReader(maxRecords)
+    const attempt = <A>(run: () => A) =>
+      Effect.try({ try: run, catch: (cause) => new ArchiveBroken({ file, problem: problemOf(cause) }) })
+    const found = yield* readText(store, file, (data) =>
+      Effect.flatMap(
+        attempt(() => reader.take(data)),
+        onPage
+      )
     )
-    const broken = (problem: string) => new ArchiveBroken({ file, problem })
-    const rows = parser[Symbol.asyncIterator]() as AsyncIterator<ReadonlyArray<string>>
-    const nextPage = Effect.tryPromise({
-      try: async () => {
-        const page: Array<ReadonlyArray<string>> = []
-        while (page.length < pageRows) {
-          const { done, value } = await rows.next()
-          if (done === true) break
-          page.push(value)
-        }
-        return page
-      },
-      catch: (cause) => (isMissingOrDenied(cause) ? failed(file)(cause) : broken(failed(file)(cause).problem))
-    })
-    let records = 0
-    let first = true
-    for (;;) {
-      const page = yield* nextPage
-      if (page.length === 0) break
-      const cells = first ? page.slice(1) : page
-      if (first && page[0]!.join() !== columns.join()) return yield* broken("its header is not that of an archive")
-      first = false
-      if (records + cells.length > maxRecords) return yield* broken(`it holds more than ${maxRecords} records`)
-      const read: Array<ArchivedRecord> = []
-      for (const [index, row] of cells.entries()) {
-        const record = readRow(row)
-        if (typeof record === "string") return yield* broken(`record ${records + index + 1} ${record}`)
-        read.push(record)
-      }
-      records += read.length
-      yield* onPage(read)
-    }
-    if (first) return yield* broken("it is empty")
-    return { ...digest.result(), records }
-  }).pipe(Effect.scoped)
+    yield* attempt(() => reader.end())
+    return { ...found, records: reader.records }
+  })
+
+/** Reads a file back that was just written: it lies there as it was written, and holds the text that was written. */
+export const readBack = (
+  store: ObjectStore | undefined,
+  file: string,
+  written: Written
+): Effect.Effect<void, ArchiveFileError | ArchiveBroken> => {
+  const content = createHash("sha256")
+  return Effect.flatMap(
+    readText(store, file, (data) => Effect.sync(() => content.update(data))),
+    ({ bytes, sha256 }) =>
+      bytes === written.bytes && sha256 === written.sha256 && content.digest("hex") === written.content
+        ? Effect.void
+        : new ArchiveBroken({ file, problem: "what is read from it is not what was written" })
+  )
+}
 
 /** What is known of a file, and must be so. */
 export interface Known {

@@ -31,20 +31,15 @@ export const columns = [
   "metadata"
 ] as const
 
-/** The columns as SQL makes them, all text. `r` is the alias of the records. */
-export const cells = (r: string): ReadonlyArray<string> => {
-  const texts: Record<(typeof columns)[number], string> = {
-    batch_id: `${r}.batch_id::text`,
-    position: `${r}.position::text`,
-    customer_id: `${r}.customer_id`,
-    service_name: `${r}.service_name`,
-    amount: `trim_scale(${r}.amount)::text`,
-    unit_cost: `trim_scale(${r}.unit_cost)::text`,
-    recorded_at: `to_char(${r}.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`,
-    metadata: `${r}.metadata::text`
-  }
-  return columns.map((column) => `${texts[column]} as ${column}`)
-}
+/**
+ * The columns as SQL makes them, of types whose texts are those of the file. `r` is the alias of the records.
+ *
+ * Times are as PostgreSQL writes them, in UTC; `to_char` takes longer than all the rest of the row.
+ */
+export const cells = (r: string): ReadonlyArray<string> =>
+  columns.map((column) =>
+    column === "recorded_at" ? `${r}.recorded_at at time zone 'UTC' as recorded_at` : `${r}.${column}`
+  )
 
 /** A record as its cells. */
 export const cellsOf = (record: ArchivedRecord): Cells => [
@@ -58,22 +53,39 @@ export const cellsOf = (record: ArchivedRecord): Cells => [
   record.metadata
 ]
 
-/** Six decimals, as in SQL. */
-const timeOf = (at: Instant.Instant): string =>
-  `${new Date(Instant.toMillis(at)).toISOString().slice(0, 19)}.${`${at % Instant.microsPerSecond}`.padStart(6, "0")}Z`
+/** As PostgreSQL writes a time of UTC. */
+const timeOf = (at: Instant.Instant): string => {
+  const micros = `${at % Instant.microsPerSecond}`.padStart(6, "0").replace(/0+$/, "")
+  const text = new Date(Instant.toMillis(at)).toISOString().slice(0, 19).replace("T", " ")
+  return micros === "" ? text : `${text}.${micros}`
+}
 
-const digits = /^\d{1,24}(\.\d{1,18})?$/
+const decimal = /^\d{1,24}(\.\d{1,18})?$/
 const whole = /^-?\d{1,19}$/
 
-/** Reads a row that `csv-parse` has taken apart, or says what is wrong with it: archives are not trusted. */
+/** A test whose last text is remembered: those of neighbours are the same again and again. */
+const remembering = (pattern: RegExp) => {
+  let last = ""
+  return (text: string): boolean => {
+    if (text === last && text !== "") return true
+    if (!pattern.test(text)) return false
+    last = text
+    return true
+  }
+}
+const isBatch = remembering(whole)
+const isAmount = remembering(decimal)
+const isCost = remembering(decimal)
+
+/** Reads a row that was taken apart, or says what is wrong with it: archives are not trusted. */
 export const readRow = (cells: ReadonlyArray<string>): ArchivedRecord | string => {
   const [batchId, position, customer, service, amount, unitCost, recordedAt, metadata] = cells
   if (cells.length !== columns.length) return `has ${cells.length} columns instead of ${columns.length}`
-  if (!whole.test(batchId!) || !whole.test(position!)) return "has no batch and position"
+  if (!isBatch(batchId!) || !whole.test(position!)) return "has no batch and position"
   if (customer === "" || service === "") return "names no customer or no service"
-  if (!digits.test(amount!) || !digits.test(unitCost!)) return "has an amount or a cost that is no number"
-  const at = Instant.parse("recorded_at", recordedAt!)
-  if (at._tag === "Failure") return `has no time: ${at.failure.problem}`
+  if (!isAmount(amount!) || !isCost(unitCost!)) return "has an amount or a cost that is no number"
+  const at = readTime(recordedAt!)
+  if (typeof at === "string") return at
   return {
     batchId: batchId!,
     position: Number(position),
@@ -81,54 +93,137 @@ export const readRow = (cells: ReadonlyArray<string>): ArchivedRecord | string =
     service: service!,
     amount: amount!,
     unitCost: unitCost!,
-    recordedAt: at.success,
+    recordedAt: at,
     metadata: metadata === "" ? null : metadata!
   }
 }
 
-/** What records come to. */
-export interface Total {
-  events: number
-  amount: Decimal.Decimal
-  weighted: Decimal.Decimal
+let lastDay = ""
+let lastMidnight = 0
+
+/** Two digits of a text; NaN where there are none. */
+const two = (text: string, at: number): number => {
+  const [tens, ones] = [text.charCodeAt(at) - 48, text.charCodeAt(at + 1) - 48]
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN
 }
 
-/** Adds records up, by service or by any other key. */
+/** Reads a time as archives have it. A day's come by the million: what is another day's, or written otherwise, takes longer. */
+const readTime = (text: string): Instant.Instant | string => {
+  if (lastDay !== "" && text.startsWith(lastDay) && text.charCodeAt(13) === colon && text.charCodeAt(16) === colon) {
+    const [hour, minute, second] = [two(text, 11), two(text, 14), two(text, 17)]
+    const micros = text.length === 19 ? 0 : fraction(text, 19)
+    if (hour < 24 && minute < 60 && second < 60 && micros >= 0) {
+      return (lastMidnight + (hour * 3600 + minute * 60 + second) * 1e6 + micros) as Instant.Instant
+    }
+  }
+  const at = Instant.parse("recorded_at", text)
+  if (at._tag === "Failure") return `has no time: ${at.failure.problem}`
+  if (ownTime.test(text)) {
+    lastDay = text.slice(0, 11)
+    lastMidnight = Math.floor(at.success / microsPerDay) * microsPerDay
+  }
+  return at.success
+}
+
+const ownTime = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?$/
+const colon = 58
+const microsPerDay = 86_400 * Instant.microsPerSecond
+
+/** Micros of a point and one to six digits, to the text's end; NaN where there is something else. */
+const fraction = (text: string, at: number): number => {
+  const digits = text.length - at - 1
+  if (text.charCodeAt(at) !== 46 || digits < 1 || digits > 6) return Number.NaN
+  let micros = 0
+  for (let i = at + 1; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return Number.NaN
+    micros = micros * 10 + digit
+  }
+  return micros * 10 ** (6 - digits)
+}
+
+/** What records come to. */
+export interface Total {
+  readonly events: number
+  readonly amount: Decimal.Decimal
+  readonly weighted: Decimal.Decimal
+}
+
+/** What records of one unit cost come to: whole amounts are added up as a number while that is exact. */
+interface Pending {
+  events: number
+  amount: number
+}
+
+/** Whole amounts of fewer digits are numbers. */
+const numberDigits = 15
+/** Unit costs that are kept apart, of a service. */
+const mostCosts = 1_000
+
+const nothing: Total = { events: 0, amount: Decimal.zero, weighted: Decimal.zero }
+
+/** Adds records up, by service. */
 export class Totals {
   readonly #totals = new Map<string, Total>()
+  /** What is not in the totals yet, by service and unit cost. */
+  readonly #pending = new Map<string, Map<string, Pending>>()
   records = 0
   first = Infinity
   last = -Infinity
 
-  add(key: string, record: Pick<ArchivedRecord, "amount" | "unitCost" | "recordedAt">): void {
-    const amount = BigDecimal.fromStringUnsafe(record.amount)
-    const weighted = BigDecimal.multiply(amount, BigDecimal.fromStringUnsafe(record.unitCost))
-    const total = this.#totals.get(key)
-    if (total === undefined) this.#totals.set(key, { events: 1, amount, weighted })
-    else {
-      total.events++
-      total.amount = BigDecimal.sum(total.amount, amount)
-      total.weighted = BigDecimal.sum(total.weighted, weighted)
-    }
+  add({ amount, recordedAt, service, unitCost }: ArchivedRecord): void {
     this.records++
-    this.first = Math.min(this.first, record.recordedAt)
-    this.last = Math.max(this.last, record.recordedAt)
+    this.first = Math.min(this.first, recordedAt)
+    this.last = Math.max(this.last, recordedAt)
+    if (amount.length > numberDigits || amount.includes(".")) {
+      const exact = BigDecimal.fromStringUnsafe(amount)
+      const weighted = BigDecimal.multiply(exact, BigDecimal.fromStringUnsafe(unitCost))
+      return this.#include(service, { events: 1, amount: exact, weighted })
+    }
+    let costs = this.#pending.get(service)
+    if (costs === undefined) this.#pending.set(service, (costs = new Map()))
+    const pending = costs.get(unitCost)
+    if (pending === undefined) {
+      if (costs.size >= mostCosts) this.#settle()
+      costs.set(unitCost, { events: 1, amount: Number(amount) })
+      return
+    }
+    if (pending.amount > Number.MAX_SAFE_INTEGER / 2) this.#settle()
+    pending.events++
+    pending.amount += Number(amount)
   }
 
   /** Adds what something else has added up. */
-  addTotal(key: string, { amount, events, weighted }: Total): void {
-    const total = this.#totals.get(key)
-    if (total === undefined) this.#totals.set(key, { amount, events, weighted })
-    else {
-      total.events += events
-      total.amount = BigDecimal.sum(total.amount, amount)
-      total.weighted = BigDecimal.sum(total.weighted, weighted)
-    }
-    this.records += events
+  addTotal(service: string, total: Total): void {
+    this.records += total.events
+    this.#include(service, total)
   }
 
-  /** In the order of the keys. */
+  /** In the order of the services. */
   get entries(): ReadonlyArray<readonly [string, Total]> {
+    this.#settle()
     return [...this.#totals].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+  }
+
+  #include(service: string, { amount, events, weighted }: Total): void {
+    const total = this.#totals.get(service) ?? nothing
+    this.#totals.set(service, {
+      events: total.events + events,
+      amount: BigDecimal.sum(total.amount, amount),
+      weighted: BigDecimal.sum(total.weighted, weighted)
+    })
+  }
+
+  #settle(): void {
+    for (const [service, costs] of this.#pending) {
+      for (const [unitCost, pending] of costs) {
+        const amount = BigDecimal.fromBigInt(BigInt(pending.amount))
+        const weighted = BigDecimal.multiply(amount, BigDecimal.fromStringUnsafe(unitCost))
+        this.#include(service, { events: pending.events, amount, weighted })
+        pending.events = 0
+        pending.amount = 0
+      }
+      if (costs.size >= mostCosts) costs.clear()
+    }
   }
 }

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { cells } from "../archive/ArchiveRows.ts"
+import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
 import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Selection } from "../domain/Retention.ts"
@@ -322,6 +322,28 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       })
     )
 
+  const sumsOf = (query: Query, rows: string): Effect.Effect<Taken, DatabaseError> =>
+    Effect.map(
+      query(
+        `select service_name as service, count(*)::text as events, trim_scale(sum(amount))::text as amount,
+            trim_scale(sum(amount * unit_cost))::text as weighted, max(batch_id)::text as last
+          from ${rows} r group by service_name order by service_name`,
+        []
+      ),
+      (found) => ({
+        count: found.reduce((sum, row) => sum + Number(row["events"]), 0),
+        last: found
+          .reduce((last, row) => (BigInt(`${row["last"]}`) > last ? BigInt(`${row["last"]}`) : last), 0n)
+          .toString(),
+        sums: found.map((row) => ({
+          service: `${row["service"]}`,
+          events: Number(row["events"]),
+          amount: `${row["amount"]}`,
+          weighted: `${row["weighted"]}`
+        }))
+      })
+    )
+
   const take: ArchiveStore["Service"]["take"] = (month, before, to, selection) =>
     database.snapshot((snapshot) =>
       Effect.gen(function* () {
@@ -333,35 +355,18 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           fresh = `(select p.* from ${picked} p where not exists (
             select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
         }
-        const selected = cells("r")
-        const select = { text: `select ${selected.join(", ")} from ${fresh} r`, columns: selected.length, params: [] }
+        const selected = cells("r").join(", ")
         if (to.csv !== undefined && snapshot.csv !== undefined) {
-          const next = yield* snapshot.csv(select)
+          const next = yield* snapshot.csv({ text: `select ${selected} from ${fresh} r`, columns: 0, params: [] })
           for (let page = yield* next; page !== undefined; page = yield* next) yield* to.csv(page.data)
         } else {
-          const next = yield* snapshot.rows(select)
+          const texts = fileColumns.map((column) => `${column}::text as ${column}`)
+          const text = `select ${texts.join(", ")} from (select ${selected} from ${fresh} r) t`
+          const next = yield* snapshot.rows({ text, columns: texts.length, params: [] })
           for (let page = yield* next; page !== undefined; page = yield* next) yield* to.rows(page)
         }
-        const [taken] = yield* query(
-          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last from ${picked} r`,
-          []
-        )
-        const sums = yield* query(
-          `select service_name as service, count(*)::text as events, trim_scale(sum(amount))::text as amount,
-              trim_scale(sum(amount * unit_cost))::text as weighted
-            from ${fresh} r group by service_name order by service_name`,
-          []
-        )
-        return {
-          count: Number(taken!["count"]),
-          last: taken!["last"] as string,
-          sums: sums.map((row) => ({
-            service: row["service"] as string,
-            events: Number(row["events"]),
-            amount: row["amount"] as string,
-            weighted: row["weighted"] as string
-          }))
-        }
+        const taken = yield* sumsOf(query, picked)
+        return { ...taken, sums: fresh === picked ? taken.sums : (yield* sumsOf(query, fresh)).sums }
       })
     )
 
