@@ -44,7 +44,8 @@ const retention: Step = (name) =>
       finished_at timestamptz
     )`)
 
-    // Nothing here says who it was: the digest is salted, and salt and pseudonym are forgotten when the erasure is finished.
+    // Nothing here says who it was to anybody who does not know: the digest is salted. A pseudonym is forgotten when the
+    // erasure is finished.
     yield* run(`create table ${name("billing_erasures")} (
       erasure_id uuid primary key,
       salt text not null,

@@ -18,21 +18,19 @@ import {
   ArchiveBroken,
   ArchiveFileError,
   type Compression,
-  compressionOf,
   openWriter,
   type Known,
   problemOf,
   readBack,
   readKnown
 } from "./archive/ArchiveFile.ts"
-import { type ArchivedRecord, cellsOf, columns, Totals } from "./archive/ArchiveRows.ts"
-import { type Manifest, manifestFile } from "./archive/Manifest.ts"
+import { type ArchivedRecord, cellsOf, Totals } from "./archive/ArchiveRows.ts"
+import { type Manifest, manifestFile, sumsOf, writeManifest } from "./archive/Manifest.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
 import * as Decimal from "./domain/Decimal.ts"
 import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
-import * as Instant from "./domain/Instant.ts"
 import type { Selection } from "./domain/Retention.ts"
 import type { Window } from "./domain/Window.ts"
 import { isObjectUrl } from "./storage/ObjectUrl.ts"
@@ -198,26 +196,7 @@ const make = Effect.gen(function* () {
     const sums = sumsOf(totals)
     yield* requireSums(file, sums, sumsOf(expected))
     yield* readBack(storage, file, written)
-    const manifest: Manifest = {
-      schema: 1,
-      kind: "effect-usage archive",
-      month: month.slice(0, 7),
-      generation,
-      file: file.slice(file.lastIndexOf("/") + 1),
-      compression: compressionOf(file),
-      columns: [...columns],
-      records: totals.records,
-      bytes,
-      sha256,
-      first: Instant.toIso(totals.first as Instant.Instant),
-      last: Instant.toIso(totals.last as Instant.Instant),
-      sums,
-      created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
-    }
-    yield* Effect.tryPromise({
-      try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`, true),
-      catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: problemOf(cause), cause })
-    })
+    const manifest = yield* writeManifest(storage, { file, month, generation, bytes, sha256 }, totals)
     yield* store.written({
       month,
       generation,
@@ -361,14 +340,6 @@ const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["
     ? Effect.void
     : Effect.fail(new ArchiveBroken({ file, problem: `sums by service: ${is} instead of ${was}` }))
 }
-
-const sumsOf = (totals: Totals): Manifest["sums"] =>
-  totals.entries.map(([service, { amount, events, weighted }]) => ({
-    service,
-    events,
-    amount: Decimal.toText(amount),
-    weighted: Decimal.toText(weighted)
-  }))
 
 const fileFor = ({ compression, directory, file }: ArchiveOptions, month: string, months: number): string => {
   if (file === undefined) return at(directory, `usage_${month}.csv${endings[compression ?? "gzip"]}`)

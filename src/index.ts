@@ -84,6 +84,7 @@ export {
   type MaintenanceStepName,
   maintenanceSteps
 } from "./Maintainer.ts"
+export { type EraseOptions, Eraser, EraserError, type ErasureCertificate } from "./Eraser.ts"
 export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/Retention.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"

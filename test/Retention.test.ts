@@ -345,15 +345,16 @@ eachEngine("Retention", (engine) => {
     )
 
     for (const step of ["take", "written", "verified", "remove", "drop"] as const) {
-      for (const when of ["before", "after"] as const) {
-        it.effect(`killed ${when} the step ${step}: nothing is lost, and the next run finishes`, () =>
-          Effect.gen(function* () {
-            const path = yield* directory
-            yield* empty
-            yield* (yield* Recorder).recordAll(history)
-            yield* policy
-            const before = yield* figures()
-            const store = yield* ArchiveStore
+      it.effect(`killed before and after the step ${step}: nothing is lost, and the next run finishes`, () =>
+        Effect.gen(function* () {
+          const path = yield* directory
+          yield* empty
+          yield* (yield* Recorder).recordAll(history)
+          yield* policy
+          const before = yield* figures()
+          const store = yield* ArchiveStore
+          const remove = Effect.flatMap(Retention, (retention) => may(retention.removeRecords({ directory: path })))
+          for (const when of ["before", "after"] as const) {
             const dying = ArchiveStore.of({
               ...store,
               [step]: (...args: ReadonlyArray<unknown>) => {
@@ -362,7 +363,6 @@ eachEngine("Retention", (engine) => {
                 return when === "before" ? death : Effect.andThen(run(...args), death)
               }
             })
-            const remove = Effect.flatMap(Retention, (retention) => may(retention.removeRecords({ directory: path })))
             const dead = Layer.succeed(ArchiveStore, dying)
             const killed = Layer.provide(Layer.fresh(Retention.layerNoDeps()), [
               dead,
@@ -371,16 +371,16 @@ eachEngine("Retention", (engine) => {
             assert.strictEqual((yield* Effect.exit(Effect.provide(remove, killed)))._tag, "Failure")
             assert.deepStrictEqual(yield* figures(), before)
             yield* assertSound
-            yield* remove
-            assert.deepStrictEqual(yield* inTable, kept)
-            assert.deepStrictEqual(yield* figures(), before)
-            yield* assertSound
-            yield* Effect.flatMap(Archiver, (archiver) => archiver.restore("2026-01"))
-            assert.deepStrictEqual(yield* figures(), before)
-            yield* assertSound
-          }).pipe(Effect.scoped)
-        )
-      }
+          }
+          yield* remove
+          assert.deepStrictEqual(yield* inTable, kept)
+          assert.deepStrictEqual(yield* figures(), before)
+          yield* assertSound
+          yield* Effect.flatMap(Archiver, (archiver) => archiver.restore("2026-01"))
+          assert.deepStrictEqual(yield* figures(), before)
+          yield* assertSound
+        }).pipe(Effect.scoped)
+      )
     }
   })
 })

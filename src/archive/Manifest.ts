@@ -2,7 +2,15 @@
  * What an archive says of itself, in a file beside it (`….manifest.json`): so that it can be checked, and understood, by
  * people and programs that have nothing but the two files.
  */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as Decimal from "../domain/Decimal.ts"
+import * as Instant from "../domain/Instant.ts"
+import type { ObjectStore } from "../storage/S3.ts"
+import * as Storage from "../storage/Storage.ts"
+import { ArchiveFileError, compressionOf, problemOf } from "./ArchiveFile.ts"
+import { columns, type Totals } from "./ArchiveRows.ts"
 
 const Digits = Schema.String.check(Schema.isPattern(/^\d{1,60}(\.\d{1,60})?$/))
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
@@ -32,3 +40,47 @@ export const Manifest = Schema.Struct({
 export type Manifest = typeof Manifest.Type
 
 export const manifestFile = (file: string): string => `${file}.manifest.json`
+
+export const sumsOf = (totals: Totals): Manifest["sums"] =>
+  totals.entries.map(([service, { amount, events, weighted }]) => ({
+    service,
+    events,
+    amount: Decimal.toText(amount),
+    weighted: Decimal.toText(weighted)
+  }))
+
+/** Writes the manifest of a file, of which `totals` is what was read of it. */
+export const writeManifest = Effect.fnUntraced(function* (
+  storage: ObjectStore | undefined,
+  archive: {
+    readonly file: string
+    readonly month: string
+    readonly generation: number
+    readonly bytes: number
+    readonly sha256: string
+  },
+  totals: Totals
+) {
+  const { bytes, file, generation, month, sha256 } = archive
+  const manifest: Manifest = {
+    schema: 1,
+    kind: "effect-usage archive",
+    month: month.slice(0, 7),
+    generation,
+    file: file.slice(file.lastIndexOf("/") + 1),
+    compression: compressionOf(file),
+    columns: [...columns],
+    records: totals.records,
+    bytes,
+    sha256,
+    first: Instant.toIso(totals.first as Instant.Instant),
+    last: Instant.toIso(totals.last as Instant.Instant),
+    sums: sumsOf(totals),
+    created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
+  }
+  yield* Effect.tryPromise({
+    try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`, true),
+    catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: problemOf(cause), cause })
+  })
+  return manifest
+})

@@ -233,6 +233,33 @@ export const keepBroken = async (
   await writeWhole(join(spool.path, "broken", `${key}-${offset}`), content)
 }
 
+/** Removes those of the kept pieces whose text is meant; gives their number. */
+export const removeBroken = async (spool: SpoolDirectory, isMeant: (text: string) => boolean): Promise<number> => {
+  let removed = 0
+  for (const name of await names(join(spool.path, "broken"))) {
+    const file = join(spool.path, "broken", name)
+    const data = await readFile(file).catch(ignoreMissing)
+    if (data === undefined || !isMeant(data.toString("utf8"))) continue
+    await rm(file, { force: true })
+    removed++
+  }
+  return removed
+}
+
+/** Files that hold a text, wherever they are. */
+export const filesWith = async (spool: SpoolDirectory, text: string): Promise<ReadonlyArray<string>> => {
+  const found: Array<string> = []
+  for (const name of await readdir(spool.path, { recursive: true })) {
+    const file = join(spool.path, name)
+    const data = await readFile(file).catch((cause: unknown) => {
+      if ((cause as NodeJS.ErrnoException).code !== "EISDIR") return ignoreMissing(cause)
+      return undefined
+    })
+    if (data?.includes(text) === true) found.push(file)
+  }
+  return found
+}
+
 /** Removes what an interrupted removal or an interrupted writer left. */
 export const tidy = async (spool: SpoolDirectory): Promise<void> => {
   for (const name of await names(join(spool.path, "ready"))) {

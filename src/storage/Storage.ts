@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { type FileHandle, lstat, open } from "node:fs/promises"
+import { type FileHandle, lstat, open, rm } from "node:fs/promises"
 import { type Readable, Writable } from "node:stream"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../internal/Settings.ts"
@@ -109,6 +109,13 @@ export const read = async (
   return range === undefined
     ? handle.createReadStream()
     : handle.createReadStream({ start: range.start, end: range.end - 1 })
+}
+
+/** Removes a file, if it is there. */
+export const remove = async (store: ObjectStore | undefined, name: string): Promise<void> => {
+  if (!ObjectUrl.isObjectUrl(name)) return rm(name, { force: true })
+  const { status, text } = await (await objectAt(store, name)).ask("DELETE", "")
+  if (status >= 300 && status !== 404) throw new Refusal(status, text)
 }
 
 /** Writes a small file that is new. */

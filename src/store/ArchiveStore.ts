@@ -106,6 +106,9 @@ export interface RowWriter<E> {
   readonly csv: ((data: Uint8Array) => Effect.Effect<void, E>) | undefined
 }
 
+/** Who has it may move records of archives. */
+export const archiveLock = (schema: string): string => `effect-usage archives ${schema}`
+
 export class ArchiveStore extends Context.Service<
   ArchiveStore,
   {
@@ -199,7 +202,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
   const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
   const lock = `select pg_advisory_xact_lock(hashtextextended($1, 0))`
-  const lockName = `effect-usage archives ${schema}`
+  const lockName = archiveLock(schema)
 
   const archivesWhere = (condition: string) =>
     `select archive_id::text as archive_id, month::text as month, generation, file, state, record_count::text as record_count,
@@ -317,6 +320,11 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         }
         const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
         yield* account(query, month, gone, "removed_count", removedTotals)
+        // A file that was written before may hold what is removed here.
+        yield* query(
+          `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
+          [month]
+        )
         yield* removePicked(query, month, selection)
         return Number(found!["count"])
       })

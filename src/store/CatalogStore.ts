@@ -129,6 +129,7 @@ export class CatalogStore extends Context.Service<
       )
 
       let cached: Catalog | undefined
+      let known = new Set<string>()
 
       // The version is read first: a change in between makes the copy look older than it is, and it is read again.
       const reload = Effect.gen(function* () {
@@ -141,6 +142,8 @@ export class CatalogStore extends Context.Service<
           prices: PriceBook.make(foundPrices.map(priceOf))
         }
         cached = catalog
+        // Customers may have been erased.
+        known = new Set()
         return catalog
       }).pipe(Effect.mapError(fromUnknown), bounded)
 
@@ -204,7 +207,6 @@ export class CatalogStore extends Context.Service<
         )
       )
 
-      let known = new Set<string>()
       const ensureCustomers = Effect.fnUntraced(function* (ids: Iterable<CustomerId>) {
         const missing = new Set<CustomerId>()
         for (const id of ids) if (!known.has(id)) missing.add(id)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { usage } from "../support/cli.ts"
@@ -124,6 +124,35 @@ describe("usage retention and usage maintain", () => {
       assert.strictEqual(failed.code, 1)
       assert.match(failed.stderr, /^usage: \d of 10 steps failed: .*dead-letters/)
       assert.match(failed.stdout, /\nalerts +\| done/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("erases a customer who is named twice, once, with a certificate in a new file", () =>
+    Effect.gen(function* () {
+      const env = yield* environment
+      for (const customer of ["acme", "other"]) yield* usage(env, "record", "api", "2", "--customer", customer)
+      yield* usage(env, "batch", "add", "acme", "api", "3")
+      const file = join(env.USAGE_HOME, "erased.json")
+      for (const args of [[], ["--confirm", "other"], ["--confirm", ""]]) {
+        const refused = yield* usage(env, "customer", "erase", "acme", ...args)
+        assert.strictEqual(refused.code, 2)
+        assert.include(refused.stderr, "confirm: it is not the customer's id")
+      }
+      const erase = (...args: ReadonlyArray<string>) =>
+        usage(env, "customer", "erase", "acme", "--confirm", "acme", ...args)
+      assert.deepStrictEqual(yield* erase("--certificate", file), { code: 0, stdout: "", stderr: "" })
+      assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+      const certificate = JSON.parse(readFileSync(file, "utf8"))
+      assert.deepStrictEqual(certificate.removed.records, [{ service: "api", records: 2, amount: "5" }])
+      assert.strictEqual((yield* erase("--certificate", file)).code, 2)
+      // Again it finds nothing, and prints what it gave.
+      assert.deepStrictEqual(JSON.parse((yield* erase()).stdout), certificate)
+      assert.strictEqual((yield* erase("--pseudonymise")).code, 0)
+      const { stdout } = yield* usage(env, "customer", "list", "--format", "csv")
+      assert.deepStrictEqual(
+        rowsOf(stdout).map(([customer]) => customer),
+        ["other"]
+      )
     }).pipe(Effect.scoped)
   )
 })

@@ -1,13 +1,19 @@
 /** `usage customer …`: who is billed. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
+import { existsSync } from "node:fs"
 import type { Customer } from "../../Catalog.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { Eraser } from "../../Eraser.ts"
+import { writeNew } from "../../system/Files.ts"
+import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
+import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
 
 const asJson = (customer: Customer) => ({
@@ -81,7 +87,80 @@ const current = Command.make(
   })
 ).pipe(Command.withDescription("The customer that commands are about when they name none: USAGE_CUSTOMER_ID"))
 
+const erase = Command.make(
+  "erase",
+  {
+    id,
+    confirm: Flag.String("confirm").pipe(
+      Flag.withDescription("The same id once more: this cannot be undone"),
+      Flag.withMetavar("<id>"),
+      Flag.optional
+    ),
+    pseudonymise: Flag.Boolean("pseudonymise").pipe(
+      Flag.withDescription("Keep the usage under a random name, without its metadata, so that totals stay"),
+      Flag.withDefault(false)
+    ),
+    certificate: Flag.String("certificate").pipe(
+      Flag.withDescription("A new file for the certificate, JSON; absent, it is printed"),
+      Flag.withMetavar("<file>"),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function* (input) {
+    if (Flags.given(input.confirm) !== input.id) {
+      return yield* new InvalidInput({
+        field: "confirm",
+        problem: "it is not the customer's id",
+        remedy: "Give --confirm with the same id: what is erased cannot be brought back"
+      })
+    }
+    const file = Flags.given(input.certificate)
+    if (file !== undefined && existsSync(file)) {
+      return yield* new InvalidInput({
+        field: "certificate",
+        problem: `${JSON.stringify(file)} is there already`,
+        remedy: "Give a new file's name"
+      })
+    }
+    const progress = (yield* Session.isWatched) ? Progress.makeNotes(process.stderr) : undefined
+    const certificate = yield* Effect.provide(
+      Effect.flatMap(Eraser, (eraser) =>
+        eraser.erase(input.id, {
+          pseudonymise: input.pseudonymise,
+          onStep: (step) => Effect.sync(() => progress?.show(step))
+        })
+      ),
+      Layer.provide(Eraser.layer, Layer.merge(Session.layerArchives, Session.layerSpool))
+    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
+    const text = Json.render(certificate)
+    if (file === undefined) yield* Console.log(text)
+    else {
+      yield* Effect.tryPromise({
+        try: () => writeNew(file, `${text}\n`),
+        catch: (cause) =>
+          new InvalidInput({
+            field: "certificate",
+            problem: `it could not be written: ${cause instanceof Error ? cause.message : String(cause)}`,
+            remedy: "The customer is erased; run it again to get the certificate"
+          })
+      })
+      yield* Session.confirm(`the certificate is in ${file}`)
+    }
+    if (certificate.left.length > 0) {
+      return yield* new Findings({ summary: `${certificate.left.join("; ")}: run it again when that is delivered` })
+    }
+  })
+).pipe(
+  Command.withDescription(
+    "Erase a customer: usage, in the table, archives and spool, rollups, keys, alerts, quotas, prices, dead letters; with a certificate that does not say who it was. Run again, it finishes what was interrupted. Exit code 3 if something could not be reached"
+  ),
+  Command.withExamples([
+    { command: "usage customer erase acme --confirm acme --certificate erased.json", description: "All of it" },
+    { command: "usage customer erase acme --confirm acme --pseudonymise", description: "Totals stay" }
+  ])
+)
+
 export const customer = Command.make("customer").pipe(
   Command.withDescription("Who is billed"),
-  Command.withSubcommands([add, list, show, current])
+  Command.withSubcommands([add, list, show, current, erase])
 )

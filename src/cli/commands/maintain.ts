@@ -24,7 +24,7 @@ const layerOf = (directory: string | undefined) =>
         ({ layerConfig }) => layerConfig
       )
     )
-  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Layer.merge(Session.layerDatabase, Session.layerSpool)))
+  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Layer.merge(Session.layerArchives, Session.layerSpool)))
 
 const readSkip = (text: string | undefined): Effect.Effect<ReadonlyArray<MaintenanceStepName>, InvalidInput> =>
   Effect.forEach(

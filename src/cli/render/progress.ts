@@ -73,3 +73,9 @@ export const makeSteps = (stream: NodeJS.WriteStream, what: string) => {
     }
   }
 }
+
+/** A line that says what is being done. */
+export const makeNotes = (stream: NodeJS.WriteStream) => ({
+  show: (note: string) => void stream.write(`\r\u001b[2K${note.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`),
+  clear: () => void stream.write("\r\u001b[2K")
+})

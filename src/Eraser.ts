@@ -1,0 +1,382 @@
+/**
+ * Erases a customer: records, in the table and in archives, rollups, keys, alerts, quotas, prices, dead letters, and what of
+ * him waits in the spool. Or puts a random pseudonym into the place of his id where totals are to stay, and drops the rest.
+ *
+ * It goes month by month, and notes what it has done in the same transaction as it does it: whatever interrupts it, calling
+ * it again finishes it, and the certificate says what was done in all. Archives are written anew, read back, and only then
+ * take the place of the old files, which are removed. What others use stays what it was, to the last digit.
+ *
+ * Usage that is recorded for the customer afterwards is that of a new customer, whom nobody has erased.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { createHash, randomBytes, randomUUID } from "node:crypto"
+import packageJson from "../package.json" with { type: "json" }
+import { Aggregator, AggregatorError } from "./Aggregator.ts"
+import { Archiver, ArchiverError } from "./Archiver.ts"
+import { ArchiveBroken, ArchiveFileError, problemOf } from "./archive/ArchiveFile.ts"
+import type { ArchivedRecord } from "./archive/ArchiveRows.ts"
+import { manifestFile } from "./archive/Manifest.ts"
+import { countChanges, rewrite, without } from "./archive/Rewrite.ts"
+import type { Database } from "./database/Database.ts"
+import { Busy, DatabaseError } from "./database/DatabaseError.ts"
+import * as CustomerId from "./domain/CustomerId.ts"
+import * as Decimal from "./domain/Decimal.ts"
+import { InvalidInput } from "./domain/InvalidInput.ts"
+import { isLineOf } from "./domain/Mention.ts"
+import { Spool, SpoolError } from "./Spool.ts"
+import { SpoolDelivery, SpoolDeliveryError } from "./SpoolDelivery.ts"
+import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
+import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import * as Storage from "./storage/Storage.ts"
+import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
+import { DeadLetterStore } from "./store/DeadLetterStore.ts"
+import { type Done, type Erasure, ErasureStore, type Note, type Pending, type Swap } from "./store/ErasureStore.ts"
+
+const Reason = Schema.Union([
+  InvalidInput,
+  ArchiveBroken,
+  ArchiveFileError,
+  ArchiverError,
+  AggregatorError,
+  SpoolDeliveryError,
+  SpoolError,
+  DatabaseError
+])
+
+/** @since 0.1.0 */
+export class EraserError extends Schema.TaggedError<EraserError>()("EraserError", { reason: Reason }) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * What was done. Nothing in it says who it was to anybody who does not know: `subject.sha256` is the digest of `salt` and the
+ * customer's id.
+ *
+ * - `removed.records`: by service, those of the table and of archives; `amount` in base units. With a pseudonym: renamed
+ * - `removed.archives`: files that were written anew, with their digests before and after; `new_sha256` is `null` where
+ *   nothing was left. With a pseudonym `records` are those that were renamed
+ * - `removed.tables`: rows of other tables; `removed.files`: damaged pieces of the spool
+ * - `left`: what could not be reached, in words; call again when it is gone
+ *
+ * @since 0.1.0
+ */
+export interface ErasureCertificate {
+  readonly schema: 1
+  readonly kind: "effect-usage erasure certificate"
+  readonly mode: "erase" | "pseudonymise"
+  readonly subject: { readonly salt: string; readonly sha256: string }
+  readonly started_at: string
+  readonly finished_at: string | null
+  readonly version: string
+  readonly removed: Done
+  readonly left: ReadonlyArray<string>
+}
+
+/**
+ * - `pseudonymise`: rather than to erase usage, put a random pseudonym into the place of the customer and drop the metadata
+ * - `onStep`: is told what is done
+ *
+ * @since 0.1.0
+ */
+export interface EraseOptions {
+  readonly pseudonymise?: boolean | undefined
+  readonly onStep?: ((step: string) => Effect.Effect<void>) | undefined
+}
+
+/** @since 0.1.0 */
+export class Eraser extends Context.Service<
+  Eraser,
+  {
+    /** Erases a customer. Again, it finds nothing more, and gives the certificate that it gave. */
+    readonly erase: (customer: string, options?: EraseOptions) => Effect.Effect<ErasureCertificate, EraserError>
+  }
+>()("effect-usage/Eraser") {
+  static readonly layerNoDeps: Layer.Layer<
+    Eraser,
+    never,
+    ErasureStore | ArchiveStore | DeadLetterStore | Archiver | Aggregator | SpoolDelivery | Spool
+  > = Layer.suspend(() => Layer.effect(Eraser, make))
+
+  static readonly layer: Layer.Layer<Eraser, never, Database | Spool> = Layer.suspend(() =>
+    Layer.provide(Eraser.layerNoDeps, [
+      ErasureStore.layer,
+      ArchiveStore.layer,
+      DeadLetterStore.layer,
+      Archiver.layer,
+      Aggregator.layer,
+      SpoolDelivery.layer({ retryFor: "10 seconds" })
+    ])
+  )
+}
+
+const wrap = (reason: typeof Reason.Type) => new EraserError({ reason })
+
+/** How often it is begun anew because usage of the customer kept coming. */
+const attempts = 5
+const lettersAtOnce = 500
+
+const nothing: Done = { records: [], tables: {}, files: 0, archives: [] }
+
+const hashOf = (salt: string, customer: string): string =>
+  createHash("sha256").update(salt).update(customer).digest("hex")
+
+/** Adds what a step did to what was done before. */
+const noteOn =
+  (done: Done): Note =>
+  ({ records = [], tables = {} }) => {
+    const services = new Map(done.records.map((sum) => [sum.service, sum]))
+    for (const { amount, records: count, service } of records) {
+      const before = services.get(service)
+      services.set(service, {
+        service,
+        records: (before?.records ?? 0) + count,
+        amount: Decimal.toText(
+          BigDecimal.sum(Decimal.fromDatabase(before?.amount ?? "0"), Decimal.fromDatabase(amount))
+        )
+      })
+    }
+    const all: Record<string, number> = { ...done.tables }
+    for (const [table, count] of Object.entries(tables)) if (count > 0) all[table] = (all[table] ?? 0) + count
+    return { ...done, records: [...services.values()], tables: all }
+  }
+
+const make = Effect.gen(function* () {
+  const store = yield* ErasureStore
+  const archives = yield* ArchiveStore
+  const letters = yield* DeadLetterStore
+  const archiver = yield* Archiver
+  const aggregator = yield* Aggregator
+  const spoolDelivery = yield* SpoolDelivery
+  const spool = yield* Spool
+  const storage = yield* Storage.ObjectStorage
+
+  const onFile = <A>(file: string, run: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: run,
+      catch: (cause) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
+    })
+  const inSpool = <A>(run: () => Promise<A>) =>
+    Effect.tryPromise({
+      try: run,
+      catch: (cause) =>
+        new SpoolError({
+          reason: new SpoolUnwritable({ path: spool.directory.path, detail: problemOf(cause), cause })
+        })
+    })
+
+  /** Files of this erasure that no archive is in: half written ones, and those whose place others have taken. */
+  const tidy = Effect.fnUntraced(function* (pending: Pending | null) {
+    const used = new Set((yield* archives.list).map(({ file }) => file))
+    for (const file of [...(pending?.write ?? []), ...(pending?.remove ?? [])]) {
+      if (used.has(file)) continue
+      yield* onFile(file, () => Storage.remove(storage, file))
+      yield* onFile(manifestFile(file), () => Storage.remove(storage, manifestFile(file)))
+    }
+  })
+
+  /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
+  const clearBroken = (customer: string) =>
+    inSpool(() => SpoolDirectory.removeBroken(spool.directory, (text) => isLineOf(text, customer)))
+
+  const lettersOf = Effect.fnUntraced(function* (customer: string) {
+    const found: Array<string> = []
+    for (let after = "0"; ;) {
+      const page = yield* letters.list({ after, limit: lettersAtOnce })
+      for (const letter of page) {
+        if (isLineOf(Buffer.from(letter.content).toString("utf8"), customer)) found.push(letter.id)
+      }
+      const last = page.at(-1)
+      if (last === undefined) return found
+      after = last.id
+    }
+  })
+
+  /** Files of the spool that name a customer: those that a running process writes cannot be delivered yet. */
+  const waiting = (customer: string) =>
+    inSpool(() => SpoolDirectory.filesWith(spool.directory, JSON.stringify(customer)))
+
+  const run = Effect.fnUntraced(function* (
+    erasure: Erasure,
+    customer: string,
+    tell: (step: string) => Effect.Effect<void>
+  ) {
+    const { erasure_id: id, pseudonym } = erasure
+    let done = erasure.removed
+    const clean = new Set<string>()
+    const change = (record: ArchivedRecord): ArchivedRecord | undefined =>
+      record.customer !== customer
+        ? record
+        : pseudonym === null
+          ? undefined
+          : { ...record, customer: pseudonym, metadata: null }
+
+    /** Which of some archives are to be replaced, and by what. The new files are there, and noted. */
+    const replacements = Effect.fnUntraced(function* (of: ReadonlyArray<ArchiveRow>) {
+      const swaps: Array<Swap> = []
+      const write: Array<string> = []
+      for (const archive of of) {
+        const name = `${archive.id} ${archive.sha256}`
+        if (clean.has(name)) continue
+        const spare = archive.state === "superseded"
+        // The next archive of the month has all of it.
+        if (spare && (yield* onFile(archive.file, () => Storage.exists(storage, archive.file))) === false) continue
+        yield* tell(`archive of ${archive.month.slice(0, 7)}`)
+        const counted = yield* Effect.result(countChanges(storage, archive, change))
+        if (counted._tag === "Failure") {
+          if (!spare || counted.failure._tag !== "ArchiveBroken") return yield* counted.failure
+          swaps.push(without(archive, 0))
+        } else if (counted.success === 0) clean.add(name)
+        else {
+          const file = newName(archive)
+          write.push(file)
+          yield* store.save(id, { write }, done)
+          swaps.push(yield* rewrite(storage, archive, file, change))
+        }
+      }
+      return swaps
+    })
+    const noted = (swaps: ReadonlyArray<Swap>): Done => ({
+      ...done,
+      archives: [
+        ...done.archives,
+        ...swaps.map(({ archive, changed, file, sha256 }) => ({
+          month: archive.month.slice(0, 7),
+          generation: archive.generation,
+          records: changed,
+          old_sha256: archive.sha256,
+          new_sha256: file === undefined ? null : sha256
+        }))
+      ]
+    })
+    const removeOld = Effect.fnUntraced(function* (swaps: ReadonlyArray<Swap>) {
+      yield* tidy({ remove: swaps.map(({ archive }) => archive.file) })
+      yield* store.save(id, null, done)
+    })
+
+    /** Records of archives are put back first: then they are erased as all others are. */
+    const eraseUsage = Effect.gen(function* () {
+      for (const month of yield* store.archivedMonths(customer)) {
+        yield* tell(`restoring ${month.slice(0, 7)}`)
+        yield* archiver.restore(month.slice(0, 7), { customer })
+      }
+      for (const archive of yield* archives.list) {
+        const swaps = yield* replacements([archive])
+        if (swaps.length === 0) continue
+        const after = noted(swaps)
+        yield* store.swap(id, swaps, after)
+        done = after
+        yield* removeOld(swaps)
+      }
+      for (const month of yield* store.months(customer)) {
+        yield* tell(month.slice(0, 7))
+        const after = yield* store.eraseMonth(id, customer, month, noteOn(done))
+        if (after !== "archived") done = after
+      }
+    })
+
+    const renameUsage = Effect.fnUntraced(function* (name: string) {
+      const all = yield* archives.list
+      const months = new Set([...(yield* store.months(customer)), ...all.map(({ month }) => month)])
+      for (const month of [...months].sort()) {
+        const swaps = yield* replacements(all.filter((archive) => archive.month === month))
+        yield* tell(month.slice(0, 7))
+        done = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
+        if (swaps.length > 0) yield* removeOld(swaps)
+      }
+    })
+
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      yield* tell("spool")
+      yield* spoolDelivery.deliverAll()
+      yield* aggregator.rollUp
+      yield* store.supersedeOpen
+      yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
+      yield* tell("everything else")
+      done = { ...done, files: done.files + (yield* clearBroken(customer)) }
+      const his = yield* lettersOf(customer)
+      done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
+      if (Object.keys(yield* store.residue(customer)).length === 0) return yield* store.finish(id)
+    }
+    return yield* new DatabaseError({
+      reason: new Busy({ detail: "usage of the customer keeps coming", code: "55P03", cause: undefined })
+    })
+  })
+
+  const begin = Effect.fnUntraced(function* (customer: string, mode: Erasure["mode"]) {
+    const salt = randomBytes(16).toString("hex")
+    const erasure = {
+      erasure_id: randomUUID(),
+      salt,
+      subject_hash: hashOf(salt, customer),
+      pseudonym: mode === "erase" ? null : `customer-${randomUUID()}`,
+      mode,
+      removed: nothing
+    }
+    yield* store.begin(erasure)
+    return { ...erasure, started_at: "", finished_at: null, pending: null }
+  })
+
+  const erase = Effect.fn("Eraser.erase")(function* (input: string, options: EraseOptions = {}) {
+    const customer = yield* Effect.fromResult(CustomerId.parse(input))
+    const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
+    const ofHim = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer))
+    const open = ofHim.find(({ finished_at }) => finished_at === null)
+    if (open !== undefined && open.mode !== mode) {
+      return yield* new InvalidInput({
+        field: "pseudonymise",
+        problem: `an interrupted run was to ${open.mode} this customer`,
+        remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} --pseudonymise`
+      })
+    }
+    const before = ofHim.findLast(({ finished_at }) => finished_at !== null)
+    const isGone =
+      open === undefined &&
+      before !== undefined &&
+      Object.keys(yield* store.residue(customer)).length === 0 &&
+      (yield* lettersOf(customer)).length === 0 &&
+      (yield* waiting(customer)).length === 0
+    if (!isGone) {
+      if (open !== undefined) {
+        yield* tidy(open.pending)
+        yield* store.save(open.erasure_id, null, open.removed)
+      }
+      yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
+    }
+    const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
+    return certificateOf(
+      last!,
+      (yield* waiting(customer)).map((file) => `${file}: a process that runs is writing it`)
+    )
+  }, Effect.mapError(wrap))
+
+  return Eraser.of({ erase })
+})
+
+/** A name that no other file has, and that says nothing but the month. */
+const newName = ({ file, month }: ArchiveRow): string => {
+  const slash = file.lastIndexOf("/")
+  const ending = /(\.[a-z0-9]{1,8}){1,2}$/i.exec(file.slice(slash + 1))?.[0] ?? ""
+  const known = /\.(csv|parquet)(\.(gz|gzip|zst|zstd))?$|\.(gz|gzip|zst|zstd)$/i.exec(ending)?.[0] ?? ""
+  return `${file.slice(0, slash + 1)}usage_${month.slice(0, 7)}-${randomBytes(4).toString("hex")}${known}`
+}
+
+const certificateOf = (erasure: Erasure, left: ReadonlyArray<string>): ErasureCertificate => ({
+  schema: 1,
+  kind: "effect-usage erasure certificate",
+  mode: erasure.mode,
+  subject: { salt: erasure.salt, sha256: erasure.subject_hash },
+  started_at: erasure.started_at,
+  finished_at: erasure.finished_at,
+  version: packageJson.version,
+  removed: erasure.removed,
+  left
+})
