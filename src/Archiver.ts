@@ -270,6 +270,7 @@ const make = Effect.gen(function* () {
         remedy: "Give a whole number: records older than so many days are archived"
       })
     }
+    yield* Effect.fromResult(Storage.checkName(storage, options.file ?? `${options.directory}/month`))
     yield* aggregator.rollUp
     const today = Math.floor((yield* Clock.currentTimeMillis) / 86_400_000)
     const cutoff = new Date((today - options.days) * 86_400_000).toISOString().slice(0, 10)
@@ -286,6 +287,7 @@ const make = Effect.gen(function* () {
     parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
     options: Omit<ArchiveOptions, "days" | "file">
   ) {
+    yield* Effect.fromResult(Storage.checkName(storage, `${options.directory}/month`))
     const done: Array<ArchivedMonth> = []
     for (const [index, { month, selection }] of parts.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)

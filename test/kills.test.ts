@@ -4,13 +4,20 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import { Archiver } from "../src/Archiver.ts"
 import { Database } from "../src/database/Database.ts"
+import { Recorder } from "../src/Recorder.ts"
+import { Reporter } from "../src/Reporter.ts"
+import { DoctorStore } from "../src/store/DoctorStore.ts"
+import { RollupStore } from "../src/store/RollupStore.ts"
+import { assertSound, directory, figures } from "./support/archives.ts"
 import { freshDatabase, postgresLayer } from "./support/engines.ts"
 import { type Random, random, runSeed } from "./support/random.ts"
-import { storedCustomers } from "./support/stored.ts"
+import { storedCustomers, storedRecords } from "./support/stored.ts"
 
 const kills = Number(process.env["EFFECT_USAGE_KILLS"] ?? 6)
 const script = fileURLToPath(new URL("./support/recordKeyed.ts", import.meta.url))
@@ -39,6 +46,20 @@ const runAndKill = async (url: string, mode: string, start: number, chance: Rand
     .slice(0, output.lastIndexOf("\n") + 1)
     .split("\n")
     .filter((line) => line !== "")
+}
+
+const archiving = fileURLToPath(new URL("./support/archiveForever.ts", import.meta.url))
+
+/** Starts a process, and kills it some milliseconds after it said that it has begun. */
+const killSoon = async (file: string, args: ReadonlyArray<string>, millis: number): Promise<void> => {
+  const child = spawn(process.execPath, ["--liftoff-only", file, ...args], { stdio: ["ignore", "pipe", "inherit"] })
+  const closed = once(child, "close")
+  await Promise.race([once(child.stdout, "data"), closed])
+  await new Promise((resolve) => setTimeout(resolve, millis))
+  child.kill("SIGKILL")
+  const [code] = await closed
+  // It goes on until it is killed: one that ends by itself has failed.
+  assert.isNull(code)
 }
 
 describe("kill -9 under load", () => {
@@ -76,6 +97,61 @@ describe("kill -9 under load", () => {
           assert.strictEqual(torn, "0")
           assert.isAtLeast(acknowledged.size, (kills / 2) * least)
         }).pipe(Effect.provide(postgresLayer(url)))
+      }).pipe(Effect.scoped),
+    { timeout: 60_000 + kills * 5_000 }
+  )
+})
+
+describe("kill -9 while months are archived and restored", () => {
+  const seed = runSeed()
+  const archiverKills = Math.ceil(kills / 4)
+  it.live(
+    `${archiverKills} times (seed ${seed}): at every moment records, archives and rollups say the same (fault 21)`,
+    () =>
+      Effect.gen(function* () {
+        const url = yield* freshDatabase()
+        const path = yield* directory
+        const chance = random(seed)
+        yield* Effect.gen(function* () {
+          const recorder = yield* Recorder
+          for (const month of ["01", "02", "03"]) {
+            yield* recorder.recordAll(
+              Array.from({ length: 4_000 }, (_, i) => ({
+                customer: `c${i % 7}`,
+                service: i % 2 === 0 ? "api" : "compute",
+                amount: i,
+                recordedAt: `2026-${month}-${String(1 + (i % 28)).padStart(2, "0")}T12:00:00Z`,
+                metadata: { i }
+              }))
+            )
+          }
+          const records = yield* storedRecords()
+          const before = yield* figures()
+          const states = new Map<string, number>()
+          for (let kill = 0; kill < archiverKills; kill++) {
+            yield* Effect.promise(() => killSoon(archiving, [url, path], chance.int(1_500)))
+            assert.deepStrictEqual(yield* figures(), before)
+            yield* assertSound
+            const { list } = yield* Archiver
+            for (const { state } of yield* list) states.set(state, (states.get(state) ?? 0) + 1)
+          }
+          const archiver = yield* Archiver
+          yield* archiver.archive({ days: 30, directory: path })
+          assert.deepStrictEqual(yield* storedRecords(), [])
+          for (const problem of yield* archiver.verify()) assert.isUndefined(problem.problem)
+          for (const month of ["2026-01", "2026-02", "2026-03"]) yield* archiver.restore(month)
+          assert.deepStrictEqual(yield* storedRecords(), records)
+          yield* assertSound
+          console.log(
+            `archiver: ${archiverKills} kills, found ${[...states].join(" ")}, all records back (seed ${seed})`
+          )
+        }).pipe(
+          Effect.provide(
+            Layer.mergeAll(Archiver.layer, Recorder.layer(), Reporter.layer, RollupStore.layer, DoctorStore.layer).pipe(
+              Layer.provideMerge(postgresLayer(url))
+            )
+          )
+        )
       }).pipe(Effect.scoped),
     { timeout: 60_000 + kills * 5_000 }
   )

@@ -1,0 +1,81 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { StoredObject } from "../../src/storage/S3.ts"
+import { usage } from "../support/cli.ts"
+import { freshDatabase } from "../support/engines.ts"
+import { temporaryDirectory } from "../support/exports.ts"
+import { objectStorage, variablesOf } from "../support/objectStorage.ts"
+
+const folder = "s3://billing/archives"
+
+describe("usage archive", () => {
+  it.live("keeps months in an object store, reads them from there, and brings them back", () =>
+    Effect.gen(function* () {
+      const store = yield* objectStorage
+      const env = {
+        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_CUSTOMER_ID: "acme",
+        USAGE_HOME: yield* temporaryDirectory,
+        USAGE_ARCHIVE_DIR: folder
+      }
+      const withStore = { ...env, ...variablesOf(store) }
+      const run = (...args: ReadonlyArray<string>) => usage(withStore, ...args)
+      for (const [quantity, path] of [
+        ["1", "/a"],
+        ["2", "/b"],
+        ["3", "/a"]
+      ] as const) {
+        yield* run("record", "api", quantity, `{"path":"${path}"}`, "--at", "2026-01-30T16:45:23Z")
+      }
+      const questions = [
+        ["stats", "api", "--from", "2026-01", "--to", "2026-01", "--format", "csv"],
+        ["report", "2026-01", "--group-by", "path", "--format", "csv"]
+      ]
+      const before = yield* Effect.forEach(questions, (args) => run(...args))
+
+      // Without the store's key nothing is begun.
+      const refused = yield* usage(env, "archive", "30")
+      assert.deepStrictEqual([refused.code, refused.stdout], [2, ""])
+      assert.include(refused.stderr, "AWS_ACCESS_KEY_ID")
+
+      const archived = yield* run("archive", "30", "--format", "json")
+      const file = `${folder}/usage_2026-01.csv.gz`
+      const [month] = JSON.parse(archived.stdout).archived
+      assert.deepStrictEqual([month.month, month.records, month.file], ["2026-01", 3, file])
+      assert.strictEqual(
+        (yield* run("archives", "verify", "--format", "csv")).stdout,
+        `month,file,status,problem\n2026-01,${file},ok,\n`
+      )
+      for (const [index, args] of questions.entries()) {
+        const without = yield* run(...args)
+        assert.strictEqual(without.code, 1)
+        assert.include(without.stderr, file)
+        assert.include(without.stderr, "--include-archives")
+        assert.deepStrictEqual(yield* run(...args, "--include-archives"), before[index])
+      }
+      const misplaced = yield* run("report", "2026-01", "--include-archives")
+      assert.deepStrictEqual([misplaced.code, misplaced.stdout], [2, ""])
+
+      // What somebody has altered is found, and not taken for what it was.
+      const object = yield* Effect.promise(() =>
+        StoredObject.at(store, { bucket: "billing", key: "archives/usage_2026-01.csv.gz" })
+      )
+      const whole = Buffer.concat(yield* Effect.promise(async () => (await object.read()).toArray()))
+      const put = (data: Buffer) =>
+        Effect.promise(async () => {
+          const upload = object.upload()
+          await new Promise<void>((resolve) => void upload.stream.end(data, resolve))
+          await upload.complete(true)
+        })
+      yield* put(whole.subarray(0, -4))
+      const spoilt = yield* run("archives", "verify")
+      assert.strictEqual(spoilt.code, 3)
+      assert.strictEqual((yield* run("archives", "restore", "2026-01")).code, 1)
+      assert.strictEqual((yield* run(...questions[0]!, "--include-archives")).code, 1)
+      yield* put(whole)
+
+      assert.strictEqual((yield* run("archives", "restore", "2026-01")).code, 0)
+      for (const [index, args] of questions.entries()) assert.deepStrictEqual(yield* run(...args), before[index])
+    }).pipe(Effect.scoped)
+  )
+})
