@@ -5,7 +5,7 @@
  * tenth of the work, into the stream of the sheet, and no more of them than the archive behind it takes: exceljs itself never
  * waits.
  */
-import type { stream, Worksheet } from "exceljs"
+import type { Font, PageSetup, stream, Style, Worksheet } from "exceljs"
 import { Writable } from "node:stream"
 import { toText } from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -32,17 +32,31 @@ interface Pipe {
   readonly once: (event: "drain", listener: () => void) => unknown
 }
 interface Styles {
-  readonly styles: { readonly addStyleModel: (model: { readonly numFmt: string }) => number }
+  readonly styles: { readonly addStyleModel: (model: Partial<Style>) => number }
 }
 
 const widths: Record<Column["kind"], number> = {
   text: 24,
-  number: 16,
+  number: 18,
   integer: 12,
-  time: 20,
+  time: 25,
   label: 20,
   json: 60
 }
+
+/** For whoever prints it. */
+const onePageWide: Partial<PageSetup> = { orientation: "landscape", fitToPage: true, fitToWidth: 1, fitToHeight: 0 }
+
+/** Without a name some programs take a font of their own for what is bold. */
+const plain: Partial<Font> = { name: "Calibri", family: 2, size: 11 }
+const bold: Partial<Font> = { ...plain, bold: true }
+const heading: Partial<Style> = {
+  font: bold,
+  fill: { type: "pattern", pattern: "solid", fgColor: { argb: "FFE8EDF4" } },
+  border: { bottom: { style: "thin", color: { argb: "FF8EA4C0" } } }
+}
+const headingRight: Partial<Style> = { ...heading, alignment: { horizontal: "right" } }
+const bar: Partial<Style> = { alignment: { indent: 1 }, font: { ...plain, color: { argb: "FF3B6FB6" } } }
 
 interface ArchiveEnd {
   readonly target: Writable
@@ -86,10 +100,15 @@ export const xlsxOf =
       zip: { zlib: { level: compressionLevel } }
     })
     ;(workbook as unknown as { readonly zip: NodeJS.EventEmitter }).zip.on("error", end.fail)
-    const dateStyle = (workbook as unknown as Styles).styles.addStyleModel({ numFmt: "yyyy\\-mm\\-dd hh:mm:ss" })
+    const timeStyle = (numFmt: string) =>
+      (workbook as unknown as Styles).styles.addStyleModel({ numFmt, alignment: { horizontal: "left" } })
+    const styles = {
+      seconds: timeStyle("yyyy\\-mm\\-dd hh:mm:ss"),
+      fraction: timeStyle("yyyy\\-mm\\-dd hh:mm:ss.000")
+    }
     // The archive holds its parts one after the other, in the order in which they were begun.
-    writeSummary(workbook.addWorksheet("Summary"), table)
-    return writerOf(workbook, table, rowOf(table.columns, dateStyle), rows, end)
+    writeSummary(workbook.addWorksheet("Summary", { pageSetup: onePageWide }), table)
+    return writerOf(workbook, table, rowOf(table.columns, styles), rows, end)
   }
 
 export const xlsx = xlsxOf(sheetRows)
@@ -108,11 +127,14 @@ const writerOf = (
     sheets++
     const name = of === "records" ? "Usage" : `Usage ${of}`
     sheet = workbook.addWorksheet(sheets === 1 ? name : `${name} ${sheets}`, {
-      views: [{ state: "frozen", ySplit: 1 }]
+      views: [{ state: "frozen", ySplit: 1 }],
+      pageSetup: onePageWide
     })
     sheet.columns = columns.map(({ kind, name }) => ({ header: name, key: name, width: widths[kind] }))
     const header = sheet.getRow(1)
-    header.font = { bold: true }
+    // Above numbers, which are at the right.
+    const isNumber = (at: number) => columns[at - 1]?.kind === "number" || columns[at - 1]?.kind === "integer"
+    header.eachCell((cell, at) => (cell.style = isNumber(at) ? headingRight : heading))
     header.commit()
     next = 2
   }
@@ -167,24 +189,32 @@ const streamOf = (sheet: Worksheet): Internals["stream"] => {
 
 const barWidth = 24
 
+/** Thousands apart, and no more decimals than there are. */
+const numberFormat = (value: number): string => (Number.isInteger(value) ? "#,##0" : "#,##0.00##########")
+
 const writeSummary = (sheet: Worksheet, table: Table): void => {
   const { customer, events, exportedAt, of, totalCost, totals, window } = table
-  sheet.columns = [22, 18, 18, 18, 14, 30].map((width) => ({ width }))
-  const add = (cells: ReadonlyArray<string | number>, bold = false) => {
+  sheet.columns = [16, 18, 22, 18, 14, 30].map((width) => ({ width }))
+  const add = (cells: ReadonlyArray<string | number>, style: Partial<Style> = {}) => {
     const row = sheet.addRow([...cells])
-    if (bold) row.font = { bold: true }
-    row.commit()
+    row.eachCell((cell) => {
+      const { value } = cell
+      cell.style = typeof value === "number" ? { ...style, numFmt: numberFormat(value) } : style
+    })
+    return row
   }
-  add(["Usage", of], true)
+  add(["Usage", of], { font: bold })
   add(["Customer", customer === undefined ? "all" : cutText(formulaGuard(customer))])
-  add(["Period", window.label.start, window.label.end, window.tz])
+  add(["Period", `${window.label.start} to ${window.label.end} (${window.tz})`])
   add(["Exported", Instant.toIso(exportedAt)])
   add([])
-  add(["Service", "Unit", "Quantity", "Cost", "Events", "Cost compared"], true)
+  const header = add(["Service", "Unit", "Quantity", "Cost", "Events", "Cost compared"], heading)
+  for (const column of [3, 4, 5]) header.getCell(column).style = headingRight
+  header.getCell(6).style = { ...heading, alignment: { indent: 1 } }
   const largest = totals.reduce((most, { cost }) => Math.max(most, Number(toText(cost))), 0)
   for (const { cost, events, quantity, service, unit } of totals) {
     const part = largest === 0 ? 0 : Number(toText(cost)) / largest
-    add([
+    const row = add([
       service,
       cutText(formulaGuard(unit)),
       Number(toText(quantity)),
@@ -192,8 +222,9 @@ const writeSummary = (sheet: Worksheet, table: Table): void => {
       Number(events),
       "█".repeat(Math.round(part * barWidth))
     ])
+    row.getCell(6).style = bar
   }
-  add(["Total", "", "", Number(toText(totalCost)), Number(events)], true)
+  add(["Total", "", "", Number(toText(totalCost)), Number(events)], { font: bold })
   add([])
   add(["A spreadsheet keeps 15 digits of a number and 32,767 characters of a cell; CSV and JSON have all."])
   ;(sheet as Worksheet & { readonly commit: () => void }).commit()

@@ -35,14 +35,14 @@ const xmlText = (text: string): string => {
 let lastDay = ""
 let lastSerial = 0
 
-/** `2026-01-30 16:45:23.5` as days since the last day of 1899. */
+/** `2026-01-30 16:45:23.5` as days since the last day of 1899, to the millisecond before: no record is shown as of the next day. */
 export const serialOf = (time: string): number => {
   const day = time.slice(0, 10)
   if (day !== lastDay) {
     lastDay = day
     lastSerial = Date.parse(`${day}T00:00:00Z`) / 86_400_000 + 25_569
   }
-  const seconds = Number(time.slice(11, 13)) * 3_600 + Number(time.slice(14, 16)) * 60 + Number(time.slice(17))
+  const seconds = Number(time.slice(11, 13)) * 3_600 + Number(time.slice(14, 16)) * 60 + Number(time.slice(17, 23))
   return lastSerial + seconds / 86_400
 }
 
@@ -52,8 +52,14 @@ const letters = (index: number): string =>
 /** `A1:F100`. */
 export const rangeOf = (columns: number, rows: number): string => `A1:${letters(columns - 1)}${rows}`
 
-/** Makes a row's XML. `dateStyle` is the style of times. */
-export const rowOf = (columns: ReadonlyArray<Column>, dateStyle: number) => {
+/** The styles of times: of whole seconds, and of those with a fraction. */
+export interface TimeStyles {
+  readonly seconds: number
+  readonly fraction: number
+}
+
+/** Makes a row's XML. */
+export const rowOf = (columns: ReadonlyArray<Column>, styles: TimeStyles) => {
   const heads = columns.map(({ kind }, index) => ({ kind, head: `<c r="${letters(index)}` }))
   return (cells: Cells, number: number): string => {
     let xml = `<row r="${number}">`
@@ -67,7 +73,7 @@ export const rowOf = (columns: ReadonlyArray<Column>, dateStyle: number) => {
           xml += `${head}${number}"><v>${cell}</v></c>`
           break
         case "time":
-          xml += `${head}${number}" s="${dateStyle}"><v>${serialOf(cell)}</v></c>`
+          xml += `${head}${number}" s="${cell.length > 19 ? styles.fraction : styles.seconds}"><v>${serialOf(cell)}</v></c>`
           break
         default: {
           const text = xmlText(kind === "text" ? formulaGuard(cell) : cell)

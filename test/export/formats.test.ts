@@ -88,7 +88,7 @@ describe("XLSX", () => {
     assert.deepStrictEqual([customer, quantity, cost, metadata], ["acme", Number(row("")[2]), 1e12, '{"a":1}'])
     assert.instanceOf(time, Date)
     assert.strictEqual(time.toISOString(), "2026-01-30T16:45:23.123Z")
-    assert.match(usage!.getCell("B2").numFmt, /yyyy/)
+    assert.match(usage!.getCell("B2").numFmt, /yyyy.*ss\.000$/)
     assert.strictEqual(usage!.getCell("A3").value, "'=1+1")
     assert.strictEqual(usage!.getCell("E3").value, null)
     const [view] = usage!.views as ReadonlyArray<{ readonly state: string; readonly ySplit: number }>
@@ -97,7 +97,24 @@ describe("XLSX", () => {
     assert.isAbove(usage!.getColumn(5).width!, 40)
     const texts: Array<unknown> = []
     summary!.eachRow((row) => texts.push(...(row.values as ReadonlyArray<unknown>)))
-    for (const text of ["all", "2026-01-31", "api", "'=requests", 0.5, "█".repeat(24)]) assert.include(texts, text)
+    for (const text of ["all", "2026-01-01 to 2026-01-31 (UTC)", "api", "'=requests", 0.5, "█".repeat(24)])
+      assert.include(texts, text)
+  })
+
+  it("shows no time as of the second, or the month, after it", async () => {
+    const at = (time: string): Cells => row("acme").with(1, time)
+    const times = ["2026-01-31 23:59:59.999999", "2026-02-01 00:00:00"]
+    const usage = (await workbookOf(await write(xlsx, [times.map(at)]))).getWorksheet("Usage")!
+    assert.deepStrictEqual(
+      [usage.getCell("B2"), usage.getCell("B3")].map(({ numFmt, value }) => [
+        (value as Date).toISOString(),
+        /ss$/.test(numFmt)
+      ]),
+      [
+        ["2026-01-31T23:59:59.999Z", false],
+        ["2026-02-01T00:00:00.000Z", true]
+      ]
+    )
   })
 
   it("goes on with a further sheet", async () => {
