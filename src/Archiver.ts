@@ -64,7 +64,8 @@ export interface ArchivedMonth {
  * - `days`: records older than so many days, counted from the start of this UTC day; whole months only, so that the month
  *   of that day waits
  * - `directory`: where the files go, as `usage_2026-01.csv.gz`; or `file`: the file's name, to which the month is added if
- *   there are several. The ending says how it is compressed: `.gz`, `.zst`, or not at all
+ *   there are several. The ending says what it is: `.parquet`, or CSV, compressed if it ends in `.gz` or `.zst`
+ * - `format`, `compression`: of files in the directory; `csv` and `gzip`
  *
  * @since 0.1.0
  */
@@ -72,6 +73,7 @@ export interface ArchiveOptions {
   readonly days: number
   readonly directory: string
   readonly file?: string | undefined
+  readonly format?: "csv" | "parquet" | undefined
   readonly compression?: Compression | undefined
   readonly onMonth?: ((month: string, done: number, of: number) => Effect.Effect<void>) | undefined
 }
@@ -343,8 +345,10 @@ const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["
     : Effect.fail(new ArchiveBroken({ file, problem: `sums by service: ${is} instead of ${was}` }))
 }
 
-const fileFor = ({ compression, directory, file }: ArchiveOptions, month: string, months: number): string => {
-  if (file === undefined) return at(directory, `usage_${month}.csv${endings[compression ?? "gzip"]}`)
+const fileFor = ({ compression, directory, file, format }: ArchiveOptions, month: string, months: number): string => {
+  if (file === undefined) {
+    return at(directory, `usage_${month}${format === "parquet" ? ".parquet" : `.csv${endings[compression ?? "gzip"]}`}`)
+  }
   if (months === 1) return at(".", file)
   const ending = /(\.[a-z0-9]{1,8}){0,2}$/i.exec(file)?.[0] ?? ""
   return at(".", `${file.slice(0, file.length - ending.length)}_${month}${ending}`)

@@ -211,7 +211,7 @@ eachEngine("Archiver", (engine) => {
           const { name, sql } = yield* Database
           const path = shared
           // Everything that the test before this one restored is in it.
-          yield* at(april)(archiver.archive({ days: 30, directory: path, compression: "zstd" }))
+          yield* at(april)(archiver.archive({ days: 30, directory: path, format: "parquet" }))
           const before = yield* figures
           const detailed = yield* details
           assert.strictEqual(yield* archiver.restore("2026-01", { customer: "a" }), 2)

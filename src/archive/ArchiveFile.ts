@@ -20,6 +20,7 @@ import type { RowWriter } from "../store/ArchiveStore.ts"
 import { makePrivateDirectory } from "../system/Files.ts"
 import { type ArchivedRecord, columns, readRow, Totals } from "./ArchiveRows.ts"
 import { CsvReader } from "./CsvReader.ts"
+import * as ParquetRecords from "./ParquetRecords.ts"
 
 /** A file could not be written or read. @since 0.1.0 */
 export class ArchiveFileError extends Schema.TaggedError<ArchiveFileError>()("ArchiveFileError", {
@@ -50,6 +51,8 @@ export type Compression = "none" | "gzip" | "zstd"
 export const compressionOf = (file: string): Compression =>
   /\.(gz|gzip)$/i.test(file) ? "gzip" : /\.(zst|zstd)$/i.test(file) ? "zstd" : "none"
 
+const isParquet = (file: string): boolean => /\.parquet$/i.test(file)
+
 /** What is no record, or no archive. */
 class Malformed extends Error {}
 
@@ -78,6 +81,12 @@ const digester = () => {
   return { stream, result: () => ({ bytes, sha256: hash.digest("hex") }) }
 }
 
+const recordOf = (fields: ReadonlyArray<string>, number: number): ArchivedRecord => {
+  const record = readRow(fields)
+  if (typeof record === "string") throw new Malformed(`record ${number} ${record}`)
+  return record
+}
+
 /** Takes a file's text, and gives the records that are complete; throws `Malformed` where it is none of an archive. */
 class RecordReader {
   readonly #csv = new CsvReader()
@@ -97,8 +106,7 @@ class RecordReader {
         if (fields.join() !== columns.join()) throw new Malformed("its header is not that of an archive")
         return
       }
-      const record = readRow(fields)
-      if (typeof record === "string") throw new Malformed(`record ${this.records + 1} ${record}`)
+      const record = recordOf(fields, this.records + 1)
       if (++this.records > this.#maxRecords) throw new Malformed(`it holds more than ${this.#maxRecords} records`)
       taken.push(record)
     })
@@ -111,11 +119,14 @@ class RecordReader {
   }
 }
 
-/** What was written. `content`: the SHA-256 of the text before it was compressed, which was read to add up `totals`. */
+/**
+ * What was written, and what it comes to. `content`: the SHA-256 of the text before it was compressed, which was read to add
+ * it up; there is none of Parquet, which is no text.
+ */
 export interface Written {
   readonly bytes: number
   readonly sha256: string
-  readonly content: string
+  readonly content: string | undefined
   readonly totals: Totals
 }
 
@@ -151,31 +162,58 @@ export const openWriter = (store: ObjectStore | undefined, file: string) =>
   ).pipe(
     Effect.flatMap(({ digest, pending, sink, written }) => {
       const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: failed(file) })
-      const content = createHash("sha256")
-      const reader = new RecordReader(Infinity)
-      const totals = new Totals()
-      const write = (data: Uint8Array) =>
-        attempt(async () => {
-          const taken = sink.write(data)
-          // While the compressor and the database are at work: what goes into the file is read as it will be read from it.
-          content.update(data)
-          for (const record of reader.take(data)) totals.add(record)
-          await taken
-        })
-      const writer: Writer = {
-        rows: (page) => write(Buffer.from(stringify(page as Array<Cells>))),
-        csv: write,
-        finish: attempt(async () => {
-          reader.end()
-          await sink.end()
-          await written
-          await pending.place(false)
-          return { ...digest.result(), content: content.digest("hex"), totals }
-        })
+      const place = async () => {
+        await sink.end()
+        await written
+        await pending.place(false)
+        return digest.result()
       }
-      return Effect.as(write(Buffer.from(`${columns.join(",")}\n`)), writer)
+      const totals = new Totals()
+      return isParquet(file)
+        ? attempt(() => parquetWriter(sink, totals, place, attempt))
+        : attempt(() => csvWriter(sink, totals, place, attempt))
     })
   )
+
+type Attempt = <A>(run: () => Promise<A>) => Effect.Effect<A, ArchiveFileError>
+type Place = () => Promise<{ readonly bytes: number; readonly sha256: string }>
+
+const csvWriter = async (sink: Sink, totals: Totals, place: Place, attempt: Attempt): Promise<Writer> => {
+  const content = createHash("sha256")
+  const reader = new RecordReader(Infinity)
+  const write = async (data: Uint8Array) => {
+    const taken = sink.write(data)
+    // While the compressor and the database are at work: what goes into the file is read as it will be read from it.
+    content.update(data)
+    for (const record of reader.take(data)) totals.add(record)
+    await taken
+  }
+  await write(Buffer.from(`${columns.join(",")}\n`))
+  return {
+    rows: (page) => attempt(() => write(Buffer.from(stringify(page as Array<Cells>)))),
+    csv: (data) => attempt(() => write(data)),
+    finish: attempt(async () => {
+      reader.end()
+      return { ...(await place()), content: content.digest("hex"), totals }
+    })
+  }
+}
+
+const parquetWriter = async (sink: Sink, totals: Totals, place: Place, attempt: Attempt): Promise<Writer> => {
+  const parquet = await ParquetRecords.begin((data) => sink.write(data))
+  return {
+    rows: (page) =>
+      attempt(async () => {
+        for (const cells of page) totals.add(recordOf(ParquetRecords.fieldsOf(cells), totals.records + 1))
+        await parquet.rows(page)
+      }),
+    csv: undefined,
+    finish: attempt(async () => {
+      await parquet.end()
+      return { ...(await place()), content: undefined, totals }
+    })
+  }
+}
 
 /** The text of a file, piece by piece, decompressed; and then its size and digest as it lies there. */
 const readText = <E, R>(
@@ -198,31 +236,24 @@ const readText = <E, R>(
     const pieces = text[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     const next = Effect.tryPromise({
       try: () => pieces.next(),
-      catch: (cause) =>
-        isMissingOrDenied(cause) ? failed(file)(cause) : new ArchiveBroken({ file, problem: problemOf(cause) })
+      catch: brokenBy(file)
     })
     for (let piece = yield* next; piece.done !== true; piece = yield* next) yield* onText(piece.value)
     return digest.result()
   }).pipe(Effect.scoped)
 
-/**
- * Reads a file to its end, page by page, and gives its size and digest. Fails with `ArchiveBroken` where a row is not
- * one, or where there are more than `maxRecords`: a small file may hold a great many.
- */
-const read = <E, R>(
+const brokenBy = (file: string) => (cause: unknown) =>
+  isMissingOrDenied(cause) ? failed(file)(cause) : new ArchiveBroken({ file, problem: problemOf(cause) })
+
+/** Fails with `ArchiveBroken` where a row is not one, or where there are more than are known: a small file may hold many. */
+const readCsv = <E, R>(
   store: ObjectStore | undefined,
-  file: string,
-  maxRecords: number,
+  { file, records }: Known,
   onPage: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, E, R>
-): Effect.Effect<
-  { readonly bytes: number; readonly sha256: string; readonly records: number },
-  E | ArchiveFileError | ArchiveBroken,
-  R
-> =>
+): Effect.Effect<Found, E | ArchiveFileError | ArchiveBroken, R> =>
   Effect.gen(function* () {
-    const reader = new RecordReader(maxRecords)
-    const attempt = <A>(run: () => A) =>
-      Effect.try({ try: run, catch: (cause) => new ArchiveBroken({ file, problem: problemOf(cause) }) })
+    const reader = new RecordReader(records)
+    const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: brokenBy(file) })
     const found = yield* readText(store, file, (data) =>
       Effect.flatMap(
         attempt(() => reader.take(data)),
@@ -233,46 +264,95 @@ const read = <E, R>(
     return { ...found, records: reader.records }
   })
 
-/** Reads a file back that was just written: it lies there as it was written, and holds the text that was written. */
-export const readBack = (
+/** Parquet is read from its end, so its digest comes first: what is then read of it is believed. */
+const readParquet = <E, R>(
   store: ObjectStore | undefined,
-  file: string,
-  written: Written
-): Effect.Effect<void, ArchiveFileError | ArchiveBroken> => {
-  const content = createHash("sha256")
-  return Effect.flatMap(
-    readText(store, file, (data) => Effect.sync(() => content.update(data))),
-    ({ bytes, sha256 }) =>
-      bytes === written.bytes && sha256 === written.sha256 && content.digest("hex") === written.content
-        ? Effect.void
-        : new ArchiveBroken({ file, problem: "what is read from it is not what was written" })
-  )
+  known: Known,
+  onPage: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, E, R>
+): Effect.Effect<Found, E | ArchiveFileError | ArchiveBroken, R> =>
+  Effect.gen(function* () {
+    const { file } = known
+    const digest = yield* readText(store, file, () => Effect.void)
+    yield* requireKnown(known, { ...digest, records: known.records })
+    const pages = ParquetRecords.pages({
+      byteLength: digest.bytes,
+      slice: async (start, end = digest.bytes) => {
+        const part = Buffer.concat(await (await Storage.read(store, file, { start, end })).toArray())
+        return part.buffer.slice(part.byteOffset, part.byteOffset + part.length) as ArrayBuffer
+      }
+    })
+    let records = 0
+    for (;;) {
+      const page = yield* Effect.tryPromise({ try: () => pages.next(), catch: brokenBy(file) })
+      if (page.done === true) return { ...digest, records }
+      const taken = yield* Effect.try({
+        try: () => page.value.map((fields) => recordOf(fields, ++records)),
+        catch: brokenBy(file)
+      })
+      yield* onPage(taken)
+    }
+  })
+
+interface Found {
+  readonly bytes: number
+  readonly sha256: string
+  readonly records: number
 }
 
 /** What is known of a file, and must be so. */
-export interface Known {
+export interface Known extends Found {
   readonly file: string
-  readonly records: number
-  readonly bytes: number
-  readonly sha256: string
 }
 
-/** Reads a file that is known. What was handed over counts only if it succeeds: then it was that file, unaltered. */
+const requireKnown = (known: Known, found: Found): Effect.Effect<void, ArchiveBroken> => {
+  for (const [what, is, was] of [
+    ["its SHA-256", found.sha256, known.sha256],
+    ["bytes", found.bytes, known.bytes],
+    ["records", found.records, known.records]
+  ] as const) {
+    if (is !== was) {
+      return Effect.fail(new ArchiveBroken({ file: known.file, problem: `${what}: ${is} instead of ${was}` }))
+    }
+  }
+  return Effect.void
+}
+
+/**
+ * Reads a file that is known, page by page. What was handed over counts only if it succeeds: then it was that file,
+ * unaltered.
+ */
 export const readKnown = <E, R>(
   store: ObjectStore | undefined,
   known: Known,
   onPage: (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, E, R>
 ): Effect.Effect<void, E | ArchiveFileError | ArchiveBroken, R> =>
-  Effect.flatMap(read(store, known.file, known.records, onPage), (found) => {
-    for (const [what, is, was] of [
-      ["its SHA-256", found.sha256, known.sha256],
-      ["bytes", found.bytes, known.bytes],
-      ["records", found.records, known.records]
-    ] as const) {
-      if (is !== was) return new ArchiveBroken({ file: known.file, problem: `${what}: ${is} instead of ${was}` })
-    }
-    return Effect.void
-  })
+  Effect.flatMap((isParquet(known.file) ? readParquet : readCsv)(store, known, onPage), (found) =>
+    requireKnown(known, found)
+  )
+
+/** Reads a file back that was just written: it lies there as it was written, and holds what was written. */
+export const readBack = (
+  store: ObjectStore | undefined,
+  file: string,
+  { bytes, content, sha256, totals }: Written
+): Effect.Effect<void, ArchiveFileError | ArchiveBroken> => {
+  const differs = Effect.fail(new ArchiveBroken({ file, problem: "what is read from it is not what was written" }))
+  if (content === undefined) {
+    const found = new Totals()
+    const read = readKnown(store, { file, bytes, sha256, records: totals.records }, (records) =>
+      Effect.sync(() => {
+        for (const record of records) found.add(record)
+      })
+    )
+    return Effect.flatMap(read, () => (found.equals(totals) ? Effect.void : differs))
+  }
+  const text = createHash("sha256")
+  return Effect.flatMap(
+    readText(store, file, (data) => Effect.sync(() => void text.update(data))),
+    (found) =>
+      found.bytes === bytes && found.sha256 === sha256 && text.digest("hex") === content ? Effect.void : differs
+  )
+}
 
 const isMissingOrDenied = (cause: unknown): boolean =>
   ["ENOENT", "EACCES", "EPERM", "EISDIR", "EIO"].includes((cause as NodeJS.ErrnoException | undefined)?.code ?? "")

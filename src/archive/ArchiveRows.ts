@@ -205,6 +205,23 @@ export class Totals {
     return [...this.#totals].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
   }
 
+  /** Whether both are of the same records, as far as sums tell. */
+  equals(other: Totals): boolean {
+    const [ours, theirs] = [this.entries, other.entries]
+    return (
+      ours.length === theirs.length &&
+      ours.every(([service, total], index) => {
+        const [name, same] = theirs[index]!
+        return (
+          name === service &&
+          same.events === total.events &&
+          BigDecimal.equals(same.amount, total.amount) &&
+          BigDecimal.equals(same.weighted, total.weighted)
+        )
+      })
+    )
+  }
+
   #include(service: string, { amount, events, weighted }: Total): void {
     const total = this.#totals.get(service) ?? nothing
     this.#totals.set(service, {

@@ -8,7 +8,7 @@
 import type { ColumnSource } from "hyparquet-writer"
 import type { Cells } from "../database/Database.ts"
 import * as Instant from "../domain/Instant.ts"
-import type { Column, Format } from "./Table.ts"
+import type { Column, Table, Writer } from "./Table.ts"
 
 /** A row group is full with so many rows, or so many characters. */
 const groupRows = 16_384
@@ -21,7 +21,8 @@ const shapeOf = ({ kind, name }: Column): Shape => {
   return name === "unit_cost" ? "decimal" : "text"
 }
 
-const scale = 18
+/** Decimals of a unit cost. */
+export const scale = 18
 
 /** The fields of the schema beside name and repetition. */
 const elements = {
@@ -49,7 +50,10 @@ const valueOf: Record<Shape, (cell: string) => string | bigint> = {
   integer: BigInt
 }
 
-export const parquet: Format = async ({ columns }, sink) => {
+export const parquet = async (
+  { columns }: Pick<Table, "columns">,
+  sink: { readonly write: (data: Uint8Array) => Promise<void> }
+): Promise<Writer> => {
   const { ByteWriter, ParquetWriter } = await import("hyparquet-writer")
   const bytes = new ByteWriter()
   const shapes = columns.map(shapeOf)

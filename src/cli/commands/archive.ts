@@ -32,13 +32,17 @@ export const archive = Command.make(
     ),
     file: Argument.String("file").pipe(
       Argument.withDescription(
-        "The file's name; with several months theirs are added. Ending in .gz or .zst it is compressed"
+        "The file's name; with several months theirs are added. Ending in .gz or .zst it is compressed, in .parquet it is that"
       ),
       Argument.optional
     ),
     directory: directoryFlag,
-    compression: Flag.Literals("compression", ["gzip", "zstd", "none"]).pipe(
+    fileFormat: Flag.Literals("file-format", ["csv", "parquet"]).pipe(
       Flag.withDescription("Of files that are named by themselves"),
+      Flag.withDefault("csv")
+    ),
+    compression: Flag.Literals("compression", ["gzip", "zstd", "none"]).pipe(
+      Flag.withDescription("Of CSV files that are named by themselves"),
       Flag.withDefault("gzip")
     ),
     format: Flags.format
@@ -53,6 +57,7 @@ export const archive = Command.make(
           days,
           directory,
           file: Flags.given(input.file),
+          format: input.fileFormat,
           compression: input.compression,
           onMonth: (_, done, of) => Effect.sync(() => progress?.show(done, of))
         })
