@@ -108,7 +108,7 @@ describe("XLSX", () => {
     assert.deepStrictEqual(
       [usage.getCell("B2"), usage.getCell("B3")].map(({ numFmt, value }) => [
         (value as Date).toISOString(),
-        /ss$/.test(numFmt)
+        numFmt.endsWith("ss")
       ]),
       [
         ["2026-01-31T23:59:59.999Z", false],
