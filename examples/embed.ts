@@ -3,10 +3,10 @@
  *
  *     node examples/embed.ts
  *
- * With a server instead: Postgres.layer({ url: Redacted.make("postgresql://…") }).
+ * With a server instead: Usage.layerPostgres({ url: "postgresql://…" }), or Usage.layer() on the application's own PgClient.
  */
-import { Console, Effect, Layer } from "effect"
-import { Batcher, CurrentCustomer, CustomerId, Decimal, Embedded, Recorder, Reporter, Window } from "../src/index.ts"
+import { Console, Effect } from "effect"
+import { Batcher, CurrentCustomer, CustomerId, Decimal, Recorder, Reporter, Usage, Window } from "../src/index.ts"
 
 /** A request handler of the application. Whom it serves comes from its authentication, as `CurrentCustomer`. */
 const listUsers = Effect.gen(function* () {
@@ -36,8 +36,4 @@ const program = Effect.gen(function* () {
   }
 })
 
-const layer = Layer.mergeAll(Recorder.layer(), Batcher.layer({ size: 1_000 }), Reporter.layer).pipe(
-  Layer.provide(Embedded.layer())
-)
-
-await Effect.runPromise(Effect.provide(program, layer))
+await Effect.runPromise(Effect.provide(program, Usage.layerEmbedded()))

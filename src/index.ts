@@ -1,10 +1,15 @@
 /**
  * Usage metering for billing: record usage, store it exactly once, report what it costs.
  *
- * Compose a database (`Postgres.layer` or `Embedded.layer`) with the services that you need; each is a layer on it.
+ * `Usage.layerPostgres` and its siblings give all services at once. Or compose a database (`Postgres.layer` or
+ * `Embedded.layer`) with the services that you need; each is a layer on it.
  *
  * @since 0.1.0
  */
+export * as Usage from "./Usage.ts"
+export { type Direction, Meter, type MeterOptions, type MeterState } from "./Meter.ts"
+export { StorageMeter, type StorageMeterOptions } from "./StorageMeter.ts"
+
 export * as Postgres from "./database/Postgres.ts"
 export * as Embedded from "./database/Embedded.ts"
 export * as Migrations from "./database/Migrations.ts"

@@ -16,6 +16,11 @@ const run = (command: string, args: ReadonlyArray<string>, env: Record<string, s
 /** Optimising the embedded database's WebAssembly takes longer than an example does. */
 const quick = ["--liftoff-only"]
 
+const temporary = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-example-"))),
+  (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
+)
+
 describe("every example runs", () => {
   it("embed.ts", () => {
     const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/embed.ts"])
@@ -25,6 +30,17 @@ describe("every example runs", () => {
       "bandwidth: 0.055874697864055633544921875 GB in 10000 records"
     ])
   })
+
+  it.live("smallest.ts", () =>
+    Effect.gen(function* () {
+      const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/smallest.ts"], {
+        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_HOME: yield* temporary
+      })
+      assert.strictEqual(status, 0, stderr)
+      assert.strictEqual(stdout, "1 request today\n")
+    }).pipe(Effect.scoped)
+  )
 
   it("transaction.ts", () => {
     const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/transaction.ts"])

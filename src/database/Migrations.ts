@@ -15,26 +15,27 @@ export interface AppliedStep {
 const tableName = "billing_migrations"
 
 /**
- * Applies the steps that are missing. Several processes at once are safe: they wait for each other.
+ * Applies the steps that are missing. Several processes at once are safe: they wait for each other. It runs on a
+ * connection of its own, whatever transformations the application's client has.
  *
  * @since 0.1.0
  */
 export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, Database> = Effect.gen(function* () {
-  const { name, schema, sql } = yield* Database
-  if (schema !== "public") yield* sql`create schema if not exists ${sql(schema)}`
+  const { name, own, schema } = yield* Database
+  if (schema !== "public") yield* own`create schema if not exists ${own(schema)}`
   const applied = yield* Migrator.make({})({
     loader: Migrator.fromRecord(steps(name)),
     table: `${schema}.${tableName}`
-  }).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+  }).pipe(Effect.provideService(SqlClient.SqlClient, own))
   return applied.map(([id, step]) => ({ id, name: step }))
 }).pipe(Effect.mapError(fromUnknown))
 
 /** Fails with the reason `NotMigrated` when steps are missing. */
 export const check: Effect.Effect<void, DatabaseError, Database> = Effect.gen(function* () {
-  const { name, schema, sql } = yield* Database
+  const { name, own, schema } = yield* Database
   const wanted = Object.keys(steps(name)).length
-  const rows = yield* sql<{ found: string }>`
-    select count(*)::text as found from ${sql(`${schema}.${tableName}`)}`
+  const rows = yield* own<{ found: string }>`
+    select count(*)::text as found from ${own(`${schema}.${tableName}`)}`
   const found = Number(rows[0]!.found)
   if (found < wanted) {
     return yield* new DatabaseError({

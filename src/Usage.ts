@@ -1,0 +1,251 @@
+/**
+ * Everything from one layer, and one line for each thing to be metered.
+ *
+ *     const program = Effect.gen(function* () {
+ *       yield* Recorder.trackApiRequest({ endpoint: "/users" })
+ *     })
+ *     program.pipe(Effect.provide(Usage.layerEmbedded({ directory: ".usage" })))
+ *
+ * | layer | the database |
+ * |---|---|
+ * | `layer` | that of the application's own `PgClient` |
+ * | `layerPostgres({ url })` | a PostgreSQL server |
+ * | `layerEmbedded({ directory })` | embedded in the process |
+ * | `layerConfig` | what the `USAGE_…` variables say |
+ *
+ * Each service's own layer can be had alone; these put them together.
+ */
+import type { PgClient } from "@effect/sql-pg"
+import * as Clock from "effect/Clock"
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { join } from "node:path"
+import { Aggregator } from "./Aggregator.ts"
+import { AlertDelivery } from "./AlertDelivery.ts"
+import { AlertMonitor } from "./AlertMonitor.ts"
+import { AlertChannels } from "./alerts/AlertChannels.ts"
+import { Analytics } from "./Analytics.ts"
+import { Archiver } from "./Archiver.ts"
+import { Batcher, type BatcherOptions } from "./Batcher.ts"
+import { Catalog } from "./Catalog.ts"
+import type { Database } from "./database/Database.ts"
+import type { DatabaseError } from "./database/DatabaseError.ts"
+import type { EmbeddedOptions } from "./database/Embedded.ts"
+import * as Migrations from "./database/Migrations.ts"
+import type { ClientOptions, PostgresOptions } from "./database/Postgres.ts"
+import { DeadLetters } from "./DeadLetters.ts"
+import { CurrentCustomer } from "./domain/CustomerId.ts"
+import type { InvalidInput } from "./domain/InvalidInput.ts"
+import { builtIns } from "./domain/Service.ts"
+import { Exporter } from "./Exporter.ts"
+import { HtmlReport } from "./HtmlReport.ts"
+import { Importer } from "./Importer.ts"
+import * as Settings from "./internal/Settings.ts"
+import { Meter, type MeterOptions } from "./Meter.ts"
+import { Metered } from "./MeteredHttp.ts"
+import { Quota, type QuotaOptions } from "./Quota.ts"
+import { Quotas } from "./Quotas.ts"
+import { Recorder } from "./Recorder.ts"
+import { Reporter } from "./Reporter.ts"
+import { Retention } from "./Retention.ts"
+import { Spool, type SpoolError, type SpoolOptions } from "./Spool.ts"
+import * as Tracking from "./Tracking.ts"
+
+export { Metered, meteredRoute } from "./MeteredHttp.ts"
+export { layerMeteredPg, layerMeteredSql } from "./MeteredSql.ts"
+
+/**
+ * The services of every layer here. `AlertMonitor` and `AlertDelivery` are among them without a channel and without a
+ * schedule; channels of your own are registered with `AlertChannels`.
+ *
+ * @since 0.1.0
+ */
+export type Services =
+  | Aggregator
+  | AlertChannels
+  | AlertDelivery
+  | AlertMonitor
+  | Analytics
+  | Archiver
+  | Batcher
+  | Catalog
+  | DeadLetters
+  | Exporter
+  | HtmlReport
+  | Importer
+  | Meter
+  | Metered
+  | Quota
+  | Quotas
+  | Recorder
+  | Reporter
+  | Retention
+
+/**
+ * - `migrate`: make the tables, or bring them up to date, at start. Without it a database that lacks some is refused with
+ *   the reason `NotMigrated`. The embedded database always does it.
+ * - `batch`: of the `Batcher`: 1,000 records or 5 s, whichever is first, if nothing else is said
+ * - `spool`: a directory for usage that the database does not take in time, and for what is left when the application ends.
+ *   Without it that waits in memory, and is lost with the process.
+ * - `meter`: of the instrumentation
+ * - `quota`: of `Quota`
+ * - `rollUp`: how often new records are added to the rollups, every minute; `false`: not in this process
+ *
+ * @since 0.1.0
+ */
+export interface UsageOptions {
+  readonly migrate?: boolean | undefined
+  readonly batch?: BatcherOptions | undefined
+  readonly spool?: SpoolOptions | undefined
+  readonly meter?: MeterOptions | undefined
+  readonly quota?: QuotaOptions | undefined
+  readonly rollUp?: Duration.Input | false | undefined
+}
+
+type Failure = DatabaseError | InvalidInput | SpoolError
+
+const batchSize = 1_000
+
+/** All services on a database. @since 0.1.0 */
+export const layerServices = (options: UsageOptions = {}): Layer.Layer<Services, Failure, Database> => {
+  const batch = { size: batchSize, ...options.batch }
+  const { spool } = options
+  const batcher = spool === undefined ? Batcher.layer(batch) : Batcher.layerSpilling({ ...batch, ...spool })
+  const recorder =
+    spool === undefined
+      ? Recorder.layer()
+      : Layer.unwrap(
+          Effect.map(Spool, ({ put }) => Recorder.layer({ setAside: ({ key, records }) => put(key, records) }))
+        ).pipe(Layer.provide(Spool.layer(spool)))
+  const meter = Metered.layer.pipe(Layer.provideMerge(Meter.layer(options.meter)), Layer.provideMerge(batcher))
+  const alerts = Layer.mergeAll(AlertMonitor.layer(), AlertDelivery.layer).pipe(Layer.provideMerge(AlertChannels.layer))
+  const ready = Layer.effectDiscard(options.migrate === true ? Migrations.migrate : Migrations.check)
+  return Layer.mergeAll(
+    recorder,
+    meter,
+    alerts,
+    options.rollUp === false ? Aggregator.layer : Aggregator.layerScheduled({ every: options.rollUp }),
+    Analytics.layer,
+    Archiver.layer,
+    Catalog.layer,
+    DeadLetters.layer,
+    Exporter.layer,
+    HtmlReport.layer,
+    Importer.layer(),
+    Quota.layer(options.quota),
+    Quotas.layer,
+    Reporter.layer,
+    Retention.layer()
+  ).pipe(Layer.provide(ready))
+}
+
+/** Engines are loaded when they are used: an application needs one of them. */
+const loadPostgres = Effect.promise(() => import("./database/Postgres.ts"))
+const loadEmbedded = Effect.promise(() => import("./database/Embedded.ts"))
+
+/**
+ * All services, on the database of the application's own `PgClient`. `Recorder.recordInTransaction` is part of that client's
+ * transactions. See `Postgres.layerClient`.
+ *
+ * @since 0.1.0
+ */
+export const layer = (
+  options: UsageOptions & ClientOptions = {}
+): Layer.Layer<Services | Database, Failure, PgClient.PgClient> =>
+  Layer.provideMerge(
+    layerServices(options),
+    Layer.unwrap(Effect.map(loadPostgres, ({ layerClient }) => layerClient(options)))
+  )
+
+/**
+ * All services, on a PostgreSQL server. `url` may be plain text; it is kept redacted.
+ *
+ * @since 0.1.0
+ */
+export const layerPostgres = (
+  options: UsageOptions & Omit<PostgresOptions, "url"> & { readonly url: string | Redacted.Redacted }
+): Layer.Layer<Services | Database | PgClient.PgClient, Failure> => {
+  const url = typeof options.url === "string" ? Redacted.make(options.url) : options.url
+  return Layer.provideMerge(
+    layerServices(options),
+    Layer.unwrap(Effect.map(loadPostgres, (Postgres) => Postgres.layer({ ...options, url })))
+  )
+}
+
+/**
+ * All services, on the embedded database: in `directory`, or in memory.
+ *
+ * @since 0.1.0
+ */
+export const layerEmbedded = (
+  options: UsageOptions & EmbeddedOptions = {}
+): Layer.Layer<Services | Database | PgClient.PgClient, Failure> =>
+  Layer.provideMerge(
+    layerServices({ ...options, migrate: false }),
+    Layer.unwrap(Effect.map(loadEmbedded, (Embedded) => Embedded.layer(options)))
+  )
+
+/**
+ * All services, where the environment says: on the server of `USAGE_DATABASE_URL`, or embedded in `USAGE_HOME` if there is
+ * none; with `USAGE_SCHEMA`, `USAGE_BATCH_SIZE` and `USAGE_BATCH_TIMEOUT`, and the spool in `USAGE_HOME`. `options` come
+ * before the environment. It is what the `usage` command uses.
+ *
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: UsageOptions = {}
+): Layer.Layer<Services | Database | PgClient.PgClient, Failure | Config.ConfigError> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const directory = yield* Settings.home
+      const schema = yield* Settings.schema
+      const batch = { size: yield* Settings.batchSize, timeout: yield* Settings.batchTimeout, ...options.batch }
+      const url = Option.filter(yield* Settings.databaseUrl, (text) => Redacted.value(text) !== "")
+      const all = { spool: { directory: join(directory, "spool") }, ...options, batch, schema }
+      return Option.isSome(url) ? layerPostgres({ ...all, url: url.value }) : layerEmbedded({ ...all, directory })
+    })
+  )
+
+/**
+ * Stores all that was metered and enqueued so far.
+ *
+ * @since 0.1.0
+ */
+export const flush = Effect.flatMap(Meter, (meter) => meter.flush)
+
+const megabyte = 1_048_576
+
+/**
+ * Meters an effect as a function of the current customer: each run is one invocation, with its duration and the memory of
+ * the process (its resident set, in MB, rounded up; or `memoryMb`, where a plan says what a function has). Runs that fail or
+ * are interrupted count too.
+ *
+ *     const sendEmail = (to: string) => deliver(to).pipe(Usage.metered("sendEmail"))
+ *
+ * @since 0.1.0
+ */
+export const metered =
+  (name: string, options: { readonly memoryMb?: number | undefined } = {}) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | CurrentCustomer | Meter> =>
+    Effect.withFiber((fiber) => {
+      const context = fiber.context as Context.Context<CurrentCustomer | Meter>
+      const customer = Context.get(context, CurrentCustomer)
+      const meter = Context.get(context, Meter)
+      const clock = fiber.getRef(Clock.Clock)
+      const start = clock.currentTimeNanosUnsafe()
+      const finish = () => {
+        const durationMs = Math.round(Number(clock.currentTimeNanosUnsafe() - start) / 1_000) / 1_000
+        const memoryMb = options.memoryMb ?? Math.ceil(process.memoryUsage.rss() / megabyte)
+        meter.offer(
+          builtIns.functions,
+          Tracking.functionInvocation({ customer, name, durationMs, memoryMb }),
+          clock.currentTimeMillisUnsafe()
+        )
+      }
+      return Effect.onExit(effect, () => Effect.sync(finish))
+    })
