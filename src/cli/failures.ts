@@ -55,6 +55,7 @@ const hints: Record<string, string> = {
   PeriodArchived:
     "--include-archives reads them, with export, stats and report --group-by; `usage archives restore MONTH` puts them back",
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
+  ArchiveFileError: "Nothing was removed: mend it, or give another --dir, and run it again",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
   InUse: "Its owner lets nobody in: it is on another machine, or not shared. A PostgreSQL server has no owner"
 }

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { StoredObject } from "../../src/storage/S3.ts"
-import { usage } from "../support/cli.ts"
-import { freshDatabase } from "../support/engines.ts"
+import { readdirSync } from "node:fs"
+import { join } from "node:path"
+import { limitedUsage, usage } from "../support/cli.ts"
+import { administer, freshDatabase } from "../support/engines.ts"
 import { temporaryDirectory } from "../support/exports.ts"
 import { objectStorage, variablesOf } from "../support/objectStorage.ts"
 
@@ -76,6 +78,34 @@ describe("usage archive", () => {
 
       assert.strictEqual((yield* run("archives", "restore", "2026-01")).code, 0)
       for (const [index, args] of questions.entries()) assert.deepStrictEqual(yield* run(...args), before[index])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("whose disk takes no more leaves nothing half, removes nothing, and finishes when there is room", () =>
+    Effect.gen(function* () {
+      const home = yield* temporaryDirectory
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: home }
+      // Makes the month's partition, too.
+      yield* usage(env, "record", "api", "1", "--customer", "acme", "--at", "2026-01-20T00:00:00Z")
+      yield* Effect.promise(() =>
+        administer(
+          `with batch as (
+              insert into billing_usage_batches (batch_id, batch_key, record_count, months, source)
+              values (1000, gen_random_uuid(), 5000, '{2026-01-01}', 'test')
+            ) insert into billing_usage_records
+              select 'acme', 'api', i, 0.0001, '2026-01-10', null, 1000, i from generate_series(0, 4999) i`,
+          env.USAGE_DATABASE_URL
+        )
+      )
+      const archive = ["archive", "30", "--compression", "none", "--format", "csv"]
+      // The operating system refuses what goes beyond 64 kB of a file, in the middle of a write.
+      const full = yield* Effect.promise(() => limitedUsage(64, env, archive))
+      assert.deepStrictEqual([full.code, full.stdout], [1, ""])
+      assert.match(full.stderr, /^usage: \S+\.csv: EFBIG: file too large, write\nHint: Nothing was removed/)
+      assert.deepStrictEqual(readdirSync(join(home, "archives")), [])
+      const done = yield* usage(env, ...archive)
+      assert.match(done.stdout, /^month,records,bytes,file\n2026-01,5001,/)
+      assert.strictEqual((yield* usage(env, "archives", "restore", "2026-01")).code, 0)
     }).pipe(Effect.scoped)
   )
 })

@@ -3,7 +3,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { run } from "../../src/cli/Program.ts"
 
@@ -43,9 +43,18 @@ export const usageProcess = (
   env: Environment,
   args: ReadonlyArray<string>,
   input: string | Uint8Array = ""
-): Promise<Outcome> =>
+): Promise<Outcome> => outcomeOf(spawnUsage(env, ...args), input)
+
+/** The same where no file may have more than so many kB: the operating system refuses what goes beyond. */
+export const limitedUsage = (kilobytes: number, env: Environment, args: ReadonlyArray<string>): Promise<Outcome> =>
+  outcomeOf(
+    spawn("bash", ["--norc", "-c", `ulimit -f ${kilobytes}; exec "$0" "$@"`, process.execPath, launcher, ...args], {
+      env: { PATH: process.env["PATH"], ...env }
+    })
+  )
+
+const outcomeOf = (child: ChildProcessWithoutNullStreams, input: string | Uint8Array = ""): Promise<Outcome> =>
   new Promise((resolve, reject) => {
-    const child = spawnUsage(env, ...args)
     let stdout = ""
     let stderr = ""
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
