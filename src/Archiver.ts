@@ -157,6 +157,18 @@ const make = Effect.gen(function* () {
     }
   })
 
+  /**
+   * Removes a file that no archive has. Where the database did not answer whether it has, it may name a file that is gone;
+   * then the next run writes it anew, for no record has left yet.
+   */
+  const discard = (file: string) =>
+    Effect.ignore(
+      Effect.tryPromise(async () => {
+        await Storage.remove(storage, file)
+        await Storage.remove(storage, manifestFile(file))
+      })
+    )
+
   /** Writes a month's file and its manifest, and records them, unless another archiver was first. */
   const write = Effect.fnUntraced(function* (
     month: string,
@@ -183,6 +195,12 @@ const make = Effect.gen(function* () {
         if (handed.count === 0 && before === undefined) return undefined
         return { taken: handed, written: yield* writer.finish }
       })
+    ).pipe(
+      // Another archiver has just taken the name.
+      Effect.catchIf(
+        (error) => error._tag === "ArchiveFileError" && codeOf(error.cause) === "EEXIST",
+        () => Effect.succeed(undefined)
+      )
     )
     // Somebody else was at it.
     if (result === undefined) return undefined
@@ -195,23 +213,25 @@ const make = Effect.gen(function* () {
       })
     }
     const { bytes, sha256, totals } = written
-    const sums = sumsOf(totals)
-    yield* requireSums(file, sums, sumsOf(expected))
-    yield* readBack(storage, file, written)
-    const manifest = yield* writeManifest(storage, { file, month, generation, bytes, sha256 }, totals)
-    yield* store.written({
-      month,
-      generation,
-      file,
-      records: totals.records,
-      bytes,
-      sha256,
-      takenCount: taken.count,
-      takenLast: taken.last,
-      selection,
-      first: manifest.first,
-      last: manifest.last
-    })
+    const isFirst = yield* Effect.gen(function* () {
+      yield* requireSums(file, sumsOf(totals), sumsOf(expected))
+      yield* readBack(storage, file, written)
+      const manifest = yield* writeManifest(storage, { file, month, generation, bytes, sha256 }, totals)
+      return yield* store.written({
+        month,
+        generation,
+        file,
+        records: totals.records,
+        bytes,
+        sha256,
+        takenCount: taken.count,
+        takenLast: taken.last,
+        selection,
+        first: manifest.first,
+        last: manifest.last
+      })
+    }).pipe(Effect.onError(() => discard(file)))
+    if (!isFirst) yield* discard(file)
     return file
   })
 
@@ -336,6 +356,8 @@ const make = Effect.gen(function* () {
 
   return Archiver.of({ archive, archiveParts, drop, list: Effect.mapError(store.list, wrap), verify, restore })
 })
+
+const codeOf = (cause: unknown): unknown => (cause as NodeJS.ErrnoException | undefined)?.code
 
 /** What is in a file must come to what the database says of the records. */
 const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["sums"]) => {

@@ -299,6 +299,35 @@ eachEngine("Archiver", (engine) => {
     ).pipe(Layer.provideMerge(engine.layer)),
     { excludeTestServices: true }
   )((it) => {
+    it.effect("several at once: one does the work, and the others' files are gone (fault 20)", () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        yield* empty
+        yield* (yield* Recorder).recordAll(history)
+        const before = yield* figures
+        const archives = Layer.fresh(
+          Layer.provide(Archiver.layerNoDeps, Layer.succeed(ArchiveStore, yield* ArchiveStore))
+        )
+        const archive = Effect.flatMap(Archiver, (service) => at(april)(service.archive({ days: 30, directory: path })))
+        const done = yield* Effect.all(
+          Array.from({ length: 4 }, () => Effect.provide(archive, archives)),
+          { concurrency: "unbounded" }
+        )
+        assert.isAbove(done.flat().length, 0)
+        assert.strictEqual((yield* storedRecords()).length, 1)
+        assert.strictEqual(yield* figures, before)
+        yield* assertSound
+        const { list } = yield* Effect.provide(Archiver, archives)
+        const known = (yield* list).flatMap(({ file }) => [file, `${file}.manifest.json`])
+        assert.deepStrictEqual(
+          readdirSync(path)
+            .map((name) => join(path, name))
+            .sort(),
+          known.sort()
+        )
+      }).pipe(Effect.scoped)
+    )
+
     for (const step of ["take", "written", "verified", "remove"] as const) {
       for (const when of ["before", "after"] as const) {
         it.effect(`killed ${when} the step ${step}: nothing is lost, and the next run finishes (fault 21)`, () =>
