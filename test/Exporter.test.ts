@@ -12,7 +12,7 @@ import { Aggregator } from "../src/Aggregator.ts"
 import { Database } from "../src/database/Database.ts"
 import * as Decimal from "../src/domain/Decimal.ts"
 import * as Window from "../src/domain/Window.ts"
-import { Exporter, type ExportQuery } from "../src/Exporter.ts"
+import { Exporter, type ExportProgress, type ExportQuery } from "../src/Exporter.ts"
 import { Importer, type ImportFormat } from "../src/Importer.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
@@ -332,6 +332,17 @@ eachEngine("Exporter", (engine) => {
         const again = yield* Effect.flip(exporter.exportEach({ window }, { directory }))
         assert.match(again.message, /exists/)
         assert.deepStrictEqual(readdirSync(directory), before)
+        // One that comes meanwhile: at the last row the names are checked, and the files not there yet.
+        const others = yield* temporaryDirectory
+        const last = written.at(-1)!.name.slice(directory.length + 1)
+        const onProgress = ({ rows, total }: ExportProgress) =>
+          Effect.sync(() => {
+            if (rows === total) writeFileSync(join(others, last), "mine")
+          })
+        const late = yield* Effect.flip(exporter.exportEach({ window, onProgress }, { directory: others }))
+        assert.match(late.message, /exists/)
+        assert.deepStrictEqual(readdirSync(others), [last])
+        assert.strictEqual(readFileSync(join(others, last), "utf8"), "mine")
         const missing = yield* Effect.flip(exporter.exportEach({ window }, { directory: join(directory, "none") }))
         assert.strictEqual(missing.reason._tag, "InvalidInput")
       }).pipe(Effect.scoped)

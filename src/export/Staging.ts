@@ -37,8 +37,16 @@ export const use = <A, E>(
         place: Effect.uninterruptible(
           Effect.tryPromise({
             try: async () => {
-              for (const name of await readdir(path)) {
-                await (force ? rename : takeName)(join(path, name), join(directory, name))
+              const placed: Array<string> = []
+              try {
+                for (const name of await readdir(path)) {
+                  await (force ? rename : takeName)(join(path, name), join(directory, name))
+                  placed.push(name)
+                }
+              } catch (cause) {
+                // One name was taken meanwhile, or the directory is full: none, unless others were replaced for them.
+                if (!force) for (const name of placed) await rm(join(directory, name), { force: true })
+                throw cause
               }
               await syncDirectory(directory)
             },

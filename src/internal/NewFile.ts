@@ -6,6 +6,8 @@ import { dirname } from "node:path"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import { isMissing } from "../system/Files.ts"
 
+const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? ""
+
 /**
  * What was to be written cannot be, or not to its end: a full or broken disk, a closed pipe, a store that refuses. Nothing of
  * it is there.
@@ -18,8 +20,29 @@ export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${excerpt(this.file)} cannot be written: ${this.cause instanceof Error ? this.cause.message : "it failed"}`
+    const problem =
+      accidents[codeOf(this.cause)]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
+    return `${excerpt(this.file)} cannot be written: ${problem}`
   }
+  /** What to do about it, where the reason says that. */
+  get remedy(): string | undefined {
+    return accidents[codeOf(this.cause)]?.remedy
+  }
+}
+
+/** What the operating system says when a path is right and something else is not. */
+const accidents: Record<string, { readonly problem: string; readonly remedy: string }> = {
+  ENOSPC: {
+    problem: "the disk is full",
+    remedy: "Make room, or give a file on another disk, or one that is compressed"
+  },
+  EDQUOT: { problem: "the quota of the disk is used up", remedy: "Make room, or give a file on another disk" },
+  EFBIG: {
+    problem: "it is larger than a file may be here",
+    remedy: "Give a smaller period, one that is compressed, or a file on another disk"
+  },
+  EIO: { problem: "the disk has an error", remedy: "Give a file on another disk, and look at the system's log" },
+  EMFILE: { problem: "too many files are open", remedy: "Raise the limit of open files (ulimit -n)" }
 }
 
 /** What the operating system calls a path or a permission that is wrong, not an accident. */
@@ -33,8 +56,6 @@ const wrongPaths: Record<string, string> = {
   ENAMETOOLONG: "the name is too long",
   ELOOP: "its links go round in circles"
 }
-
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? ""
 
 /** Refuses to replace a file. */
 export const exists = (field: string, file: string) =>
