@@ -5,7 +5,7 @@
  * its own: in one file, with Node's compile cache, it starts in a third of the time.
  */
 import { spawnSync } from "node:child_process"
-import { rmSync } from "node:fs"
+import { cpSync, rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { build } from "rolldown"
 
@@ -37,6 +37,9 @@ await build({
   external: loadedWhenUsed,
   output: { ...output, chunkFileNames: "cli-[name].js", minify: { mangle: false, compress: true, codegen: true } }
 })
+
+// What `usage shell-init` prints.
+cpSync(`${root}src/cli/shell`, `${root}dist/shell`, { recursive: true })
 
 const types = spawnSync(
   fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url)),

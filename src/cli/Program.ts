@@ -25,6 +25,7 @@ import { record } from "./commands/record.ts"
 import { report } from "./commands/report.ts"
 import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
+import { shellInit } from "./commands/shellInit.ts"
 import { track } from "./commands/track.ts"
 import { exitCodes, present } from "./failures.ts"
 import * as Flags from "./flags.ts"
@@ -59,7 +60,8 @@ const usage = Command.make("usage").pipe(
     price,
     doctor,
     maintain,
-    migrate
+    migrate,
+    shellInit
   ]),
   Command.withGlobalFlags(Flags.globals)
 )

@@ -2,6 +2,7 @@
  * The spool on disk: usage that is safe, but not in the database yet. Any number of processes share one directory.
  *
  *     inbox/<name>.ndjson        dropped here by anybody, by rename: one JSON object a line, as `usage import` reads it
+ *     inbox/.shell-<pid>.open    lines that a shell with the functions of `usage shell-init` is adding
  *     open/<process>/            segments that a running process is writing, and `owner.json`, which says whose they are
  *     ready/<time>-<key>.segment sealed, to be stored by whoever comes first
  *     ready/<time>-<key>.claim/  files of the inbox that were claimed together: one batch, like a segment
@@ -46,6 +47,9 @@ export interface SpoolDirectory {
   /** This process's own directory of segments that are being written. */
   readonly own: string
 }
+
+/** A file that a shell appends to, and the number of its process. */
+const shellPattern = /^\.shell-(\d+)\.open$/
 
 const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim)$/
 
@@ -105,6 +109,13 @@ export const retire = async (spool: SpoolDirectory): Promise<void> => {
 
 /** Seals what processes that are gone have left open, and claims that they did not finish. */
 export const adoptOrphans = async (spool: SpoolDirectory): Promise<void> => {
+  const inbox = join(spool.path, "inbox")
+  for (const name of await names(inbox)) {
+    const pid = shellPattern.exec(name)?.[1]
+    if (pid === undefined || ProcessOwner.isAlive({ pid: Number(pid), started: "", host: ProcessOwner.self().host }))
+      continue
+    await rename(join(inbox, name), join(inbox, `${stampedName(randomUUID())}.ndjson`)).catch(ignoreMissing)
+  }
   for (const name of await names(join(spool.path, "open"))) {
     const directory = join(spool.path, "open", name)
     if (directory === spool.own || (await isOwned(directory))) continue
@@ -288,11 +299,11 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
     bytes += found.size
     oldest = Math.min(oldest ?? Infinity, found.mtimeMs)
   }
-  const inbox = (await names(join(spool.path, "inbox"))).filter(
-    (name) => name.endsWith(".ndjson") && !name.startsWith(".")
-  )
-  for (const name of inbox) await look(join(spool.path, "inbox", name))
-  let openSegments = 0
+  const dropped = await names(join(spool.path, "inbox"))
+  const inbox = dropped.filter((name) => name.endsWith(".ndjson") && !name.startsWith("."))
+  const shells = dropped.filter((name) => shellPattern.test(name))
+  for (const name of [...inbox, ...shells]) await look(join(spool.path, "inbox", name))
+  let openSegments = shells.length
   for (const owner of await names(join(spool.path, "open"))) {
     for (const name of await names(join(spool.path, "open", owner))) {
       if (!name.endsWith(".segment")) continue
