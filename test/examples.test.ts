@@ -104,6 +104,16 @@ describe("every example runs", () => {
     ])
   })
 
+  it("http-export.ts", () => {
+    const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/http-export.ts"])
+    assert.strictEqual(status, 0, stderr)
+    assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+      "200: 20000 records, timestamp,service,quantity,unit_cost,total_cost,metadata",
+      'a period that does not exist: 400, period: "2026-13" has no month 13',
+      "the reader hung up, and the export ended"
+    ])
+  })
+
   it.live("nightly.sh, twice, and the sample of the demo", () =>
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))
