@@ -132,11 +132,23 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
   const hand = (chunk: ReadonlyArray<UsageRecord.UsageRecord>) =>
     batcher.enqueueRecords(chunk).pipe(
       Effect.retry({ schedule: Schedule.spaced("50 millis"), while: (error) => error.isRetryable }),
-      Effect.catchCause((cause) => {
-        dropped += chunk.length
-        return Effect.logError(`${chunk.length} usage records could not be queued: ${Cause.pretty(cause)}`)
-      })
+      Effect.catchCause((cause) =>
+        Effect.sync(() => {
+          dropped += chunk.length
+          refusal = Cause.pretty(cause)
+        })
+      )
     )
+
+  let reported = 0
+  const report = Effect.suspend(() => {
+    if (dropped === reported) return Effect.void
+    const lost = dropped - reported
+    reported = dropped
+    const why = refusal ?? `more than ${capacity} wait, because the batcher takes none`
+    refusal = undefined
+    return Effect.andThen(Metric.update(droppedRecords, lost), Effect.logError(`${lost} usage records dropped: ${why}`))
+  })
 
   const handOver = Effect.gen(function* () {
     const asked = waiters
@@ -149,31 +161,16 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
       yield* hand(records.slice(start, start + chunkSize))
     }
     handing = 0
+    yield* report
     for (const waiter of asked) yield* Deferred.succeed(waiter, undefined)
-  })
-
-  let reported = 0
-  const report = Effect.suspend(() => {
-    if (dropped === reported) return Effect.void
-    const lost = dropped - reported
-    reported = dropped
-    const why = refusal ?? `more than ${capacity} wait, because the batcher takes none`
-    refusal = undefined
-    return Effect.andThen(Metric.update(droppedRecords, lost), Effect.logError(`${lost} usage records dropped: ${why}`))
   })
 
   const pass = Effect.gen(function* () {
     yield* Effect.timeoutOption(wake.await, every)
     wake.closeUnsafe()
     yield* handOver
-    yield* report
   })
-  const fiber = yield* pass.pipe(
-    Effect.repeat({ while: () => !closing }),
-    Effect.andThen(handOver),
-    Effect.andThen(report),
-    Effect.forkScoped
-  )
+  const fiber = yield* pass.pipe(Effect.repeat({ while: () => !closing }), Effect.andThen(handOver), Effect.forkScoped)
 
   yield* Effect.addFinalizer(() => {
     closing = true
