@@ -143,7 +143,7 @@ describe("a statement's type", () => {
     ["", "OTHER"],
     ["42", "OTHER"]
   ] as const) {
-    it(text, () => {
+    it(`${type}: ${text}`, () => {
       assert.strictEqual(typeOf(text), type)
     })
   }

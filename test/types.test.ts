@@ -23,15 +23,14 @@ import * as Usage from "../src/Usage.ts"
 
 /** Accepts what needs nothing but what the application has: whose request it is, is not among it. */
 type Provided = Usage.Services | HttpRouter.HttpRouter | FileSystem | Generator | HttpPlatform | Path
-const run = <A, E>(_: Effect.Effect<A, E, Usage.Services>): void => {}
-const serve = <A, E>(_: Layer.Layer<A, E, Provided>): void => {}
-const isNotRun = (body: () => void) => assert.isFunction(body)
+declare const run: <A, E>(effect: Effect.Effect<A, E, Usage.Services>) => void
+declare const serve: <A, E>(layer: Layer.Layer<A, E, Provided>) => void
 
 const acme = CustomerId.make("acme")
 
 describe("what does not compile", () => {
-  it("usage of nobody", () =>
-    isNotRun(() => {
+  it("usage of nobody", () => {
+    assert.isFunction(() => {
       // @ts-expect-error -- nobody says whose request it is
       run(Recorder.trackApiRequest({ endpoint: "/users" }))
       // @ts-expect-error -- nor whose function
@@ -43,10 +42,11 @@ describe("what does not compile", () => {
 
       run(Effect.provideService(Recorder.trackApiRequest({ endpoint: "/users" }), CurrentCustomer, acme))
       run(Effect.provideService(Usage.metered("sendEmail")(Effect.void), CurrentCustomer, acme))
-    }))
+    })
+  })
 
-  it("another service's metadata", () =>
-    isNotRun(() => {
+  it("another service's metadata", () => {
+    assert.isFunction(() => {
       const as = <A, E>(effect: Effect.Effect<A, E, Usage.Services | CurrentCustomer>) =>
         run(Effect.provideService(effect, CurrentCustomer, acme))
       // @ts-expect-error -- an API request has no bytes
@@ -63,10 +63,11 @@ describe("what does not compile", () => {
       as(Recorder.trackFunction({ durationMs: 1 }))
       // @ts-expect-error -- a status is a number
       as(Recorder.trackApiRequest({ endpoint: "/users", status: "200" }))
-    }))
+    })
+  })
 
-  it("a metered route without authentication, or outside of it", () =>
-    isNotRun(() => {
+  it("a metered route without authentication, or outside of it", () => {
+    assert.isFunction(() => {
       const authentication = HttpRouter.middleware<{ provides: CurrentCustomer }>()((httpEffect) =>
         Effect.provideService(httpEffect, CurrentCustomer, acme)
       )
@@ -77,10 +78,11 @@ describe("what does not compile", () => {
       serve(Layer.provide(route, authentication.combine(Usage.meteredRoute).layer))
 
       serve(Layer.provide(route, Usage.meteredRoute.combine(authentication).layer))
-    }))
+    })
+  })
 
-  it("a metered HttpApi without authentication, or outside of it", () =>
-    isNotRun(() => {
+  it("a metered HttpApi without authentication, or outside of it", () => {
+    assert.isFunction(() => {
       class Authentication extends HttpApiMiddleware.Service<Authentication, { provides: CurrentCustomer }>()(
         "test/Authentication"
       ) {}
@@ -102,5 +104,6 @@ describe("what does not compile", () => {
       // @ts-expect-error -- the metering is outside of the authentication
       serve(HttpApiBuilder.layer(outside).pipe(Layer.provide(ofOutside), Layer.provide(live)))
       serve(HttpApiBuilder.layer(inside).pipe(Layer.provide(ofInside), Layer.provide(live)))
-    }))
+    })
+  })
 })
