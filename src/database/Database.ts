@@ -75,7 +75,8 @@ export interface Snapshot {
  * - `name`: a table's name, qualified and quoted, for SQL text
  * - `copyTransaction`: runs a statement and a COPY, then `body`, in a READ COMMITTED transaction, and checks that COMMIT
  *   committed. A failing `body` rolls it back. Not interruptible: it commits whole, or leaves nothing.
- * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer
+ * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer. `long`: for those
+ *   that move a month or more, whose statements may take an hour and are planned with their values
  * - `snapshot`: runs `body` on one snapshot, which no time limit ends. What it reads is as of its beginning, whatever is
  *   written meanwhile. Interruptible.
  * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
@@ -98,7 +99,8 @@ export class Database extends Context.Service<
       body: (copied: CopyTransaction) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | DatabaseError>
     readonly transaction: <A, E>(
-      body: (transaction: OpenTransaction) => Effect.Effect<A, E>
+      body: (transaction: OpenTransaction) => Effect.Effect<A, E>,
+      long?: "long"
     ) => Effect.Effect<A, E | DatabaseError>
     readonly snapshot: <A, E, R>(
       body: (snapshot: Snapshot) => Effect.Effect<A, E, R>

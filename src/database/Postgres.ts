@@ -157,6 +157,9 @@ const make = Effect.fnUntraced(function* (
   })
 })
 
+/** A statement of a transaction that moves a month. */
+const longMillis = 3_600_000
+
 const assemble = Effect.fnUntraced(function* (parts: {
   readonly sql: PgClient.PgClient
   readonly own: PgClient.PgClient
@@ -189,7 +192,8 @@ const assemble = Effect.fnUntraced(function* (parts: {
     schema,
     name: qualifier(schema),
     copyTransaction: (copy, body) => CopyPool.copyTransaction(pool, statementTimeout, copy, body),
-    transaction: (body) => CopyPool.openTransaction(pool, statementTimeout, body),
+    transaction: (body, long) =>
+      CopyPool.openTransaction(pool, long === undefined ? statementTimeout : longMillis, body, long),
     snapshot: (body) => withSnapshot(pool.pool, body),
     own,
     bounded: (effect) =>

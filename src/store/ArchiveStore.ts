@@ -281,7 +281,6 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   /** Nobody else moves records of archives until the transaction ends. */
   const lockArchives = (query: Query) =>
     Effect.gen(function* () {
-      yield* query("set local statement_timeout = 0", [])
       yield* query("set local lock_timeout = '60s'", [])
       yield* query(lock, [lockName])
     })
@@ -297,37 +296,42 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const isUnrolled = `exists (select from ${batches} where rolled_at is null and $1::text::date = any(months))`
 
   const drop: ArchiveStore["Service"]["drop"] = (month, selection, before) =>
-    database.transaction(({ copy, query }) =>
-      Effect.gen(function* () {
-        yield* lockArchives(query)
-        const [there] = yield* query(
-          `select coalesce(max(archive_id), 0)::text as id from ${archives} where month = $1::text::date and state = 'removed'`,
-          [month]
-        )
-        if (there!["id"] !== (before?.id ?? "0")) return "changed" as const
-        if (before !== undefined) yield* before.feed(yield* makeLoader(records, { copy, query }))
-        yield* lockMonth(query, month)
-        const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
-        if (now!["unrolled"] === true) return "changed" as const
-        const rows = yield* pick(query, month, selection)
-        let gone = rows
-        if (before !== undefined) {
-          const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
+    database.transaction(
+      ({ copy, query }) =>
+        Effect.gen(function* () {
+          yield* lockArchives(query)
+          const [there] = yield* query(
+            `select coalesce(max(archive_id), 0)::text as id from ${archives} where month = $1::text::date and state = 'removed'`,
+            [month]
+          )
+          if (there!["id"] !== (before?.id ?? "0")) return "changed" as const
+          if (before !== undefined) {
+            yield* before.feed(yield* makeLoader(records, { copy, query }))
+            yield* query(`analyze ${table}`, [])
+          }
+          yield* lockMonth(query, month)
+          const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
+          if (now!["unrolled"] === true) return "changed" as const
+          const rows = yield* pick(query, month, selection)
+          let gone = rows
+          if (before !== undefined) {
+            const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
             select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
-          // Restored ones go back to where they are.
-          yield* account(query, month, filed(""), "archived_count", totals)
-          gone = filed("not")
-        }
-        const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
-        yield* account(query, month, gone, "removed_count", removedTotals)
-        // A file that was written before may hold what is removed here.
-        yield* query(
-          `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
-          [month]
-        )
-        yield* removePicked(query, month, selection)
-        return Number(found!["count"])
-      })
+            // Restored ones go back to where they are.
+            yield* account(query, month, filed(""), "archived_count", totals)
+            gone = filed("not")
+          }
+          const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
+          yield* account(query, month, gone, "removed_count", removedTotals)
+          // A file that was written before may hold what is removed here.
+          yield* query(
+            `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
+            [month]
+          )
+          yield* removePicked(query, month, selection)
+          return Number(found!["count"])
+        }),
+      "long"
     )
 
   const sumsOf = (query: Query, rows: string): Effect.Effect<Taken, DatabaseError> =>
@@ -360,6 +364,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         let fresh = picked
         if (before !== "none") {
           yield* before(yield* makeLoader(records, snapshot))
+          yield* query(`analyze ${table}`, [])
           fresh = `(select p.* from ${picked} p where not exists (
             select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
         }
@@ -379,63 +384,67 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     )
 
   const remove = (archive: ArchiveRow) =>
-    database.transaction(({ query }) =>
-      Effect.gen(function* () {
-        yield* lockArchives(query)
-        const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
-          archive.id
-        ])
-        if (row?.["state"] === "removed") return "removed" as const
-        if (row?.["state"] !== "verified") return "changed" as const
-        yield* lockMonth(query, archive.month)
-        const rows = yield* pick(query, archive.month, archive.selection)
-        const [now] = yield* query(
-          `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
-          [archive.month]
-        )
-        if (
-          Number(now!["count"]) !== archive.takenCount ||
-          now!["last"] !== archive.takenLast ||
-          now!["unrolled"] === true
-        ) {
-          return "changed" as const
-        }
-        yield* account(query, archive.month, rows, "archived_count", totals)
-        yield* removePicked(query, archive.month, archive.selection)
-        yield* query(
-          `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
-          [archive.month, `${archive.generation}`]
-        )
-        yield* query(
-          `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
-          [archive.id]
-        )
-        return "removed" as const
-      })
+    database.transaction(
+      ({ query }) =>
+        Effect.gen(function* () {
+          yield* lockArchives(query)
+          const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
+            archive.id
+          ])
+          if (row?.["state"] === "removed") return "removed" as const
+          if (row?.["state"] !== "verified") return "changed" as const
+          yield* lockMonth(query, archive.month)
+          const rows = yield* pick(query, archive.month, archive.selection)
+          const [now] = yield* query(
+            `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
+            [archive.month]
+          )
+          if (
+            Number(now!["count"]) !== archive.takenCount ||
+            now!["last"] !== archive.takenLast ||
+            now!["unrolled"] === true
+          ) {
+            return "changed" as const
+          }
+          yield* account(query, archive.month, rows, "archived_count", totals)
+          yield* removePicked(query, archive.month, archive.selection)
+          yield* query(
+            `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
+            [archive.month, `${archive.generation}`]
+          )
+          yield* query(
+            `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
+            [archive.id]
+          )
+          return "removed" as const
+        }),
+      "long"
     )
 
   const restore: ArchiveStore["Service"]["restore"] = (archive, whole, feed) =>
-    database.transaction(({ copy, query }) =>
-      Effect.gen(function* () {
-        yield* lockArchives(query)
-        const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
-          archive.id
-        ])
-        if (row?.["state"] !== "removed") return 0
-        yield* feed(yield* makeLoader(records, { copy, query }))
-        // The ledger may have been compacted since.
-        yield* query(
-          `insert into ${batches} (batch_id, batch_key, record_count, months, source, committed_at, rolled_at)
+    database.transaction(
+      ({ copy, query }) =>
+        Effect.gen(function* () {
+          yield* lockArchives(query)
+          const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
+            archive.id
+          ])
+          if (row?.["state"] !== "removed") return 0
+          yield* feed(yield* makeLoader(records, { copy, query }))
+          yield* query(`analyze ${table}`, [])
+          // The ledger may have been compacted since.
+          yield* query(
+            `insert into ${batches} (batch_id, batch_key, record_count, months, source, committed_at, rolled_at)
             select batch_id, gen_random_uuid(), 0, array[$1::text::date], 'restored', '-infinity', now()
-            from (select distinct batch_id from archived_rows) a
+            from (select distinct batch_id from ${table}) a
             where not exists (select from ${batches} b where b.batch_id = a.batch_id)`,
-          [archive.month]
-        )
-        const [done] = yield* query(
-          `with back as (
+            [archive.month]
+          )
+          const [done] = yield* query(
+            `with back as (
               insert into ${records} (${columns})
               select ${columns} from ${table} a where not exists (
-                select from ${records} r
+                select from ${partitionOf(archive.month)} r
                 where r.batch_id = a.batch_id and r.position = a.position and r.recorded_at = a.recorded_at
               ) returning customer_id, service_name, amount, unit_cost, batch_id
             ), ledger as (
@@ -448,14 +457,15 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
                 from back group by 1, 2) s
               where t.month = $1::text::date and t.customer_id = s.customer_id and t.service_name = s.service_name
             ) select count(*)::text as found from back`,
-          [archive.month]
-        )
-        yield* query(`delete from ${totals} where month = $1::text::date and event_count = 0`, [archive.month])
-        if (whole) {
-          yield* query(`update ${archives} set state = 'restored' where archive_id = $1::text::bigint`, [archive.id])
-        }
-        return Number(done!["found"])
-      })
+            [archive.month]
+          )
+          yield* query(`delete from ${totals} where month = $1::text::date and event_count = 0`, [archive.month])
+          if (whole) {
+            yield* query(`update ${archives} set state = 'restored' where archive_id = $1::text::bigint`, [archive.id])
+          }
+          return Number(done!["found"])
+        }),
+      "long"
     )
 
   return {

@@ -154,14 +154,15 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
   const transaction = <A>(body: (query: Query) => Effect.Effect<A, DatabaseError>) =>
-    database.transaction(({ query }) =>
-      Effect.gen(function* () {
-        yield* query("set local statement_timeout = 0", [])
-        yield* query("set local lock_timeout = '60s'", [])
-        yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [archiveLock(schema)])
-        yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [rollupLock(schema)])
-        return yield* body(query)
-      })
+    database.transaction(
+      ({ query }) =>
+        Effect.gen(function* () {
+          yield* query("set local lock_timeout = '60s'", [])
+          yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [archiveLock(schema)])
+          yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [rollupLock(schema)])
+          return yield* body(query)
+        }),
+      "long"
     )
   const save = (query: Query, id: string, done: Done, pending?: Pending) =>
     query(

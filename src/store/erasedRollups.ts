@@ -59,12 +59,14 @@ export const eraseRollups = (
           join ${quarters} a on a.customer_id = '' and a.quarter = m.quarter and a.service_name = m.service_name
           where a.event_count > m.event_count and (m.min_amount <= a.min_amount or m.max_amount >= a.max_amount
             or m.first_event <= a.first_event or m.last_event >= a.last_event)
+        ), others as materialized (
+          select distinct d.customer_id from ${days} d where d.customer_id not in ('', $1) and ${during("d.day")}
+            and (d.day, d.service_name) in (select date_trunc('day', quarter, 'UTC'), service_name from edges)
         ), bounds as (
-          select e.service_name, e.quarter, min(o.min_amount) as min_amount, max(o.max_amount) as max_amount,
+          select o.service_name, o.quarter, min(o.min_amount) as min_amount, max(o.max_amount) as max_amount,
             min(o.first_event) as first_event, max(o.last_event) as last_event
-          from edges e
-            join ${days} d on d.day = date_trunc('day', e.quarter, 'UTC') and d.service_name = e.service_name and d.customer_id not in ('', $1)
-            join ${quarters} o on o.customer_id = d.customer_id and o.quarter = e.quarter and o.service_name = e.service_name
+          from others c join ${quarters} o on o.customer_id = c.customer_id and ${during("o.quarter")}
+            join edges e on e.service_name = o.service_name and e.quarter = o.quarter
           group by 1, 2
         ), mended as (
           update ${quarters} a set event_count = a.event_count - m.event_count, amount = a.amount - m.amount,

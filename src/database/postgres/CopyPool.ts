@@ -130,11 +130,15 @@ const transact = <A, E>(
 
 /**
  * Begins a transaction whose waits are bounded. `set local` is what a pooler lets through. A generic plan is not made from
- * the parameters: with arrays of thousands of elements in them that alone takes the planner 5 ms a statement.
+ * the parameters: with arrays of thousands of elements in them that alone takes the planner 5 ms a statement. One that moves
+ * months is planned with its values, which tell a customer of ten records from one of a million.
  */
-const begin = (timeoutMillis: number): string =>
-  `begin isolation level read committed; set local lock_timeout = '10s'; set local plan_cache_mode = force_generic_plan; set local statement_timeout = ${timeoutMillis};
-    set local idle_in_transaction_session_timeout = ${timeoutMillis + graceMillis}`
+const begin = (timeoutMillis: number, long?: "long"): string =>
+  `begin isolation level read committed; set local lock_timeout = '10s'; set local plan_cache_mode = ${long === undefined ? "force_generic_plan" : "force_custom_plan"}; set local statement_timeout = ${timeoutMillis};
+    set local idle_in_transaction_session_timeout = ${timeoutMillis + graceMillis}${long === undefined ? "" : endless}`
+
+const endless = `;
+    select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000`
 
 export const copyTransaction = <A, E>(
   pool: CopyPool,
@@ -157,11 +161,12 @@ export const copyTransaction = <A, E>(
 export const openTransaction = <A, E>(
   pool: CopyPool,
   timeoutMillis: number,
-  body: (transaction: OpenTransaction) => Effect.Effect<A, E>
+  body: (transaction: OpenTransaction) => Effect.Effect<A, E>,
+  long: "long" | undefined
 ): Effect.Effect<A, E | DatabaseError> =>
   transact(pool, timeoutMillis, ({ client, guarded, query }) =>
     Effect.andThen(
-      guarded(() => client.query(begin(timeoutMillis))),
+      guarded(() => client.query(begin(timeoutMillis, long))),
       body({
         query,
         copy: (request) =>
