@@ -24,6 +24,7 @@ import { benchmark as ingestKeyed } from "./ingest-keyed.ts"
 import { benchmark as ingestSmall } from "./ingest-small.ts"
 import { benchmark as ingest } from "./ingest.ts"
 import { benchmark as memory } from "./memory.ts"
+import { benchmark as middleware } from "./middleware.ts"
 import { connect } from "./peers.ts"
 import { benchmark as quota } from "./quota.ts"
 import { benchmark as record } from "./record.ts"
@@ -49,7 +50,8 @@ const benchmarks = [
   archive,
   start,
   alerts,
-  quota
+  quota,
+  middleware
 ]
 
 const { positionals: names, values: flags } = parseArgs({

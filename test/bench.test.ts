@@ -51,7 +51,8 @@ describe("bench", () => {
           "archive",
           "start",
           "alerts",
-          "quota"
+          "quota",
+          "middleware"
         ]
       )
       for (const row of data.rows) assert.strictEqual(row.ratios.length > 0, row.median > 0, JSON.stringify(row))
