@@ -23,6 +23,7 @@ import { price } from "./commands/price.ts"
 import { plan, quota, subscribe } from "./commands/quota.ts"
 import { record } from "./commands/record.ts"
 import { report } from "./commands/report.ts"
+import { makeRun } from "./commands/run.ts"
 import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
 import { shellInit } from "./commands/shellInit.ts"
@@ -61,6 +62,8 @@ const usage = Command.make("usage").pipe(
     doctor,
     maintain,
     migrate,
+    // Its lines are commands of this tree.
+    makeRun((args): Effect.Effect<number, never, Command.Environment> => runCommand(args)),
     shellInit
   ]),
   Command.withGlobalFlags(Flags.globals)
@@ -96,11 +99,12 @@ const layer = Layer.mergeAll(
 )
 
 /** Runs the command line `args`; gives the exit code and has said everything that there is to say. */
-export const run = (args: ReadonlyArray<string>) =>
+export const run = (args: ReadonlyArray<string>) => Effect.provide(runCommand(args), layer)
+
+const runCommand = (args: ReadonlyArray<string>) =>
   Command.runWith(usage, { version: packageJson.version })(args).pipe(
     Effect.as(0),
-    Effect.catchCause((cause) => Effect.suspend(() => explain(cause, args))),
-    Effect.provide(layer)
+    Effect.catchCause((cause) => Effect.suspend(() => explain(cause, args)))
   )
 
 const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: ReadonlyArray<string>) {
@@ -111,7 +115,7 @@ const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: 
     return args.length === 0 ? 0 : exitCodes.usage
   }
   const { exitCode, hint, line } = present(cause)
-  yield* Console.error(`usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`)
+  if (line !== undefined) yield* Console.error(`usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`)
   if (wantsTrace(args)) yield* Console.error(Cause.pretty(cause))
   return exitCode
 })

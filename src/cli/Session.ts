@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { setFlagsFromString } from "node:v8"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -46,17 +47,66 @@ export const layerDatabase: Layer.Layer<Database, DatabaseError | InvalidInput |
   Layer.unwrap(
     Effect.gen(function* () {
       const { home, schema, url } = yield* target
-      if (Option.isSome(url)) {
-        const Postgres = yield* Effect.promise(() => import("../database/Postgres.ts"))
-        return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
-      }
-      // A command is over before optimised WebAssembly would pay, and it cannot end while that is being compiled: with no
-      // function ever hot enough a report takes 1.9 s instead of 3.7, and an import of 200,000 lines no longer.
-      yield* Effect.sync(() => setFlagsFromString("--wasm-tiering-budget=1000000000"))
-      const Embedded = yield* Effect.promise(() => import("../database/Embedded.ts"))
-      return Embedded.layer({ directory: home, schema })
+      const shared = yield* SharedDatabases
+      const opened = yield* openDatabase(home, schema, url)
+      if (shared === undefined) return opened
+      const key = JSON.stringify([Option.match(url, { onNone: () => home, onSome: Redacted.value }), schema])
+      return Layer.effectContext(shared(key, opened))
     })
   )
+
+type OpenDatabase = Layer.Layer<Database, DatabaseError | InvalidInput>
+
+const openDatabase = Effect.fnUntraced(function* (
+  home: string,
+  schema: string,
+  url: Option.Option<Redacted.Redacted>
+): Effect.fn.Return<OpenDatabase> {
+  if (Option.isSome(url)) {
+    const Postgres = yield* Effect.promise(() => import("../database/Postgres.ts"))
+    return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
+  }
+  // A command is over before optimised WebAssembly would pay, and it cannot end while that is being compiled: with no
+  // function ever hot enough a report takes 1.9 s instead of 3.7, and an import of 200,000 lines no longer.
+  yield* Effect.sync(() => setFlagsFromString("--wasm-tiering-budget=1000000000"))
+  const Embedded = yield* Effect.promise(() => import("../database/Embedded.ts"))
+  return Embedded.layer({ directory: home, schema })
+})
+
+/** Databases that several commands of one process share: each is opened for the first, and closed after the last. */
+const SharedDatabases = Context.Reference<
+  | ((key: string, layer: OpenDatabase) => Effect.Effect<Context.Context<Database>, DatabaseError | InvalidInput>)
+  | undefined
+>("effect-usage/cli/SharedDatabases", { defaultValue: () => undefined })
+
+export const layerSharedDatabases: Layer.Layer<never> = Layer.effect(
+  SharedDatabases,
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const open = new Map<string, Context.Context<Database>>()
+    return (key: string, layer: OpenDatabase) =>
+      Effect.suspend(() => {
+        const found = open.get(key)
+        if (found !== undefined) return Effect.succeed(found)
+        return Effect.tap(Layer.buildWithScope(Layer.fresh(layer), scope), (built) =>
+          Effect.sync(() => open.set(key, built))
+        )
+      })
+  })
+)
+
+/** Whether commands are read from stdin, which is then nobody's data. */
+export const StdinIsTaken = Context.Reference<boolean>("effect-usage/cli/StdinIsTaken", { defaultValue: () => false })
+
+/** Stdin, as data. */
+export const stdin = Effect.gen(function* () {
+  if (!(yield* StdinIsTaken)) return process.stdin
+  return yield* new InvalidInput({
+    field: "-",
+    problem: "stdin has the commands of this run, and no data",
+    remedy: "Give a file"
+  })
+})
 
 /** The database, and the object store of the environment, where archives may be. */
 export const layerArchives = Layer.merge(layerDatabase, layerObjectStorageConfig)

@@ -36,9 +36,15 @@ export class StepsFailed extends Schema.TaggedError<StepsFailed>()("StepsFailed"
   }
 }
 
-/** How a failure is presented. */
+/** Commands failed, and have said why. */
+export class Failed extends Schema.TaggedError<Failed>()("Failed", {
+  exitCode: Schema.Int,
+  summary: Schema.UndefinedOr(Schema.String)
+}) {}
+
+/** How a failure is presented; without a `line` all has been said. */
 export interface Presentation {
-  readonly line: string
+  readonly line: string | undefined
   readonly hint: string | undefined
   readonly exitCode: number
 }
@@ -73,6 +79,7 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (error instanceof InvalidInput) {
     return { line: `${error.field}: ${error.problem}`, hint: error.remedy, exitCode: exitCodes.usage }
   }
+  if (error instanceof Failed) return { line: error.summary, hint: undefined, exitCode: error.exitCode }
   if (error instanceof Findings) return { line: error.summary, hint: undefined, exitCode: exitCodes.findings }
   if (CliError.isCliError(error)) return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   const tag = tagOf(error)

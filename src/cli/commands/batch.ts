@@ -87,7 +87,7 @@ const addFromStdin = Effect.fnUntraced(function* (customer: string | undefined) 
         }
         line += cut.lines
       })
-      const chunks = process.stdin[Symbol.asyncIterator]()
+      const chunks = (yield* Session.stdin)[Symbol.asyncIterator]()
       let rest: Buffer = Buffer.alloc(0)
       let open = 0
       let atStart = true

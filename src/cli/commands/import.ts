@@ -63,9 +63,10 @@ export const importFiles = Command.make(
       const importer = yield* Importer
       let refused = 0
       for (const { file, format } of sources) {
+        const source = file === "-" ? yield* Session.stdin : file
         const summary = yield* withProgress(file, (onProgress) =>
           importer.import({
-            source: file === "-" ? process.stdin : file,
+            source,
             name: file === "-" ? "stdin" : basename(file),
             format,
             customer,
