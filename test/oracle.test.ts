@@ -67,6 +67,8 @@ const twice = [
   "2026-04-05T03:30:00Z"
 ].map((text) => Date.parse(text) * 1000)
 
+const zonesOfTwice = ["Europe/London", "America/New_York", "Australia/Lord_Howe", "America/Santiago"]
+
 const time = ({ chance, int, pick }: Random): number => {
   if (chance(0.15)) return pick(twice)
   const start = firstDay + pick([int(30), 7 + int(5), 195 + int(40)]) * day
@@ -99,10 +101,13 @@ const live = Effect.fnUntraced(function* (dice: Random) {
   const keyed: Array<{ readonly input: Parameters<typeof recorder.record>[0] }> = []
   for (let step = 0; step < 14; step++) {
     if (chance(0.3)) {
+      const others = prices.slice(defaults.length)
+      // A price may be set again: what is recorded from then on has the new one.
+      const again = others.length > 0 && chance(0.3) ? pick(others) : undefined
       const price: Oracle.PriceFact = {
-        service: pick(serviceNames),
-        customer: chance(0.5) ? pick(customers) : undefined,
-        from: time(dice),
+        service: again?.service ?? pick(serviceNames),
+        customer: again === undefined ? (chance(0.5) ? pick(customers) : undefined) : again.customer,
+        from: again?.from ?? time(dice),
         unitCost: `${int(3)}.${`${1 + int(999_999)}`.padStart(pick([6, 18]), "0")}`
       }
       prices.push(price)
@@ -139,8 +144,19 @@ const live = Effect.fnUntraced(function* (dice: Random) {
     const again = keyed.length > 0 && chance(0.4) ? [pick(keyed).input] : []
     yield* recorder.recordAll([...inputs, ...again])
     if (chance(0.4)) yield* aggregator.rollUp
+    // A batch that the rollups could not take is counted as it was before.
+    if (chance(0.1)) yield* setAside
   }
   return facts
+})
+
+/** Sets the newest batch aside, if it is not rolled up. */
+const setAside = Effect.gen(function* () {
+  const { name, sql } = yield* Database
+  yield* sql.unsafe(
+    `update ${name("billing_usage_batches")} set set_aside = 'by the oracle'
+      where rolled_at is null and batch_id = (select max(batch_id) from ${name("billing_usage_batches")})`
+  )
 })
 
 const windowOf = ({ chance, int, pick }: Random, facts: ReadonlyArray<Oracle.Fact>): Window => {
@@ -152,9 +168,19 @@ const windowOf = ({ chance, int, pick }: Random, facts: ReadonlyArray<Oracle.Fac
   }
   const [one, other] = [bound(), bound()]
   const start = Math.min(one, other) as Instant
-  const end = (chance(0.15) ? start + 1 + int(40) * 60_000_000 : Math.max(one, other) + 1) as Instant
+  const later = Math.max(one, other, start + 1)
+  const end = (chance(0.15) ? start + 1 + int(40) * 60_000_000 : later) as Instant
   return { start, end, tz: pick(zones), label: { start: "", end: "" } }
 }
+
+/** A few hours about an hour that happens twice, in a zone where it does. */
+const aroundTwice = ({ int, pick }: Random): Window => {
+  const [moment, tz] = pick(twice.map((at, index) => [at, zonesOfTwice[index >> 1]!] as const))
+  const start = (moment - (60 + int(120)) * 60_000_000) as Instant
+  return { start, end: (moment + (60 + int(120)) * 60_000_000) as Instant, tz, label: { start: "", end: "" } }
+}
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 const text = Decimal.toText
 const maybe = (value: Decimal.Decimal | undefined) => (value === undefined ? undefined : text(value))
@@ -163,7 +189,8 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
   const { chance, pick } = dice
   const reporter = yield* Reporter
   const analytics = yield* Analytics
-  const window = windowOf(dice, facts)
+  const isAimed = chance(0.3)
+  const window = isAimed ? aroundTwice(dice) : windowOf(dice, facts)
   const customer = chance(0.5) ? pick(customers) : undefined
   const service = chance(0.4) ? pick(serviceNames) : undefined
   const inWindow = facts.filter((fact) => fact.at >= window.start && fact.at < window.end)
@@ -191,7 +218,14 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
     })
   )
 
-  const unit = pick(["hour", "day", "month"] as const)
+  const costOf = (found: ReadonlyArray<Oracle.Fact>): bigint =>
+    [...Oracle.groupBy(found, (fact) => fact.service)].reduce(
+      (sum, [name, ofService]) => sum + Oracle.units(Oracle.sumOf(ofService, services[name]!).cost),
+      0n
+    )
+  assert.strictEqual(text(report.totalCost), Oracle.quotient(costOf(chosen), 10n ** 36n))
+
+  const unit = isAimed ? "hour" : pick(["hour", "day", "month"] as const)
   const series = yield* reporter.series(query, unit)
   const groups = Oracle.groupBy(chosen, (fact) => `${Oracle.spanKey(fact.at, unit, window.tz)} ${fact.service}`)
   const seen = series.map((span) => {
@@ -210,58 +244,80 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
       }
     ] as const
   })
-  assert.strictEqual(new Set(seen.map(([key]) => key)).size, seen.length)
-  assert.deepStrictEqual(
-    Object.fromEntries(seen),
-    Object.fromEntries([...groups].map(([key, found]) => [key, Oracle.sumOf(found, services[found[0]!.service]!)]))
-  )
+  const place = (name: string) => serviceNames.indexOf(name)
+  const expectedSpans = [...groups]
+    .sort(
+      ([, [a]], [, [b]]) =>
+        compareText(Oracle.spanOrder(a!.at, unit, window.tz), Oracle.spanOrder(b!.at, unit, window.tz)) ||
+        place(a!.service) - place(b!.service)
+    )
+    .map(([key, found]) => [key, Oracle.sumOf(found, services[found[0]!.service]!)])
+  assert.deepStrictEqual<ReadonlyArray<unknown>>(seen, expectedSpans)
 
-  const ranked = yield* reporter.customers({ window, service }, 10)
-  const byCustomer = Oracle.groupBy(
-    inWindow.filter((fact) => service === undefined || fact.service === service),
-    (fact) => fact.customer
+  const mostCustomers = pick([1, 2, 10])
+  const ranked = yield* reporter.customers({ window, service }, mostCustomers)
+  const byCustomer = [
+    ...Oracle.groupBy(
+      inWindow.filter((fact) => service === undefined || fact.service === service),
+      (fact) => fact.customer
+    )
+  ].map(([id, found]) => ({
+    id,
+    found,
+    cost: costOf(found),
+    amount: found.reduce((sum, fact) => sum + fact.amount, 0n)
+  }))
+  const rank = (one: (typeof byCustomer)[number]) => (service === undefined ? one.cost : one.amount)
+  byCustomer.sort(
+    (a, b) =>
+      Number(rank(b) > rank(a)) - Number(rank(b) < rank(a)) ||
+      b.found.length - a.found.length ||
+      Buffer.compare(Buffer.from(a.id), Buffer.from(b.id))
   )
-  const costOf = (found: ReadonlyArray<Oracle.Fact>): bigint =>
-    [...Oracle.groupBy(found, (fact) => fact.service)].reduce(
-      (sum, [name, ofService]) => sum + Oracle.units(Oracle.sumOf(ofService, services[name]!).cost),
-      0n
-    )
   assert.deepStrictEqual(
-    Object.fromEntries(ranked.map((one) => [one.customer, [Number(one.events), text(one.cost), maybe(one.quantity)]])),
-    Object.fromEntries(
-      [...byCustomer].map(([id, found]) => [
+    ranked.map((one) => [one.customer as string, Number(one.events), text(one.cost), maybe(one.quantity)]),
+    byCustomer
+      .slice(0, mostCustomers)
+      .map(({ cost, found, id }) => [
         id,
-        [
-          found.length,
-          Oracle.quotient(costOf(found), 10n ** 36n),
-          service === undefined ? undefined : Oracle.sumOf(found, services[service]!).quantity
-        ]
+        found.length,
+        Oracle.quotient(cost, 10n ** 36n),
+        service === undefined ? undefined : Oracle.sumOf(found, services[service]!).quantity
       ])
-    )
   )
 
   const keys = pick([["endpoint"], ["endpoint", "status"], ["missing"]])
-  const groupsFound = yield* reporter.groups(query, keys, 100)
+  const mostGroups = pick([1, 2, 100])
+  const groupsFound = yield* reporter.groups(query, keys, mostGroups)
   const valueOf = (fact: Oracle.Fact, key: string) => {
     const value = fact.metadata[key]
     return value === undefined || value === null ? null : `${value as string}`
   }
-  const byValues = Oracle.groupBy(chosen, (fact) =>
-    JSON.stringify([fact.service, ...keys.map((key) => valueOf(fact, key))])
-  )
-  assert.deepStrictEqual(
-    Object.fromEntries(
-      groupsFound.map((group) => [
-        JSON.stringify([group.service, ...group.values]),
-        [Number(group.events), text(group.quantity), text(group.cost)]
-      ])
-    ),
-    Object.fromEntries(
-      [...byValues].map(([key, found]) => {
-        const { cost, events, quantity } = Oracle.sumOf(found, services[found[0]!.service]!)
-        return [key, [events, quantity, cost]]
-      })
-    )
+  const expectedGroups = serviceNames.flatMap((name) => {
+    const ofService = chosen.filter((fact) => fact.service === name)
+    const valued = [...Oracle.groupBy(ofService, (fact) => JSON.stringify(keys.map((key) => valueOf(fact, key))))]
+      .map(([values, found]) => ({ values: JSON.parse(values) as ReadonlyArray<string | null>, found }))
+      .sort((a, b) => Oracle.bySize(a.found, b.found) || Oracle.byValues(a.values, b.values))
+    const row = (values: ReadonlyArray<string | null>, rest: boolean, found: ReadonlyArray<Oracle.Fact>) => {
+      const { cost, events, quantity } = Oracle.sumOf(found, services[name]!)
+      return [name, values, rest, events, quantity, cost]
+    }
+    const others = valued.slice(mostGroups).flatMap(({ found }) => found)
+    return [
+      ...valued.slice(0, mostGroups).map(({ found, values }) => row(values, false, found)),
+      ...(others.length === 0 ? [] : [row([], true, others)])
+    ]
+  })
+  assert.deepStrictEqual<ReadonlyArray<unknown>>(
+    groupsFound.map((group) => [
+      group.service,
+      group.values,
+      group.rest,
+      Number(group.events),
+      text(group.quantity),
+      text(group.cost)
+    ]),
+    expectedGroups
   )
 
   const of = service ?? pick(serviceNames)
@@ -288,14 +344,20 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
     }
   }
 
-  const peakUnit = pick(["hour", "day"] as const)
+  const peakUnit = isAimed ? "hour" : pick(["hour", "day"] as const)
   const peaks = yield* analytics.peaks({ window, customer, service: of, unit: peakUnit, limit: 3 })
   const spans = [...Oracle.groupBy(distributed, (fact) => Oracle.spanKey(fact.at, peakUnit, window.tz))]
     .map(([, found]) => ({ found, total: found.reduce((total, fact) => total + fact.amount, 0n) }))
     .sort((a, b) => (a.total > b.total ? -1 : a.total < b.total ? 1 : b.found[0]!.at - a.found[0]!.at))
   assert.deepStrictEqual(
-    peaks.map((peak) => [text(peak.quantity), Number(peak.events)]),
-    spans.slice(0, 3).map(({ found }) => [Oracle.sumOf(found, services[of]!).quantity, found.length])
+    peaks.map((peak) => [text(peak.quantity), Number(peak.events), peak.label]),
+    spans
+      .slice(0, 3)
+      .map(({ found }) => [
+        Oracle.sumOf(found, services[of]!).quantity,
+        found.length,
+        Oracle.labelOf(found[0]!.at, peakUnit, window.tz)
+      ])
   )
 })
 
@@ -306,16 +368,18 @@ const compareTrends = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.F
   const tz = pick(zones)
   const days = 1 + int(12)
   const customer = chance(0.5) ? pick(customers) : undefined
-  const trend = yield* at(Math.floor(now / 1000))(analytics.trends({ customer, days, tz }))
+  const service = chance(0.3) ? pick(serviceNames) : undefined
+  const trend = yield* at(Math.floor(now / 1000))(analytics.trends({ customer, service, days, tz }))
   // Dates of a calendar, whatever the clock does: from today backwards.
   const today = Oracle.wallClock(now, tz).slice(0, 10)
   const dates = Array.from({ length: days + 1 }, (_, back) =>
     new Date(Date.parse(`${today}T00:00:00Z`) - back * 86_400_000).toISOString().slice(0, 10)
   )
   const totals = new Map<string, bigint>()
-  const used = new Set<string>()
+  const used = new Set(service === undefined ? [] : [service])
   for (const fact of facts) {
     if (customer !== undefined && fact.customer !== customer) continue
+    if (service !== undefined && fact.service !== service) continue
     const date = Oracle.spanKey(fact.at, "day", tz)
     if (!dates.includes(date)) continue
     used.add(fact.service)
@@ -347,6 +411,7 @@ const compareTrends = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.F
 /** The table that users may query has the days that the rollups have. */
 const compareSummary = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>) {
   const { name, sql } = yield* Database
+  yield* sql.unsafe(`update ${name("billing_usage_batches")} set set_aside = null`)
   yield* Effect.flatMap(Aggregator, (aggregator) => aggregator.rollUp)
   const rows = yield* sql.unsafe<Record<string, string>>(
     `select customer_id, service_name, usage_date::text as usage_date, event_count::text as event_count,
@@ -407,7 +472,7 @@ eachEngine("oracle", (engine) => {
               yield* empty
               const facts = yield* live(dice)
               for (let question = 0; question < 6; question++) yield* compare(facts, dice)
-              yield* compareTrends(facts, dice)
+              for (let question = 0; question < 3; question++) yield* compareTrends(facts, dice)
               yield* compareSummary(facts)
               for (let question = 0; question < 3; question++) yield* compare(facts, dice)
               const { differences } = yield* (yield* Aggregator).rebuild()

@@ -87,6 +87,43 @@ export const spanKey = (micros: number, unit: "hour" | "day" | "month", tz: stri
   return `${Math.floor((micros + offset) / 3_600_000_000) * 3_600_000_000 - offset}`
 }
 
+/** The same, as text whose order is that of time. */
+export const spanOrder = (micros: number, unit: "hour" | "day" | "month", tz: string): string =>
+  spanKey(micros, unit, tz).padStart(20, "0")
+
+/**
+ * As the zone writes the day of an instant, or the moment at which its hour began. That is no full hour where the clock was set
+ * back by half of one: the rest of that hour begins at the half.
+ */
+export const labelOf = (micros: number, unit: "hour" | "day", tz: string): string =>
+  unit === "day" ? wallClock(micros, tz).slice(0, 10) : wallClock(Number(spanKey(micros, "hour", tz)), tz)
+
+/** The larger of two groups of a service first: by cost, amount, number. */
+export const bySize = (a: ReadonlyArray<Fact>, b: ReadonlyArray<Fact>): number => {
+  const sizes = (facts: ReadonlyArray<Fact>) => [
+    facts.reduce((sum, fact) => sum + fact.amount * fact.unitCost, 0n),
+    facts.reduce((sum, fact) => sum + fact.amount, 0n),
+    BigInt(facts.length)
+  ]
+  const [ours, theirs] = [sizes(a), sizes(b)]
+  for (let i = 0; i < ours.length; i++) {
+    if (ours[i] !== theirs[i]) return ours[i]! > theirs[i]! ? -1 : 1
+  }
+  return 0
+}
+
+/** By bytes, one after the other; what is not there comes last. */
+export const byValues = (a: ReadonlyArray<string | null>, b: ReadonlyArray<string | null>): number => {
+  for (let i = 0; i < a.length; i++) {
+    const [one, other] = [a[i]!, b[i]!]
+    if (one === other) continue
+    if (one === null) return 1
+    if (other === null) return -1
+    return Buffer.compare(Buffer.from(one), Buffer.from(other))
+  }
+  return 0
+}
+
 export interface Sum {
   readonly events: number
   readonly quantity: string
