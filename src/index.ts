@@ -7,6 +7,16 @@
  * @since 0.1.0
  */
 export * as Usage from "./Usage.ts"
+export {
+  type AcceptedUsage,
+  createUsage,
+  type CreateUsageOptions,
+  type QuotaAnswer,
+  type ReportedUsage,
+  type ReportRequest,
+  type UsageClient,
+  UsageError
+} from "./UsageClient.ts"
 export { type Direction, Meter, type MeterOptions, type MeterState } from "./Meter.ts"
 export { StorageMeter, type StorageMeterOptions } from "./StorageMeter.ts"
 

@@ -42,6 +42,22 @@ describe("every example runs", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("hono.ts", () =>
+    Effect.gen(function* () {
+      const { status, stderr, stdout } = run(process.execPath, ["examples/hono.ts"], {
+        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_HOME: yield* temporary
+      })
+      assert.strictEqual(status, 0, stderr)
+      assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+        "acme: 3 requests of api",
+        "acme pays 0.0003",
+        "globex: 1 requests of api",
+        "globex pays 0.0001"
+      ])
+    }).pipe(Effect.scoped)
+  )
+
   it("transaction.ts", () => {
     const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/transaction.ts"])
     assert.strictEqual(status, 0, stderr)

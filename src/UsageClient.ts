@@ -1,0 +1,278 @@
+/**
+ * The same without Effect: promises, plain values and `Error` objects.
+ *
+ *     const usage = await createUsage({ url: "postgresql://…", migrate: true })
+ *     await usage.trackApiRequest({ customer: "acme", endpoint: "/users", method: "GET", status: 200 })
+ *     const { services, totalCost } = await usage.report({ customer: "acme", period: "this-month" })
+ *     await usage.close()
+ *
+ * Figures are decimals as text: `"0.1"` is a tenth, which no JavaScript number is.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Result from "effect/Result"
+import { Batcher } from "./Batcher.ts"
+import type { EmbeddedOptions } from "./database/Embedded.ts"
+import type { PostgresOptions } from "./database/Postgres.ts"
+import * as Decimal from "./domain/Decimal.ts"
+import * as Instant from "./domain/Instant.ts"
+import { InvalidInput } from "./domain/InvalidInput.ts"
+import type { UsageInput } from "./domain/UsageRecord.ts"
+import * as Window from "./domain/Window.ts"
+import { Quota } from "./Quota.ts"
+import { Recorder } from "./Recorder.ts"
+import { Reporter } from "./Reporter.ts"
+import * as Tracking from "./Tracking.ts"
+import * as Usage from "./Usage.ts"
+
+/**
+ * - `url`: a PostgreSQL server; or `directory`: the embedded database there; neither: where the `USAGE_…` variables say
+ * - the rest as in `Usage.layerPostgres` and `Usage.layerEmbedded`
+ *
+ * @since 0.1.0
+ */
+export interface CreateUsageOptions
+  extends Usage.UsageOptions, Omit<PostgresOptions, "url">, Pick<EmbeddedOptions, "directory" | "shared"> {
+  readonly url?: string | undefined
+}
+
+/**
+ * Why something failed.
+ *
+ * - `code`: `InvalidInput`, `KeyConflict`, `Unreachable`, `Busy`, `NotMigrated`, `QueueFull`, … as the errors of the services
+ *   have in `reason`, or `Closed`
+ * - `field`, `remedy`: of an `InvalidInput`, which value is refused and what would be accepted
+ * - `isRetryable`: whether the same call may succeed later
+ * - `cause`: the error of the service
+ *
+ * @since 0.1.0
+ */
+export class UsageError extends Error {
+  override readonly name = "UsageError"
+  readonly code: string
+  readonly field: string | undefined
+  readonly remedy: string | undefined
+  readonly isRetryable: boolean
+
+  constructor(code: string, message: string, cause?: unknown, isRetryable = false) {
+    super(message, { cause })
+    const input = cause instanceof InvalidInput ? cause : undefined
+    this.code = code
+    this.field = input?.field
+    this.remedy = input?.remedy
+    this.isRetryable = isRetryable
+  }
+}
+
+/**
+ * A period: `period` alone (`2026-01`, `2026-01-30`, `today`, `last-month`, …), or `from` and `to`, whose end includes the unit
+ * that it states; nothing is this month. `tz` is an IANA zone, UTC if absent.
+ *
+ * @since 0.1.0
+ */
+export interface ReportRequest {
+  readonly customer?: string | undefined
+  readonly service?: string | undefined
+  readonly period?: string | undefined
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+  readonly tz?: string | undefined
+}
+
+/** @since 0.1.0 */
+export interface ReportedUsage {
+  readonly period: { readonly start: string; readonly end: string; readonly tz: string }
+  readonly customer: string | undefined
+  readonly services: ReadonlyArray<{
+    readonly service: string
+    readonly unit: string
+    readonly quantity: string
+    readonly cost: string
+    readonly events: number
+  }>
+  readonly totalCost: string
+}
+
+/**
+ * As `Quota.check` answers. `limit`, `remaining` and `resetsAt` are `undefined` where nothing limits.
+ *
+ * @since 0.1.0
+ */
+export interface QuotaAnswer {
+  readonly allowed: boolean
+  readonly hard: boolean
+  readonly used: string
+  readonly limit: string | undefined
+  readonly remaining: string | undefined
+  readonly unit: string | undefined
+  readonly resetsAt: Date | undefined
+}
+
+/** What was accepted. `amount` is in the service's base unit. @since 0.1.0 */
+export interface AcceptedUsage {
+  readonly customer: string
+  readonly service: string
+  readonly amount: string
+  readonly recordedAt: Date
+}
+
+type Track<Input> = (usage: Input) => Promise<AcceptedUsage>
+
+/**
+ * `track…` and `enqueue` resolve when the usage is queued, and it is stored in batches; `record` and `recordAll` when it is
+ * stored. All reject with a `UsageError`.
+ *
+ * @since 0.1.0
+ */
+export interface UsageClient extends AsyncDisposable {
+  readonly trackApiRequest: Track<Tracking.ApiRequest>
+  readonly trackStorage: Track<Tracking.StorageUse>
+  readonly trackBandwidth: Track<Tracking.BandwidthUse>
+  readonly trackCompute: Track<Tracking.ComputeUse>
+  readonly trackDatabaseQuery: Track<Tracking.DatabaseQuery>
+  readonly trackFunction: Track<Tracking.FunctionInvocation>
+  readonly enqueue: Track<UsageInput>
+  readonly record: Track<UsageInput>
+  /** Several in one transaction, all or none. */
+  readonly recordAll: (usages: ReadonlyArray<UsageInput>) => Promise<ReadonlyArray<AcceptedUsage>>
+  /** Resolves when all that was queued before is stored. */
+  readonly flush: () => Promise<void>
+  readonly report: (request: ReportRequest) => Promise<ReportedUsage>
+  /** Whether the customer may use so much (1, if absent) of a service. From memory, mostly. */
+  readonly checkQuota: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
+  /** Stores what is queued and ends all connections. */
+  readonly close: () => Promise<void>
+}
+
+/** The reason in the error of a service, or the error itself. */
+const toUsageError = (error: unknown): unknown => {
+  if (error instanceof UsageError || !(error instanceof Error)) return error
+  let reason: object = error
+  while ("reason" in reason && typeof reason.reason === "object" && reason.reason !== null) reason = reason.reason
+  if (!("_tag" in reason) || typeof reason._tag !== "string") return error
+  return new UsageError(reason._tag, error.message, reason, "isRetryable" in reason && reason.isRetryable === true)
+}
+
+const accepted = (record: Effect.Success<ReturnType<Recorder["Service"]["record"]>>): AcceptedUsage => ({
+  customer: record.customer,
+  service: record.service,
+  amount: record.amount,
+  recordedAt: new Date(Instant.toMillis(record.recordedAt))
+})
+
+const textOrNothing = (value: Decimal.Decimal | undefined) => (value === undefined ? undefined : Decimal.toText(value))
+
+/**
+ * Connects, or starts the embedded database. Rejects with a `UsageError` if that fails.
+ *
+ * @since 0.1.0
+ */
+export const createUsage = async (options: CreateUsageOptions = {}): Promise<UsageClient> => {
+  const { directory, url } = options
+  const layer: Layer.Layer<Usage.Services, unknown> =
+    url !== undefined
+      ? Usage.layerPostgres({ ...options, url })
+      : directory !== undefined
+        ? Usage.layerEmbedded({ ...options, directory })
+        : Usage.layerConfig(options)
+  return fromRuntime(ManagedRuntime.make(layer))
+}
+
+const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services, unknown>): Promise<UsageClient> => {
+  let closed: Promise<void> | undefined
+
+  const run = async <A, E>(effect: Effect.Effect<A, E, Usage.Services>): Promise<A> => {
+    if (closed !== undefined) throw new UsageError("Closed", "the client is closed")
+    try {
+      return await runtime.runPromise(effect)
+    } catch (error) {
+      throw toUsageError(error)
+    }
+  }
+
+  const enqueue: Track<UsageInput> = (usage) =>
+    run(
+      Effect.map(
+        Effect.flatMap(Batcher, (batcher) => batcher.enqueue(usage)),
+        accepted
+      )
+    )
+  const track =
+    <Input>(toUsage: (input: Input) => Result.Result<UsageInput, InvalidInput>): Track<Input> =>
+    async (input) => {
+      const usage = Tracking.guarded(toUsage, input)
+      if (Result.isFailure(usage)) throw toUsageError(usage.failure)
+      return enqueue(usage.success)
+    }
+  const recorder = <A, E>(use: (recorder: Recorder["Service"]) => Effect.Effect<A, E>) => Effect.flatMap(Recorder, use)
+
+  const client: Omit<UsageClient, keyof AsyncDisposable> = {
+    enqueue,
+    trackApiRequest: track(Tracking.apiRequest),
+    trackStorage: track(Tracking.storage),
+    trackBandwidth: track(Tracking.bandwidth),
+    trackCompute: track(Tracking.compute),
+    trackDatabaseQuery: track(Tracking.databaseQuery),
+    trackFunction: track(Tracking.functionInvocation),
+    record: (usage) =>
+      run(
+        Effect.map(
+          recorder(({ record }) => record(usage)),
+          accepted
+        )
+      ),
+    recordAll: (usages) =>
+      run(
+        Effect.map(
+          recorder(({ recordAll }) => recordAll(usages)),
+          (_) => _.map(accepted)
+        )
+      ),
+    flush: () => run(Usage.flush),
+    report: ({ customer, service, ...period }) =>
+      run(
+        Effect.gen(function* () {
+          const window = yield* Effect.fromResult(Window.resolve({ ...period, now: yield* Clock.currentTimeMillis }))
+          const report = yield* (yield* Reporter).usage({ customer, service, window })
+          return {
+            period: { ...window.label, tz: window.tz },
+            customer: report.customer,
+            services: report.services.map(({ cost, events, quantity, service, unit }) => ({
+              service,
+              unit,
+              quantity: Decimal.toText(quantity),
+              cost: Decimal.toText(cost),
+              events: Number(events)
+            })),
+            totalCost: Decimal.toText(report.totalCost)
+          }
+        })
+      ),
+    checkQuota: (customer, service, quantity) =>
+      run(
+        Effect.map(
+          Effect.flatMap(Quota, (quota) => quota.check(customer, service, quantity)),
+          ({ allowed, hard, limit, remaining, resetsAt, unit, used }) => ({
+            allowed,
+            hard,
+            used: Decimal.toText(used),
+            limit: textOrNothing(limit),
+            remaining: textOrNothing(remaining),
+            unit,
+            resetsAt: resetsAt === undefined ? undefined : new Date(Instant.toMillis(resetsAt))
+          })
+        )
+      ),
+    close: () => (closed ??= runtime.dispose())
+  }
+  // A wrong address or password should show at start.
+  try {
+    await run(Effect.void)
+  } catch (error) {
+    await runtime.dispose()
+    throw error
+  }
+  return { ...client, [Symbol.asyncDispose]: client.close }
+}
