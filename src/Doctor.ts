@@ -32,7 +32,7 @@ export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError"
 /**
  * The outcome of one check.
  *
- * - `check`: its name: `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `partitions`,
+ * - `check`: its name: `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `erasures`, `partitions`,
  *   `dead-letters`, `spool`
  * - `status`: `wrong` is a broken promise, `warning` something to look at
  * - `remedy`: empty where all is well
@@ -194,6 +194,16 @@ const make = Effect.gen(function* () {
         )
   )
 
+  const erasures = Effect.map(store.openErasures, (found) =>
+    found === 0n
+      ? ok("erasures", "none is unfinished")
+      : wrong(
+          "erasures",
+          `${found} erasures of customers were begun and are not finished`,
+          "Run `usage customer erase` for them again: it goes on where it was"
+        )
+  )
+
   const months = Effect.gen(function* () {
     const there = new Set(yield* partitions.list)
     const now = yield* Clock.currentTimeMillis
@@ -246,6 +256,7 @@ const make = Effect.gen(function* () {
       yield* reconciled,
       yield* setAside,
       yield* keys,
+      yield* erasures,
       yield* months,
       yield* refused,
       ...(yield* spooled)

@@ -21,6 +21,7 @@ import { Reporter } from "../src/Reporter.ts"
 import { Retention } from "../src/Retention.ts"
 import { Spool } from "../src/Spool.ts"
 import { SpoolDelivery } from "../src/SpoolDelivery.ts"
+import * as Storage from "../src/storage/Storage.ts"
 import { ArchiveStore } from "../src/store/ArchiveStore.ts"
 import { DeadLetterStore } from "../src/store/DeadLetterStore.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
@@ -29,6 +30,7 @@ import { RollupStore } from "../src/store/RollupStore.ts"
 import { assertSound, empty, figures, year } from "./support/archives.ts"
 import { at } from "./support/clock.ts"
 import { eachEngine } from "./support/engines.ts"
+import { objectStorage } from "./support/objectStorage.ts"
 import { storedRecords } from "./support/stored.ts"
 
 const id = 'ac"me, Gmbh'
@@ -390,59 +392,97 @@ eachEngine("Eraser", (engine) => {
       })
     )
 
-    const steps = [
-      ["begin", false],
-      ["save", false],
-      ["swap", false],
-      ["eraseMonth", false],
-      ["eraseRest", false],
-      ["finish", false],
-      ["save", true],
-      ["renameMonth", true],
-      ["eraseRest", true]
-    ] as const
-    for (const [step, pseudonymise] of steps) {
-      it.effect(
-        `killed before and after ${step}${pseudonymise ? " with a pseudonym" : ""}: the next run finishes`,
-        () =>
-          Effect.gen(function* () {
-            yield* setUp
-            yield* (yield* SpoolDelivery).deliverAll()
-            const before = yield* others
-            const total = yield* figures()
-            const store = yield* ErasureStore
-            const erase = Effect.flatMap(Eraser, (eraser) => eraser.erase(id, { pseudonymise }))
+    it.effect("also of archives in an object store", () =>
+      Effect.gen(function* () {
+        yield* setUp
+        const store = yield* objectStorage
+        const before = yield* others
+        const certificate = yield* Effect.gen(function* () {
+          yield* Effect.flatMap(Archiver, (service) =>
+            may(service.archive({ days: 15, directory: "s3://billing/old" }))
+          )
+          return yield* Effect.flatMap(Eraser, (eraser) => eraser.erase(id))
+        }).pipe(
+          Effect.provide(
+            Layer.provideMerge(Layer.fresh(Eraser.layerNoDeps), Layer.fresh(Archiver.layerNoDeps)).pipe(
+              Layer.provide(Layer.succeed(Storage.ObjectStorage, store))
+            )
+          )
+        )
+        assert.deepStrictEqual(yield* traces, [])
+        assert.deepStrictEqual(yield* others, before)
+        const listed = (yield* (yield* Archiver).list).filter(({ file }) => file.startsWith("s3://billing/old/"))
+        assert.deepStrictEqual(
+          listed.map(({ month, state }) => [month, state]),
+          [
+            ["2026-02-01", "removed"],
+            ["2026-04-01", "removed"]
+          ]
+        )
+        const isThere = (file: string) => Effect.promise(() => Storage.exists(store, file))
+        for (const { file, sha256 } of listed) {
+          assert.isTrue(certificate.removed.archives.some(({ new_sha256 }) => new_sha256 === sha256))
+          assert.isTrue(yield* isThere(file))
+          assert.isTrue(yield* isThere(`${file}.manifest.json`))
+        }
+        for (const month of ["2026-02", "2026-04"]) {
+          for (const ending of ["csv.gz", "csv.gz.manifest.json"]) {
+            assert.isFalse(yield* isThere(`s3://billing/old/usage_${month}.${ending}`))
+          }
+        }
+      }).pipe(Effect.scoped)
+    )
+
+    const steps = {
+      erase: ["begin", "save", "swap", "eraseMonth", "eraseRest", "finish"],
+      pseudonymise: ["begin", "save", "renameMonth", "eraseRest", "finish"]
+    } as const
+    for (const mode of ["erase", "pseudonymise"] as const) {
+      it.effect(`killed before and after each step (${mode}): the next run goes on, and the last one finishes`, () =>
+        Effect.gen(function* () {
+          yield* setUp
+          yield* (yield* SpoolDelivery).deliverAll()
+          const { name, sql } = yield* Database
+          const before = yield* others
+          const total = yield* figures()
+          const store = yield* ErasureStore
+          const pseudonymise = mode === "pseudonymise"
+          const erase = Effect.flatMap(Eraser, (eraser) => eraser.erase(id, { pseudonymise }))
+          for (const step of steps[mode]) {
             for (const when of ["before", "after"] as const) {
-              // The second time that it comes to the step, where there is one.
-              let left = when === "before" && (step === "save" || step.endsWith("Month")) ? 2 : 1
               const dying = ErasureStore.of({
                 ...store,
                 [step]: (...args: ReadonlyArray<unknown>) => {
                   const run = store[step] as (...given: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown>
-                  if (--left > 0) return run(...args)
                   const death = Effect.die(new Error("killed"))
                   return when === "before" ? death : Effect.andThen(run(...args), death)
                 }
               })
               const killed = Layer.provide(Layer.fresh(Eraser.layerNoDeps), Layer.succeed(ErasureStore, dying))
-              assert.strictEqual((yield* Effect.exit(Effect.provide(erase, killed)))._tag, "Failure")
-              assert.deepStrictEqual(yield* others, before)
+              const place = `${when} ${step}`
+              assert.strictEqual((yield* Effect.exit(Effect.provide(erase, killed)))._tag, "Failure", place)
+              assert.deepStrictEqual(yield* others, before, place)
               yield* assertSound
+              // Nobody is to forget it.
+              yield* sql.unsafe(`update ${name("billing_erasures")} set started_at = started_at - interval '2 hours'`)
+              const isOpen = place !== "before begin" && place !== "after finish"
+              assert.strictEqual((yield* findings).includes("erasures"), isOpen, place)
             }
-            const certificate = yield* erase
-            assert.deepStrictEqual(yield* traces, [])
-            assert.deepStrictEqual(yield* others, before)
-            if (pseudonymise) assert.deepStrictEqual(yield* figures(), total)
-            yield* assertNoOrphans
-            yield* assertRight
-            assert.strictEqual(certificate.removed.archives.length, 3)
-            if (!pseudonymise) {
-              assert.deepStrictEqual(
-                certificate.removed.records.map(({ records }) => records),
-                [7, 7]
-              )
-            }
-          })
+          }
+          const certificate = yield* erase
+          assert.deepStrictEqual(yield* traces, [])
+          assert.deepStrictEqual(yield* others, before)
+          if (pseudonymise) assert.deepStrictEqual(yield* figures(), total)
+          yield* assertNoOrphans
+          yield* assertRight
+          assert.strictEqual(certificate.removed.archives.length, 3)
+          if (!pseudonymise) {
+            assert.deepStrictEqual(
+              certificate.removed.records.map(({ records }) => records),
+              [7, 7]
+            )
+          }
+        })
       )
     }
   })

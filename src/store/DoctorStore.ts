@@ -46,6 +46,8 @@ export class DoctorStore extends Context.Service<
     readonly mismatches: (limit: number) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
     /** Idempotency keys whose record is not there. */
     readonly orphanedKeys: Effect.Effect<bigint, DatabaseError>
+    /** Erasures of customers that were begun longer ago than an hour and are not finished. */
+    readonly openErasures: Effect.Effect<bigint, DatabaseError>
   }
 >()("effect-usage/store/DoctorStore") {
   static readonly layer: Layer.Layer<DoctorStore, never, Database> = Layer.effect(
@@ -86,6 +88,14 @@ export class DoctorStore extends Context.Service<
             where not exists (select from ${batches} b where b.batch_id = k.batch_id)`)
       })
 
+      const readErasures = SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: CountRow,
+        execute: () =>
+          own.unsafe(`select count(*)::text as found from ${name("billing_erasures")}
+            where finished_at is null and started_at < now() - interval '1 hour'`)
+      })
+
       return DoctorStore.of({
         settings: Effect.map(Effect.mapError(bounded(readSettings(undefined)), fromUnknown), ([row]) => ({
           version: row!.version,
@@ -101,6 +111,7 @@ export class DoctorStore extends Context.Service<
               found: row.found ?? undefined
             }))
           ),
+        openErasures: Effect.map(Effect.mapError(readErasures(undefined), fromUnknown), ([row]) => BigInt(row!.found)),
         orphanedKeys: Effect.map(Effect.mapError(readOrphans(undefined), fromUnknown), ([row]) => BigInt(row!.found))
       })
     })
