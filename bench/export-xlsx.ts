@@ -2,6 +2,7 @@
 import ExcelJS from "exceljs"
 import { statSync } from "node:fs"
 import { join } from "node:path"
+import { peakMemoryOf } from "./built.ts"
 import * as ExportCsv from "./export-csv.ts"
 import { type Benchmark, type Contest, interleave, median, rate, speedRatios, startProcess } from "./harness.ts"
 import { connect, copyFile } from "./peers.ts"
@@ -76,6 +77,16 @@ export const benchmark: Benchmark = {
     try {
       const results = await interleave(setting, "export-xlsx", contestants, async () => {})
       const [ours, peer] = contestants.map(({ name }) => results.get(name)!)
+      const file = join(setting.directory, "ours.xlsx")
+      const peakMemory = peakMemoryOf(
+        setting.server.url(),
+        "export",
+        "xlsx",
+        file,
+        "2026-01",
+        "--all-customers",
+        "--force"
+      )
       const sizes = [ours!, peer!].map((runs) => median(runs.map(({ figures }) => figures!["bytes"]!)) / 1e6)
       return [
         {
@@ -85,7 +96,7 @@ export const benchmark: Benchmark = {
           peer: rate(peer!, count),
           ratios: speedRatios(ours!, peer!),
           aim: "≥ 1.0, ≤ 220 MB",
-          peakMemory: mine.peakMemory()
+          peakMemory
         }
       ]
     } finally {

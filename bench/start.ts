@@ -1,10 +1,7 @@
 /** The built command from nothing to its end, against a Node that does nothing. */
 import { spawnSync } from "node:child_process"
-import { existsSync } from "node:fs"
-import { fileURLToPath } from "node:url"
+import { build, root } from "./built.ts"
 import { type Benchmark, type Contestant, interleave, median, millisOf, type Row } from "./harness.ts"
-
-const root = fileURLToPath(new URL("..", import.meta.url))
 
 const command = (name: string, args: ReadonlyArray<string>): Contestant => ({
   name,
@@ -32,11 +29,7 @@ export const benchmark: Benchmark = {
       aim: "≤ 2.5",
       peakMemory: undefined
     })
-    // What is there is taken, so that a test of this code does not replace what other tests are using.
-    if (!existsSync(`${root}dist/cli.js`)) {
-      const built = spawnSync(process.execPath, ["scripts/build.ts"], { cwd: root, encoding: "utf8" })
-      if (built.status !== 0) throw new Error(`the build ended with ${built.status}: ${built.stderr}`)
-    }
+    build()
     // Starts are short: four times the runs of the others.
     const results = await interleave(
       { ...setting, runs: setting.runs * 4, progress: () => {} },

@@ -27,7 +27,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Window } from "./domain/Window.ts"
 import * as Columns from "./export/Columns.ts"
-import { type ExportFormat, fileName, saidByName } from "./export/FileName.ts"
+import { alike, type ExportFormat, fileName, saidByName } from "./export/FileName.ts"
 import { loadFormat } from "./export/formats.ts"
 import * as Output from "./export/Output.ts"
 import type { Compression } from "./export/Sink.ts"
@@ -222,13 +222,15 @@ const make = Effect.gen(function* () {
       const plan = yield* planOf({ ...query, customer: undefined }, "", false)
       yield* requireAll(plan)
       const counter = counterOf(query)
-      const nameOf = (customer: CustomerId) => fileName({ ...plan, customer })
       return yield* Staging.use(to.directory, to.force === true, (staging) =>
         Effect.gen(function* () {
           const summaries = yield* snapshot(plan, (reader) =>
             Effect.gen(function* () {
               const customers = yield* reader.customers(plan.window, plan.filter.service)
               if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
+              const alikes = alike(customers.map(({ customer }) => customer))
+              const nameOf = (customer: CustomerId) =>
+                fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
               yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
               return yield* Effect.forEach(customers, ({ customer }) =>
                 withOutput(

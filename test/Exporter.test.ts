@@ -312,12 +312,15 @@ eachEngine("Exporter", (engine) => {
     it.effect("writes a file for each customer, all or none", () =>
       Effect.gen(function* () {
         const window = windowOf("2026-03")
-        const ids = [...hostileIds, "x".repeat(255), "é".repeat(255)]
+        const ids = [...hostileIds, "x".repeat(255), "é".repeat(255), "case", "Case", "CASE", "all", "All", "ALL"]
         yield* record(ids.map((customer) => ({ customer, service: "api", quantity: 2, recordedAt: "2026-03-04" })))
         const directory = yield* temporaryDirectory
         const exporter = yield* Exporter
         const written = yield* exporter.exportEach({ window }, { directory })
         assert.lengthOf(written, ids.length)
+        // Not all file systems tell names apart by case, and `all` is the name of a file of all customers.
+        assert.strictEqual(new Set(written.map(({ name }) => name.toLowerCase())).size, ids.length)
+        assert.isFalse(written.some(({ name }) => /usage_all_/i.test(name)))
         assert.deepStrictEqual(
           readdirSync(directory).sort(),
           written.map(({ name }) => name.slice(directory.length + 1)).sort()
