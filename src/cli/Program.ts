@@ -33,38 +33,27 @@ import * as Flags from "./flags.ts"
 
 const usage = Command.make("usage").pipe(
   Command.withDescription(
-    "Usage metering for billing: record what customers use, exactly once, and report what it costs"
+    [
+      "Usage metering for billing: record what customers use, exactly once, and report what it costs",
+      "",
+      "  Data goes to stdout, everything else to stderr. Exit codes: 0 done or nothing to do, 1 failure, 2 wrong usage,",
+      "  3 done with findings, 75 try again later, 130 and 143 ended by a signal."
+    ].join("\n")
   ),
   Command.withSubcommands([
-    track,
-    record,
-    importFiles,
-    batch,
-    deadLetters,
-    report,
-    aggregate,
-    refresh,
-    stats,
-    trends,
-    peaks,
-    forecast,
-    exportUsage,
-    archive,
-    archives,
-    retention,
-    alerts,
-    quota,
-    plan,
-    subscribe,
-    service,
-    customer,
-    price,
-    doctor,
-    maintain,
-    migrate,
-    // Its lines are commands of this tree.
-    makeRun((args): Effect.Effect<number, never, Command.Environment> => runCommand(args)),
-    shellInit
+    { group: "Record", commands: [track, record, batch, importFiles, deadLetters] },
+    { group: "Report", commands: [report, aggregate, stats, trends, peaks, forecast, exportUsage] },
+    { group: "Quotas and alerts", commands: [quota, plan, subscribe, alerts] },
+    { group: "What is metered, at what price, for whom", commands: [service, price, customer] },
+    { group: "Operate", commands: [migrate, maintain, refresh, archive, archives, retention, doctor] },
+    {
+      group: "Scripts",
+      commands: [
+        // Its lines are commands of this tree.
+        makeRun((args): Effect.Effect<number, never, Command.Environment> => runCommand(args)),
+        shellInit
+      ]
+    }
   ]),
   Command.withGlobalFlags(Flags.globals)
 )

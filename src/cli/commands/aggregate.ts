@@ -216,6 +216,7 @@ export const refresh = Command.make(
     }
   })
 ).pipe(
+  Command.withShortDescription("Bring the rollups up to date, so that reports stay fast"),
   Command.withDescription(
     "Bring the rollups and billing_usage_daily_summary up to date. Reports are right without it; with it they are fast. Exit code 3 on findings"
   ),

@@ -115,6 +115,7 @@ export const maintain = Command.make(
     if (found.length > 0) return yield* new Findings({ summary: `${found.join(" and ")} found something to look at` })
   })
 ).pipe(
+  Command.withShortDescription("All that is due, in one go, for cron"),
   Command.withDescription(
     "Deliver the spool, roll up, make partitions, check quotas, send alerts, remove what is older than the retention rules say, compact, vacuum, and see whether all is well. Exit code 3 on findings, 1 if a step failed, 75 if another run is at it"
   ),
