@@ -23,7 +23,7 @@ const nativeDirectory = (): string => {
 }
 
 /** PostgreSQL refuses to run as root; `nobody` is everywhere. */
-const identity = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+export const identity = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 /** A folder that root made may be closed to `nobody`: the binaries are then copied to one that is open. */
 const usableBinaries = (scratch: string): string => {
@@ -35,7 +35,7 @@ const usableBinaries = (scratch: string): string => {
   return join(copy, "bin")
 }
 
-const freePort = async (): Promise<number> => {
+export const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const address = server.address()

@@ -58,11 +58,16 @@ export const postgresLayer = (
   Layer.fresh(Layer.orDie(Postgres.layer({ maxConnections: 6, ...options, url: Redacted.make(url) })))
 
 /** Makes a migrated database on the shared server and gives its URL; it is dropped when the scope closes. */
-export const freshDatabase = (): Effect.Effect<string, never, Scope.Scope> =>
+export const freshDatabase = (): Effect.Effect<string, never, Scope.Scope> => newDatabase(templateDatabase)
+
+/** The same without any table of ours. */
+export const emptyDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => newDatabase("template1"))
+
+const newDatabase = (template: string) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const name = `usage_${randomBytes(6).toString("hex")}`
-      await administer(`create database ${name} template ${templateDatabase}`)
+      await administer(`create database ${name} template ${template}`)
       return databaseUrl(name)
     }),
     (url) => Effect.promise(() => administer(`drop database if exists ${new URL(url).pathname.slice(1)} with (force)`))
