@@ -39,6 +39,9 @@ const user = Effect.fnUntraced(function* (directory: string) {
   return { use, run, leave }
 })
 
+const recordAll = (records: Parameters<Recorder["Service"]["recordAll"]>[0]) =>
+  Effect.flatMap(Recorder, (recorder) => recorder.recordAll(records))
+
 /** A directory with a database that has its tables: to copy one takes a fraction of making it. */
 const made = mkdtempSync(join(tmpdir(), "effect-usage-made-"))
 const copyTo = (directory: string) => cpSync(join(made, "database"), join(directory, "database"), { recursive: true })
@@ -87,6 +90,10 @@ describe("Embedded, shared", () => {
         yield* Effect.sleep(100)
         yield* Fiber.interrupt(interrupted)
         assert.deepStrictEqual(yield* owner.run("select n from t"), [{ n: 2 }])
+        // More than goes in one statement, so by COPY.
+        const many = Array.from({ length: 3_000 }, (_, i) => ({ customer: `c${i}`, service: "api", quantity: 1 }))
+        yield* Effect.all([guest.use(recordAll(many)), owner.use(recordAll(many.slice(0, 1)))], { concurrency: 2 })
+        assert.strictEqual((yield* owner.use(storedCustomers())).length, 3_001)
         // A statement that fails is one's own, too.
         assert.isTrue(Exit.isFailure(yield* Effect.exit(guest.run("select n from missing"))))
         assert.deepStrictEqual(yield* guest.run("select n from t"), [{ n: 2 }])
@@ -142,7 +149,7 @@ describe("Embedded, shared", () => {
       const acknowledged = () => writers.reduce((sum, { lines }) => sum + lines.length, 0)
       const running = () =>
         writers.filter(({ process: { exitCode, signalCode } }) => exitCode === null && signalCode === null)
-      yield* Effect.forEach(writers, (writer) => writer.atLeast(30))
+      yield* Effect.forEach(writers, (writer) => writer.atLeast(20))
       // The owner, then one of those who are left, whatever it is by then; the last goes on by itself.
       const { pid } = lockOf(directory)
       yield* Effect.promise(() =>
@@ -150,16 +157,16 @@ describe("Embedded, shared", () => {
           .find((writer) => writer.process.pid === pid)!
           .kill()
       )
-      yield* Effect.forEach(running(), (writer) => writer.atLeast(writer.lines.length + 30))
+      yield* Effect.forEach(running(), (writer) => writer.atLeast(writer.lines.length + 20))
       yield* Effect.promise(() => running()[0]!.kill())
       const [last] = running()
-      yield* last!.atLeast(last!.lines.length + 30)
+      yield* last!.atLeast(last!.lines.length + 20)
       assert.isNull(last!.process.exitCode)
       // A guest looks at it while it is written to.
       const reader = yield* user(directory)
       yield* reader.use(assertConsistent)
       yield* Effect.promise(() => last!.kill())
-      assert.isAbove(acknowledged(), 150)
+      assert.isAtLeast(acknowledged(), 100)
       const all = writers.flatMap(({ lines }) => lines)
       yield* reader.use(
         Effect.gen(function* () {

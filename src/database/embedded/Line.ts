@@ -68,6 +68,14 @@ export const startWorker = async (options: WorkerOptions): Promise<Line> => {
 /** How long an owner may take to start: the first time it makes the database. */
 const greetingMillis = 60_000
 
+/**
+ * An owner whose thread runs says that it is there, however long its engine takes for a statement. One that does not has been
+ * stopped, and so is as good as dead to whoever waits for an answer.
+ */
+const pingEveryMillis = 10_000
+const silenceMillis = 30_000
+const goodbyeMillis = 1_000
+
 /** Joins the owner that listens at `path`. Rejects when nobody does. */
 export const join = (path: string): Promise<Line> =>
   new Promise((resolve, reject) => {
@@ -75,12 +83,19 @@ export const join = (path: string): Promise<Line> =>
     const pending = new Pending()
     let saidGoodbye = false
     let inTransaction = false
+    let heardAt = 0
+    const ping = setInterval(() => {
+      if (pending.isEmpty) return
+      if (Date.now() - heardAt > silenceMillis) return void socket.destroy(new Error("the owner has fallen silent"))
+      Frames.write(socket, { ping: true })
+    }, pingEveryMillis).unref()
     const timer = setTimeout(() => socket.destroy(new Error("the owner does not greet")), greetingMillis)
     const leaveWhenDone = () => {
       if (saidGoodbye && pending.isEmpty && !inTransaction) socket.end()
     }
     const ask: Ask = async (question) => {
       try {
+        if (pending.isEmpty) heardAt = Date.now()
         const answer = await pending.add(() => {
           const { data, ...head } = { data: undefined, ...question }
           Frames.write(socket, head, data)
@@ -95,10 +110,13 @@ export const join = (path: string): Promise<Line> =>
     socket.on("error", reject)
     socket.on("close", () => {
       clearTimeout(timer)
+      clearInterval(ping)
       pending.end("the process that owned the embedded database has ended")
       reject(new Error("the owner does not greet"))
     })
     Frames.read(socket, ({ data, head }) => {
+      heardAt = Date.now()
+      if (head["pong"] === true) return
       if (head["bye"] === true) {
         saidGoodbye = true
         return leaveWhenDone()
@@ -114,6 +132,7 @@ export const join = (path: string): Promise<Line> =>
               if (socket.closed) return done()
               socket.once("close", () => done())
               socket.end()
+              setTimeout(() => socket.destroy(), goodbyeMillis).unref()
             })
         })
       }

@@ -111,6 +111,7 @@ const welcome = (turns: Turns, sockets: Map<Socket, Seat>, socket: Socket): void
     void seat.leave()
   })
   Frames.read(socket, (frame) => {
+    if (frame.head["ping"] === true) return Frames.write(socket, { pong: true })
     const question = questionOf(frame)
     const answer = question === undefined ? Promise.resolve(unknownQuestion) : seat.ask(question).catch(failureOf)
     void answer.then((given: Answer) => {
