@@ -22,6 +22,7 @@ await build({
   cwd: root,
   input: {
     index: "src/index.ts",
+    testing: "src/testing.ts",
     "embedded-worker": "src/database/embedded/worker.ts",
     "parquet-reader": "src/import/parquetReader.ts"
   },
