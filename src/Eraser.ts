@@ -9,11 +9,13 @@
  * Usage that is recorded for the customer afterwards is that of a new customer, whom nobody has erased.
  */
 import * as BigDecimal from "effect/BigDecimal"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { createHash, randomBytes, randomUUID } from "node:crypto"
+import { dirname, resolve } from "node:path"
 import packageJson from "../package.json" with { type: "json" }
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
@@ -21,6 +23,7 @@ import { ArchiveBroken, ArchiveFileError, problemOf } from "./archive/ArchiveFil
 import type { ArchivedRecord } from "./archive/ArchiveRows.ts"
 import { manifestFile } from "./archive/Manifest.ts"
 import { countChanges, rewrite, without } from "./archive/Rewrite.ts"
+import * as Strays from "./archive/Strays.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
@@ -31,6 +34,7 @@ import { Spool, SpoolError } from "./Spool.ts"
 import { SpoolDelivery, SpoolDeliveryError } from "./SpoolDelivery.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import { isObjectUrl } from "./storage/ObjectUrl.ts"
 import * as Storage from "./storage/Storage.ts"
 import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
@@ -83,12 +87,14 @@ export interface ErasureCertificate {
 
 /**
  * - `pseudonymise`: rather than to erase usage, put a random pseudonym into the place of the customer and drop the metadata
+ * - `directories`: where else archives' files may be that no archive is in, beside the directories of archives
  * - `onStep`: is told what is done
  *
  * @since 0.1.0
  */
 export interface EraseOptions {
   readonly pseudonymise?: boolean | undefined
+  readonly directories?: ReadonlyArray<string> | undefined
   readonly onStep?: ((step: string) => Effect.Effect<void>) | undefined
 }
 
@@ -198,6 +204,27 @@ const make = Effect.gen(function* () {
       if (last === undefined) return found
       after = last.id
     }
+  })
+
+  /** Files of archives that are in no archive's row: whose they are only people know. */
+  const strays = Effect.fnUntraced(function* (customer: string, directories: ReadonlyArray<string>) {
+    const files = (yield* archives.list).map(({ file }) => file).filter((file) => !isObjectUrl(file))
+    const known = new Set(files)
+    const now = yield* Clock.currentTimeMillis
+    const found: Array<string> = []
+    for (const directory of new Set([
+      ...files.map((file) => dirname(file)),
+      ...directories.map((one) => resolve(one))
+    ])) {
+      const { half, holding } = yield* Strays.find(directory, known, (record) => record.customer === customer, now)
+      found.push(
+        ...holding.map(
+          (file) => `${file}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
+        ),
+        ...half.map((file) => `${file}: half an archive, which is being written or was left by a run that was killed`)
+      )
+    }
+    return found
   })
 
   /** Files of the spool that name a customer: those that a running process writes cannot be delivered yet. */
@@ -352,10 +379,13 @@ const make = Effect.gen(function* () {
       yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
     }
     const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
-    return certificateOf(
-      last!,
-      (yield* waiting(customer)).map((file) => `${file}: a process that runs is writing it`)
-    )
+    return certificateOf(last!, [
+      ...(yield* waiting(customer)).map((file) => `${file}: a process that runs is writing it`),
+      ...(yield* strays(
+        customer,
+        (options.directories ?? []).filter((one) => !isObjectUrl(one))
+      ))
+    ])
   }, Effect.mapError(wrap))
 
   return Eraser.of({ erase })

@@ -106,11 +106,11 @@ export interface MaintenanceOptions {
 }
 
 /**
- * - `directory`, `compression`: of archives, as `Archiver.archive` takes them
+ * - `directory`, `compression`, `format`: of archives, as `Archiver.archive` takes them
  *
  * @since 0.1.0
  */
-export interface MaintainerOptions extends Pick<ArchiveOptions, "directory" | "compression"> {
+export interface MaintainerOptions extends Pick<ArchiveOptions, "directory" | "compression" | "format"> {
   readonly thresholds?: AlertMonitorOptions["thresholds"] | undefined
   readonly retention?: RetentionOptions | undefined
 }
@@ -139,7 +139,7 @@ export class Maintainer extends Context.Service<
   }
 >()("effect-usage/Maintainer") {
   static readonly layerNoDeps = (
-    options: Pick<MaintainerOptions, "directory" | "compression">
+    options: Pick<MaintainerOptions, "directory" | "compression" | "format">
   ): Layer.Layer<Maintainer, never, Needs> => Layer.effect(Maintainer, make(options))
 
   /** Maintains when it is told to. */
@@ -154,7 +154,7 @@ export class Maintainer extends Context.Service<
 
   /** The same as the environment says: `USAGE_ARCHIVE_DIR`, `USAGE_RETENTION_DAYS`, `USAGE_ALERT_WARNING`, … */
   static readonly layerConfig = (
-    options: { readonly directory?: string | undefined; readonly compression?: ArchiveOptions["compression"] } = {}
+    options: Pick<MaintainerOptions, "compression" | "format"> & { readonly directory?: string | undefined } = {}
   ): Layer.Layer<Maintainer, InvalidInput | Config.ConfigError, Database | Spool | AlertChannels> =>
     Layer.unwrap(
       Effect.gen(function* () {
@@ -259,7 +259,7 @@ const counted = (counts: Readonly<Record<string, number>>): Outcome => {
 type Failure = { readonly message: string; readonly isRetryable: boolean }
 type Step = Effect.Effect<Outcome, Failure>
 
-const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "directory" | "compression">) {
+const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "directory" | "compression" | "format">) {
   const { engine } = yield* Database
   const spool = yield* Spool
   const spoolDelivery = yield* SpoolDelivery

@@ -83,7 +83,7 @@ export class Retention extends Context.Service<
      * whoever restored it archives it again. Interrupted at any step, the next call finishes.
      */
     readonly removeRecords: (
-      options: Pick<ArchiveOptions, "directory" | "compression" | "onMonth">
+      options: Pick<ArchiveOptions, "directory" | "compression" | "format" | "onMonth">
     ) => Effect.Effect<RemovedRecords, RetentionError>
     /**
      * Removes old batches from the ledger, with their keys. `unstored`: when the oldest usage was put into a spool that may
@@ -199,8 +199,9 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
   const removeRecords = Effect.fn("Retention.removeRecords")(function* ({
     compression,
     directory,
+    format,
     onMonth
-  }: Pick<ArchiveOptions, "directory" | "compression" | "onMonth">) {
+  }: Pick<ArchiveOptions, "directory" | "compression" | "format" | "onMonth">) {
     yield* aggregator.rollUp
     const parts = yield* dueParts
     const archived: Array<ArchivedMonth> = []
@@ -208,7 +209,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     for (const [index, { action, month, selection }] of parts.entries()) {
       if (onMonth !== undefined) yield* onMonth(month.slice(0, 7), index, parts.length)
       if (action === "archive") {
-        archived.push(...(yield* archiver.archiveParts([{ month, selection }], { directory, compression })))
+        archived.push(...(yield* archiver.archiveParts([{ month, selection }], { directory, compression, format })))
       } else dropped.push({ month: month.slice(0, 7), records: yield* archiver.drop(month, selection) })
     }
     return { archived, dropped }

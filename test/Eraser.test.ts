@@ -4,7 +4,17 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { createHash } from "node:crypto"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Aggregator } from "../src/Aggregator.ts"
@@ -380,9 +390,20 @@ eachEngine("Eraser", (engine) => {
         assert.strictEqual((yield* Effect.flip(eraser.erase(id))).reason._tag, "ArchiverError")
         writeFileSync(january!.file, whole)
         assert.strictEqual((yield* Effect.flip(eraser.erase(id, { pseudonymise: true }))).reason._tag, "InvalidInput")
-        const certificate = yield* eraser.erase(id)
-        assert.strictEqual(certificate.left.length, 1)
-        assert.include(certificate.left[0], "1-x.segment")
+        // What runs that were killed have left: a file that nobody recorded, and halves of others. And another's export.
+        const copy = join(archivePath, "usage_2026-01.9.csv")
+        copyFileSync(january!.file, copy)
+        const halves = ["young", "old"].map((name) => join(archivePath, `.usage_${name}.csv.0123456789ab.tmp`))
+        for (const half of halves) writeFileSync(half, "batch_id")
+        utimesSync(halves[1]!, 1_000_000_000, 1_000_000_000)
+        writeFileSync(join(archivePath, "export.csv"), "timestamp,service\n")
+        const certificate = yield* eraser.erase(id, { directories: [archivePath, join(root, "none")] })
+        assert.deepStrictEqual(
+          certificate.left.map((text) => text.slice(0, text.indexOf(": "))),
+          [join(open, "1-x.segment"), copy, halves[0]]
+        )
+        assert.isFalse(existsSync(halves[1]!))
+        for (const file of [copy, halves[0]!, join(archivePath, "export.csv")]) rmSync(file)
         rmSync(open, { recursive: true })
         assert.deepStrictEqual((yield* eraser.erase(id)).left, [])
         assert.deepStrictEqual(yield* traces, [])
@@ -399,7 +420,7 @@ eachEngine("Eraser", (engine) => {
         const before = yield* others
         const certificate = yield* Effect.gen(function* () {
           yield* Effect.flatMap(Archiver, (service) =>
-            may(service.archive({ days: 15, directory: "s3://billing/old" }))
+            may(service.archive({ days: 15, directory: "s3://billing/old", format: "parquet" }))
           )
           return yield* Effect.flatMap(Eraser, (eraser) => eraser.erase(id))
         }).pipe(
@@ -426,7 +447,7 @@ eachEngine("Eraser", (engine) => {
           assert.isTrue(yield* isThere(`${file}.manifest.json`))
         }
         for (const month of ["2026-02", "2026-04"]) {
-          for (const ending of ["csv.gz", "csv.gz.manifest.json"]) {
+          for (const ending of ["parquet", "parquet.manifest.json"]) {
             assert.isFalse(yield* isThere(`s3://billing/old/usage_${month}.${ending}`))
           }
         }

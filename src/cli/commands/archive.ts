@@ -17,11 +17,22 @@ import * as Session from "../Session.ts"
 
 const layer = Layer.provide(Archiver.layer, Session.layerArchives)
 
-const directoryFlag = Flag.String("dir").pipe(
-  Flag.withDescription("Where the files go (or USAGE_ARCHIVE_DIR), also s3://bucket/folder; $USAGE_HOME/archives"),
-  Flag.withMetavar("<directory>"),
-  Flag.optional
-)
+/** Where archives go, and as what. */
+export const fileFlags = {
+  directory: Flag.String("dir").pipe(
+    Flag.withDescription("Where the files go (or USAGE_ARCHIVE_DIR), also s3://bucket/folder; $USAGE_HOME/archives"),
+    Flag.withMetavar("<directory>"),
+    Flag.optional
+  ),
+  fileFormat: Flag.Literals("file-format", ["csv", "parquet"]).pipe(
+    Flag.withDescription("Of files that are named by themselves"),
+    Flag.withDefault("csv")
+  ),
+  compression: Flag.Literals("compression", ["gzip", "zstd", "none"]).pipe(
+    Flag.withDescription("Of CSV files that are named by themselves"),
+    Flag.withDefault("gzip")
+  )
+}
 
 export const archive = Command.make(
   "archive",
@@ -36,15 +47,7 @@ export const archive = Command.make(
       ),
       Argument.optional
     ),
-    directory: directoryFlag,
-    fileFormat: Flag.Literals("file-format", ["csv", "parquet"]).pipe(
-      Flag.withDescription("Of files that are named by themselves"),
-      Flag.withDefault("csv")
-    ),
-    compression: Flag.Literals("compression", ["gzip", "zstd", "none"]).pipe(
-      Flag.withDescription("Of CSV files that are named by themselves"),
-      Flag.withDefault("gzip")
-    ),
+    ...fileFlags,
     format: Flags.format
   },
   Effect.fnUntraced(function* (input) {

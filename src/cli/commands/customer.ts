@@ -4,10 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { existsSync } from "node:fs"
+import { join } from "node:path"
 import type { Customer } from "../../Catalog.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { Eraser } from "../../Eraser.ts"
+import * as Settings from "../../internal/Settings.ts"
 import { writeNew } from "../../system/Files.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
@@ -122,11 +124,13 @@ const erase = Command.make(
         remedy: "Give a new file's name"
       })
     }
+    const directory = Flags.given(yield* Settings.archiveDirectory) ?? join(yield* Settings.home, "archives")
     const progress = (yield* Session.isWatched) ? Progress.makeNotes(process.stderr) : undefined
     const certificate = yield* Effect.provide(
       Effect.flatMap(Eraser, (eraser) =>
         eraser.erase(input.id, {
           pseudonymise: input.pseudonymise,
+          directories: [directory],
           onStep: (step) => Effect.sync(() => progress?.show(step))
         })
       ),
@@ -147,7 +151,9 @@ const erase = Command.make(
       yield* Session.confirm(`the certificate is in ${file}`)
     }
     if (certificate.left.length > 0) {
-      return yield* new Findings({ summary: `${certificate.left.join("; ")}: run it again when that is delivered` })
+      return yield* new Findings({
+        summary: `something could not be reached: ${certificate.left.join("; ")}. Run it again after that`
+      })
     }
   })
 ).pipe(

@@ -13,10 +13,11 @@ import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
 import { safe } from "../render/text.ts"
 import * as Session from "../Session.ts"
+import { fileFlags } from "./archive.ts"
 
-const layerOf = (directory: string | undefined) =>
+const layerOf = (options: Parameters<typeof Maintainer.layerConfig>[0]) =>
   Layer.merge(
-    Maintainer.layerConfig({ directory }),
+    Maintainer.layerConfig(options),
     // The channels bring libraries that no other command needs.
     Layer.unwrap(
       Effect.map(
@@ -81,11 +82,7 @@ export const maintain = Command.make(
       Flag.withMetavar("<steps>"),
       Flag.optional
     ),
-    directory: Flag.String("dir").pipe(
-      Flag.withDescription("Where archives go (or USAGE_ARCHIVE_DIR); $USAGE_HOME/archives"),
-      Flag.withMetavar("<directory>"),
-      Flag.optional
-    ),
+    ...fileFlags,
     format: Flags.format
   },
   Effect.fnUntraced(function* (input) {
@@ -101,7 +98,11 @@ export const maintain = Command.make(
             Effect.sync(() => progress?.show(all.indexOf(step), all.length, `${step} ${detail}`.trim()))
         })
       ),
-      layerOf(Flags.given(input.directory))
+      layerOf({
+        directory: Flags.given(input.directory),
+        format: input.fileFormat,
+        compression: input.compression
+      })
     ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
     yield* print(input.format, input.dryRun, steps)
     const failed = steps.filter(({ status }) => status === "failed")
