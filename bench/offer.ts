@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
+import { setFlagsFromString } from "node:v8"
 import { Batcher } from "../src/Batcher.ts"
 import { Database } from "../src/database/Database.ts"
 import * as Postgres from "../src/database/Postgres.ts"
@@ -20,6 +21,8 @@ const chunk = 250
 const start = Date.parse(`${month}T00:00:00Z`)
 
 export const contest = async (options: Options): Promise<Contest> => {
+  // What docs/reliability.md says to programs that take in much.
+  setFlagsFromString("--semi-space-growth-factor=1")
   const scope = Effect.runSync(Scope.make())
   const context = await Effect.runPromise(
     Layer.buildWithScope(
