@@ -129,6 +129,45 @@ describe.each(shells)("in %s", (shell) => {
     }).pipe(Effect.scoped)
   )
 
+  it.live.skipIf(!here)("minds the size and the age of batches, also under strict settings", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const strict = {
+        bash: "set -euo pipefail -o noclobber",
+        zsh: "setopt err_exit no_unset pipe_fail no_clobber sh_word_split glob_subst ksh_arrays",
+        fish: ""
+      }
+      const set = (name: string, value: string) => (shell === "fish" ? `set -g ${name} ${value}` : `${name}=${value}`)
+      const script = [
+        strict[shell],
+        "alias mv='mv -i'",
+        set("USAGE_BATCH_SIZE", "2"),
+        ...[1, 2, 3].map((n) => `usage_batch_add 'a  *' api ${n} '{"list":["*", " "]}'`),
+        "command ls -A spool/inbox; echo",
+        set("USAGE_BATCH_TIMEOUT", "0"),
+        ...[4, 5, 6].map((n) => `usage_batch_add 'a  *' api ${n}`),
+        "command ls -A spool/inbox"
+      ].join("\n")
+      const { status, stderr, stdout } = yield* runIn(shell, directory, script)
+      assert.deepStrictEqual([status, stderr], [0, ""])
+      const counts = stdout
+        .split("\n\n")
+        .map((files) => [
+          files.split("\n").filter((file) => file.endsWith(".ndjson")).length,
+          files.split("\n").filter((file) => file.endsWith(".open")).length
+        ])
+      // By size 1 and 2; then, with no time to wait, each goes when the next one comes.
+      assert.deepStrictEqual(counts, [
+        [1, 1],
+        [4, 1]
+      ])
+      const inbox = join(directory, "spool", "inbox")
+      const lines = readdirSync(inbox).flatMap((file) => readFileSync(join(inbox, file), "utf8").trimEnd().split("\n"))
+      assert.deepStrictEqual(lines.map((line) => JSON.parse(line).quantity).toSorted(), [1, 2, 3, 4, 5, 6])
+      for (const line of lines) assert.strictEqual(JSON.parse(line).customer, "a  *")
+    }).pipe(Effect.scoped)
+  )
+
   it.live.skipIf(!here)(
     "adds batches without starting anything, refuses bad input, and flushes exactly what was added",
     () =>
@@ -208,6 +247,22 @@ describe.each(shells)("in %s", (shell) => {
         assert.strictEqual(JSON.parse(line!).customer_id, String.raw`O"Brien \ Söhne`)
         assert.include(line, String.raw`"metadata":{"a":"x:[","]":1, "deep":{"list":[1,[],{"q":"\"}{"}]}}`)
       }).pipe(Effect.scoped)
+  )
+})
+
+describe("completions", () => {
+  it.live.each(shells)("of %s know the commands", (shell) =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* usage({}, "--completions", shell)
+      assert.strictEqual(code, 0)
+      assert.include(stdout, "api-request")
+      assert.include(stdout, "shell-init")
+      if (!isHere(shell)) return
+      const file = join(yield* temporaryDirectory, "completions")
+      writeFileSync(file, stdout)
+      const { status, stderr } = spawnSync(shell, ["-n", file], { encoding: "utf8" })
+      assert.strictEqual(status, 0, stderr)
+    }).pipe(Effect.scoped)
   )
 })
 

@@ -151,10 +151,11 @@ __usage_batch_serial=0
 # Makes sure that this process has a file to append to. A subshell has one of its own: two that append to one file, and one
 # of them moving it, would lose records.
 __usage_batch_open() {
-  local inbox="${USAGE_HOME:-./.usage}/spool/inbox" reply
+  local inbox="${USAGE_HOME:-./.usage}/spool/inbox" seconds="${USAGE_BATCH_TIMEOUT:-5}" reply
   __usage_pid
   if [ "$__usage_batch_pid" = "$reply" ] && [ "$__usage_batch_file" = "$inbox/.shell-$reply.open" ]; then
-    if [ "$((SECONDS - __usage_batch_since))" -lt "${__usage_batch_seconds:-5}" ]; then return 0; fi
+    case $seconds in *[!0-9]*) seconds=5 ;; esac
+    if [ "$((SECONDS - __usage_batch_since))" -lt "$seconds" ]; then return 0; fi
     __usage_batch_move || return
   elif [ "$__usage_batch_pid" = "$reply" ]; then
     # USAGE_HOME has changed.
@@ -165,11 +166,9 @@ __usage_batch_open() {
   __usage_batch_pid=$reply
   __usage_batch_count=0
   __usage_batch_since=$SECONDS
-  __usage_batch_seconds=${USAGE_BATCH_TIMEOUT:-5}
-  case $__usage_batch_seconds in *[!0-9]* | '') __usage_batch_seconds=5 ;; esac
   # An earlier process of this number has ended without a flush, maybe in the middle of a line.
   if [ -e "$__usage_batch_file" ]; then __usage_batch_rename || return; fi
-  (umask 077 && : >>"$__usage_batch_file")
+  (umask 077 && : >|"$__usage_batch_file")
 }
 
 # Gives what this process has added a name that is looked at. Nothing to move is no failure.
