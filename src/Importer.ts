@@ -182,10 +182,12 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
   const openWindow = (options: ImportOptions) =>
     Effect.acquireRelease(
       Effect.tryPromise({
-        try: () => openSource(options),
+        try: (ended) => openSource(options, ended),
         catch: (cause) => (cause instanceof InvalidInput ? fail(cause) : unreadable(options.name)(cause))
       }),
-      (window) => Effect.sync(() => window.close())
+      (window) => Effect.sync(() => window.close()),
+      // A pipe may have nothing for hours.
+      { interruptible: true }
     )
 
   /** One attempt to write a chunk, repeated while the database cannot. Whether it was written before somebody else asked. */
@@ -325,16 +327,16 @@ const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
 const oneLine = (name: string): string => name.toWellFormed().replace(controlCharacters, "?").slice(0, 255)
 
 /** The text of a source. */
-const openSource = async ({ format, source }: ImportOptions): Promise<Window> => {
+const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> => {
   switch (format) {
     case "json":
-      return Window.open(source, (await import("./import/JsonDocument.ts")).lines)
+      return Window.open(source, { reading: (await import("./import/JsonDocument.ts")).lines, ended })
     case "parquet": {
       if (typeof source !== "string") throw parquetStream
-      return Window.open(await (await import("./import/ParquetSource.ts")).open(source))
+      return Window.open(await (await import("./import/ParquetSource.ts")).open(source, { ended }), { ended })
     }
     default:
-      return Window.open(source)
+      return Window.open(source, { ended })
   }
 }
 

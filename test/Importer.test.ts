@@ -1,4 +1,5 @@
 import { assert, layer } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -304,6 +305,17 @@ eachEngine("Importer", (engine) => {
         assert.strictEqual(bandwidth![1], sumTo(bandwidth![0] as number))
         yield* importNdjson(customer, bytes(zipped))
         assert.deepStrictEqual(yield* stored(customer), { bandwidth: [20_000, sumTo(20_000)] })
+      })
+    )
+
+    it.effect("is ended while its source has nothing to give", () =>
+      Effect.gen(function* () {
+        const asked = yield* Deferred.make<void>()
+        const silent = new Readable({ read: () => void Effect.runFork(Deferred.succeed(asked, undefined)) })
+        const fiber = yield* Effect.forkChild(importNdjson("silent", silent))
+        yield* Deferred.await(asked)
+        yield* Fiber.interrupt(fiber)
+        assert.isTrue(silent.destroyed)
       })
     )
 

@@ -19,11 +19,18 @@ export const verdict = 3
 /** Memory that the process may take for values, in MB; the bytes that they come from are bounded by themselves. */
 const defaultHeap = 1_024
 
+/** How long the process may take for its next rows: what a file says of itself may keep it busy for ever. */
+const silentMillis = 120_000
+
 /** What is kept of what the process says. */
 const maxMessage = 16_384
 
 /** Opens a file. Rejects with `InvalidInput` for one that holds no usage, or is larger in some way than is read. */
-export const open = async (file: string, heap = defaultHeap): Promise<AsyncIterable<Uint8Array>> => {
+export const open = async (
+  file: string,
+  options: { readonly heap?: number | undefined; readonly ended?: AbortSignal | undefined } = {}
+): Promise<AsyncIterable<Uint8Array>> => {
+  const { ended: unwanted, heap = defaultHeap } = options
   if (!(await stat(file)).isFile()) throw notAFile
   // Beside this module: a source file in a checkout, a bundled one in the package.
   const script = import.meta.url.endsWith(".ts") ? "./parquetReader.ts" : "./parquet-reader.js"
@@ -42,7 +49,8 @@ export const open = async (file: string, heap = defaultHeap): Promise<AsyncItera
   const output = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   /** Rejects when the process has not read the file to its end. */
   const next = async (): Promise<IteratorResult<Uint8Array>> => {
-    const block = await output.next()
+    const patience = setTimeout(close, silentMillis)
+    const block = await output.next().finally(() => clearTimeout(patience))
     if (block.done === true) {
       const [code, signal] = await ended
       if (code !== 0) throw failureOf(code ?? signal, said, heap)
@@ -50,6 +58,8 @@ export const open = async (file: string, heap = defaultHeap): Promise<AsyncItera
     return block
   }
   const close = () => void child.kill("SIGKILL")
+  unwanted?.addEventListener("abort", close, { once: true })
+  if (unwanted?.aborted === true) close()
   let first: IteratorResult<Uint8Array> | undefined
   try {
     // What is refused is refused before the first line.
@@ -84,6 +94,7 @@ const failureOf = (end: number | string | null, said: string, heap: number): Err
     const verdict = JSON.parse(said) as Verdict
     return verdict.kind === "refused" ? new InvalidInput(verdict) : new Error(verdict.detail)
   }
+  if (end === "SIGKILL") return new Error(`its reader was ended, or gave no rows for ${silentMillis / 1_000} seconds`)
   return new Error(
     /heap/i.test(said)
       ? `it takes more than ${heap} MB of memory: write it with smaller row groups`

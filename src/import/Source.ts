@@ -64,8 +64,15 @@ export class Window {
     this.#close = close
   }
 
-  /** Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. */
-  static async open(source: ByteSource, reading: Reading = (bytes) => bytes): Promise<Window> {
+  /**
+   * Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. `ended`: nobody
+   * waits for it any more.
+   */
+  static async open(
+    source: ByteSource,
+    options: { readonly reading?: Reading | undefined; readonly ended?: AbortSignal | undefined } = {}
+  ): Promise<Window> {
+    const { ended, reading = (bytes) => bytes } = options
     const raw =
       typeof source === "string" ? createReadStream(source, { highWaterMark: blockBytes }) : iterableOf(source)
     const iterator = raw[Symbol.asyncIterator]()
@@ -74,6 +81,8 @@ export class Window {
       if (raw instanceof Readable) raw.destroy()
       else iterator.return?.().catch(() => {})
     }
+    ended?.addEventListener("abort", close, { once: true })
+    if (ended?.aborted === true) close()
     try {
       const head = await firstBytes(iterator, 6)
       for (const [signature, detail] of foreign) if (startsWith(head, signature)) throw new Error(detail)

@@ -20,7 +20,7 @@ const read = async (content: Uint8Array, heap?: number) => {
   const chunks: Array<Buffer> = []
   let problem: string | undefined
   try {
-    for await (const chunk of await ParquetSource.open(fileOf(content), heap)) chunks.push(Buffer.from(chunk))
+    for await (const chunk of await ParquetSource.open(fileOf(content), { heap })) chunks.push(Buffer.from(chunk))
   } catch (cause) {
     problem = (cause as Error).message
   }
@@ -151,6 +151,10 @@ describe("a Parquet file of usage", () => {
     length.writeUInt32LE(footer.length)
     const { problem } = await read(Buffer.concat([Buffer.from("PAR1"), footer, length, Buffer.from("PAR1")]), 64)
     assert.match(problem!, /more than 64 MB of memory: write it with smaller row groups/)
+    const unwanted = new AbortController()
+    const opening = ParquetSource.open(fileOf(usage), { ended: unwanted.signal })
+    unwanted.abort()
+    assert.match(`${await opening.catch((cause: unknown) => cause)}`, /its reader was ended/)
     const { int } = random(2026)
     for (let i = 0; i < 8; i++) {
       const broken = Buffer.from(usage)
