@@ -5,6 +5,7 @@
 import { afterAll, assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -17,13 +18,15 @@ import type { Instant } from "../src/domain/Instant.ts"
 import type { Window } from "../src/domain/Window.ts"
 import { Eraser } from "../src/Eraser.ts"
 import { Recorder } from "../src/Recorder.ts"
-import { Reporter } from "../src/Reporter.ts"
+import { Reporter, type ReportQuery } from "../src/Reporter.ts"
+import { Retention } from "../src/Retention.ts"
 import { Spool } from "../src/Spool.ts"
 import { at } from "./support/clock.ts"
 import { eachEngine } from "./support/engines.ts"
 import * as Oracle from "./support/oracle.ts"
 import { type Random, random, runSeed } from "./support/random.ts"
 
+const archives = join(tmpdir(), `effect-usage-oracle-${randomUUID()}`)
 const histories = Number(process.env["ORACLE_SEEDS"] ?? 5)
 
 // Clock changes by an hour, by half an hour, at midnight; halves and quarters of hours; far ahead and far behind.
@@ -190,12 +193,21 @@ const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 
 const text = Decimal.toText
 const maybe = (value: Decimal.Decimal | undefined) => (value === undefined ? undefined : text(value))
 
-const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, dice: Random) {
+/** As it is read from rollups alone. */
+const aligned = (window: Window): Window => {
+  const start = (Math.floor(window.start / 900_000_000) * 900_000_000) as Instant
+  const end = Math.max(start + 900_000_000, Math.ceil(window.end / 900_000_000) * 900_000_000) as Instant
+  return { ...window, start, end }
+}
+
+/** `details`: also what needs the records themselves. */
+const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, dice: Random, details = true) {
   const { chance, pick } = dice
   const reporter = yield* Reporter
   const analytics = yield* Analytics
   const isAimed = chance(0.3)
-  const window = isAimed ? aroundTwice(dice) : windowOf(dice, facts)
+  const drawn = isAimed ? aroundTwice(dice) : windowOf(dice, facts)
+  const window = details ? drawn : aligned(drawn)
   const customer = chance(0.5) ? pick(customers) : undefined
   const service = chance(0.4) ? pick(serviceNames) : undefined
   const inWindow = facts.filter((fact) => fact.at >= window.start && fact.at < window.end)
@@ -291,6 +303,37 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
       ])
   )
 
+  if (details) yield* compareGroups(query, chosen, dice)
+
+  const of = service ?? pick(serviceNames)
+  const distributed = inWindow.filter(
+    (fact) => fact.service === of && (customer === undefined || fact.customer === customer)
+  )
+  if (details) yield* compareStatistics({ window, customer, service: of }, distributed)
+
+  const peakUnit = isAimed ? "hour" : pick(["hour", "day"] as const)
+  const peaks = yield* analytics.peaks({ window, customer, service: of, unit: peakUnit, limit: 3 })
+  const spans = [...Oracle.groupBy(distributed, (fact) => Oracle.spanKey(fact.at, peakUnit, window.tz))]
+    .map(([, found]) => ({ found, total: found.reduce((total, fact) => total + fact.amount, 0n) }))
+    .sort((a, b) => (a.total > b.total ? -1 : a.total < b.total ? 1 : b.found[0]!.at - a.found[0]!.at))
+  assert.deepStrictEqual(
+    peaks.map((peak) => [text(peak.quantity), Number(peak.events), peak.label]),
+    spans
+      .slice(0, 3)
+      .map(({ found }) => [
+        Oracle.sumOf(found, services[of]!).quantity,
+        found.length,
+        Oracle.labelOf(found[0]!.at, peakUnit, window.tz)
+      ])
+  )
+})
+
+const compareGroups = Effect.fnUntraced(function* (
+  query: Pick<ReportQuery, "customer" | "service" | "window">,
+  chosen: ReadonlyArray<Oracle.Fact>,
+  { pick }: Random
+) {
+  const reporter = yield* Reporter
   const keys = pick([["endpoint"], ["endpoint", "status"], ["missing"]])
   const mostGroups = pick([1, 2, 100])
   const groupsFound = yield* reporter.groups(query, keys, mostGroups)
@@ -324,12 +367,15 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
     ]),
     expectedGroups
   )
+})
 
-  const of = service ?? pick(serviceNames)
-  const distributed = inWindow.filter(
-    (fact) => fact.service === of && (customer === undefined || fact.customer === customer)
-  )
-  const exact = yield* analytics.statistics({ window, customer, service: of })
+const compareStatistics = Effect.fnUntraced(function* (
+  query: { readonly window: Window; readonly customer: string | undefined; readonly service: string },
+  distributed: ReadonlyArray<Oracle.Fact>
+) {
+  const analytics = yield* Analytics
+  const of = query.service
+  const exact = yield* analytics.statistics(query)
   const sum = distributed.length === 0 ? undefined : Oracle.sumOf(distributed, services[of]!)
   const percentile = (fraction: number) =>
     sum === undefined ? undefined : Oracle.percentile(distributed, fraction, services[of]!)
@@ -341,29 +387,13 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
     [maybe(exact.median), maybe(exact.p95), maybe(exact.p99)],
     [percentile(0.5), percentile(0.95), percentile(0.99)]
   )
-  const near = yield* analytics.statistics({ window, customer, service: of, approximate: true })
+  const near = yield* analytics.statistics({ ...query, approximate: true })
   for (const which of ["median", "p95", "p99"] as const) {
     const [guess, truth] = [maybe(near[which]), maybe(exact[which])].map(Number)
     if (exact.events > 0n && !(Math.abs(guess! - truth!) <= Math.abs(truth!) * 0.010001 + 1e-29)) {
       assert.fail(`${which}: ${guess} instead of ${truth}`)
     }
   }
-
-  const peakUnit = isAimed ? "hour" : pick(["hour", "day"] as const)
-  const peaks = yield* analytics.peaks({ window, customer, service: of, unit: peakUnit, limit: 3 })
-  const spans = [...Oracle.groupBy(distributed, (fact) => Oracle.spanKey(fact.at, peakUnit, window.tz))]
-    .map(([, found]) => ({ found, total: found.reduce((total, fact) => total + fact.amount, 0n) }))
-    .sort((a, b) => (a.total > b.total ? -1 : a.total < b.total ? 1 : b.found[0]!.at - a.found[0]!.at))
-  assert.deepStrictEqual(
-    peaks.map((peak) => [text(peak.quantity), Number(peak.events), peak.label]),
-    spans
-      .slice(0, 3)
-      .map(({ found }) => [
-        Oracle.sumOf(found, services[of]!).quantity,
-        found.length,
-        Oracle.labelOf(found[0]!.at, peakUnit, window.tz)
-      ])
-  )
 })
 
 const compareTrends = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, dice: Random) {
@@ -453,6 +483,24 @@ const eraseSomebody = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.F
   return left
 })
 
+/** By random rules, a year later: some records are dropped, some archived, some kept. */
+const removeSome = Effect.fnUntraced(function* ({ chance, pick }: Random) {
+  const { name, sql } = yield* Database
+  yield* sql.unsafe(`delete from ${name("billing_retention")}`)
+  const retention = yield* Retention
+  for (let rule = 0; rule < 3; rule++) {
+    yield* retention.set({
+      customer: chance(0.5) ? pick(customers) : undefined,
+      service: chance(0.5) ? pick(serviceNames) : undefined,
+      days: pick([30, 60, "forever"] as const),
+      action: pick(["archive", "drop"] as const)
+    })
+  }
+  const later = at(Date.UTC(2027, 5, 1))
+  yield* later(retention.removeRecords({ directory: `${archives}/${randomUUID()}` }))
+  assert.deepStrictEqual(yield* later(retention.due), [])
+})
+
 const empty = Effect.gen(function* () {
   const { name, sql } = yield* Database
   const tables = [
@@ -463,7 +511,10 @@ const empty = Effect.gen(function* () {
     "billing_usage_days",
     "billing_usage_months",
     "billing_usage_sketches",
-    "billing_usage_month_sketches"
+    "billing_usage_month_sketches",
+    "billing_archives",
+    "billing_archive_totals",
+    "billing_removed_totals"
   ]
   yield* sql.unsafe(`truncate ${tables.map(name).join(", ")}`)
   yield* sql.unsafe(`delete from ${name("billing_prices")} where effective_from > '-infinity'`)
@@ -472,13 +523,16 @@ const empty = Effect.gen(function* () {
 
 eachEngine("oracle", (engine) => {
   const directory = mkdtempSync(join(tmpdir(), "effect-usage-oracle-"))
-  afterAll(() => rmSync(directory, { recursive: true, force: true }))
+  afterAll(() => {
+    for (const path of [directory, archives]) rmSync(path, { recursive: true, force: true })
+  })
   const layers = Layer.mergeAll(
     Recorder.layer(),
     Aggregator.layer,
     Reporter.layer,
     Analytics.layer,
     Catalog.layer,
+    Layer.orDie(Retention.layer()),
     Layer.provide(Eraser.layer, Layer.orDie(Spool.layer({ directory })))
   )
   layer(Layer.provideMerge(layers, engine.layer), { excludeTestServices: true })((it) => {
@@ -501,6 +555,9 @@ eachEngine("oracle", (engine) => {
               for (let question = 0; question < 2; question++) yield* compare(left, dice)
               yield* compareSummary(left)
               for (let question = 0; question < 3; question++) yield* compare(left, dice)
+              yield* removeSome(dice)
+              for (let question = 0; question < 2; question++) yield* compare(left, dice, false)
+              yield* compareSummary(left)
               const { differences } = yield* (yield* Aggregator).rebuild()
               assert.deepStrictEqual(differences, [])
             }).pipe(Effect.onError(() => Effect.sync(() => process.stderr.write(`TEST_SEED=${seed} shows it\n`))))
