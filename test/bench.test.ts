@@ -10,7 +10,7 @@ import { promisify } from "node:util"
 const main = fileURLToPath(new URL("../bench/main.ts", import.meta.url))
 
 describe("bench", () => {
-  it("runs everything and prints one table, also as data", { timeout: 120_000 }, async () => {
+  it("runs everything and prints one table, also as data", { timeout: 240_000 }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "effect-usage-bench-test-"))
     try {
       const json = join(directory, "table.json")
