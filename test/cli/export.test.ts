@@ -52,6 +52,12 @@ describe("usage export", () => {
         total_cost: 0.0003,
         services: ["api"]
       })
+      // As the shell system's own functions and scripts call it: with empty arguments, and with the times of a day's ends.
+      const seconds = ["2026-01-01 00:00:00", "2026-01-31 23:59:59"]
+      assert.strictEqual((yield* run("", "", ...seconds, "", "--out-dir", home)).stdout, `${named}.csv\n`)
+      assert.strictEqual(readFileSync(`${named}.csv`, "utf8"), header + line)
+      const current = yield* run("", "", "", "", "", "--out-dir", home)
+      assert.match(current.stdout, /\/usage_acme_\d{4}-\d\d-01_to_\d{4}-\d\d-\d\d\.csv\n$/)
       for (const [format, ending] of [
         ["ndjson", ".ndjson.gz"],
         ["xlsx", ".xlsx"],
