@@ -125,11 +125,11 @@ const live = Effect.fnUntraced(function* (dice: Random) {
     // Much of one customer's in a quarter of an hour.
     const burst = chance(0.25) ? { at: time(dice), customer: pick(customers), service: pick(serviceNames) } : undefined
     const inputs = Array.from({ length: pick([1, 2, 9, 30]) }, (_, i) => {
-      // A record at the very moment from which a price holds has that price.
+      // A record at the very moment from which a price holds has that price; one microsecond before, another.
       const at =
         burst === undefined
           ? chance(0.1)
-            ? Math.max(firstDay, pick(prices).from)
+            ? Math.max(firstDay, pick(prices).from - pick([0, 0, 1]))
             : time(dice)
           : burst.at + int(400) * 1_000_000
       const metadata = pick<Record<string, unknown>>([
