@@ -47,6 +47,9 @@ const made = mkdtempSync(join(tmpdir(), "effect-usage-made-"))
 const copyTo = (directory: string) => cpSync(join(made, "database"), join(directory, "database"), { recursive: true })
 const preparedDirectory = Effect.tap(temporaryDirectory, (directory) => Effect.sync(() => copyTo(directory)))
 
+/** `EFFECT_USAGE_KILLS`: of `npm run test:faults`. */
+const kills = Math.ceil(Number(process.env["EFFECT_USAGE_KILLS"] ?? 20) / 10)
+
 describe("Embedded, shared", () => {
   beforeAll(() => Effect.runPromise(Effect.scoped(Layer.build(Embedded.layer({ directory: made })))))
   afterAll(() => rmSync(made, { recursive: true, force: true }))
@@ -142,40 +145,45 @@ describe("Embedded, shared", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("processes that record at once lose nothing when owners and guests are killed", () =>
-    Effect.gen(function* () {
-      const directory = yield* preparedDirectory
-      const writers = yield* Effect.forEach([1, 2, 3], (n) => child("recordForever.ts", directory, `w${n}`))
-      const acknowledged = () => writers.reduce((sum, { lines }) => sum + lines.length, 0)
-      const running = () =>
-        writers.filter(({ process: { exitCode, signalCode } }) => exitCode === null && signalCode === null)
-      yield* Effect.forEach(writers, (writer) => writer.atLeast(20))
-      // The owner, then one of those who are left, whatever it is by then; the last goes on by itself.
-      const { pid } = lockOf(directory)
-      yield* Effect.promise(() =>
-        running()
-          .find((writer) => writer.process.pid === pid)!
-          .kill()
-      )
-      yield* Effect.forEach(running(), (writer) => writer.atLeast(writer.lines.length + 20))
-      yield* Effect.promise(() => running()[0]!.kill())
-      const [last] = running()
-      yield* last!.atLeast(last!.lines.length + 20)
-      assert.isNull(last!.process.exitCode)
-      // A guest looks at it while it is written to.
-      const reader = yield* user(directory)
-      yield* reader.use(assertConsistent)
-      yield* Effect.promise(() => last!.kill())
-      assert.isAtLeast(acknowledged(), 100)
-      const all = writers.flatMap(({ lines }) => lines)
-      yield* reader.use(
-        Effect.gen(function* () {
-          const stored = yield* Effect.retry(storedCustomers(), { times: 3 })
-          assertExactlyOnce(stored, all, "after three kills")
-          yield* assertConsistent
-        })
-      )
-    }).pipe(Effect.scoped)
+  it.live(
+    "processes that record at once lose nothing when owners and guests are killed",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* preparedDirectory
+        const start = (n: number) => child("recordForever.ts", directory, `w${n}`)
+        const all = yield* Effect.forEach([1, 2, 3], start)
+        const running = [...all]
+        yield* Effect.forEach(running, (writer) => writer.atLeast(20))
+        for (let kill = 1; kill <= kills; kill++) {
+          // The owner and a guest in turn.
+          const { pid } = lockOf(directory)
+          const index = running.findIndex((writer) => (writer.process.pid === pid) === (kill % 2 === 1))
+          const [victim] = running.splice(Math.max(0, index), 1)
+          yield* Effect.promise(() => victim!.kill())
+          // Those who are left go on by themselves.
+          yield* Effect.forEach(running, (writer) => writer.atLeast(writer.lines.length + 20))
+          for (const { process } of running) assert.isNull(process.exitCode)
+          if (kill === kills) break
+          const next = yield* start(3 + kill)
+          all.push(next)
+          running.push(next)
+        }
+        // A guest looks at it while it is written to.
+        const reader = yield* user(directory)
+        yield* reader.use(assertConsistent)
+        yield* Effect.forEach(running, (writer) => Effect.promise(() => writer.kill()))
+        yield* reader.use(
+          Effect.gen(function* () {
+            const stored = yield* Effect.retry(storedCustomers(), { times: 3 })
+            const acknowledged = all.flatMap(({ lines }) => lines)
+            assert.isAtLeast(acknowledged.length, 60)
+            assertExactlyOnce(stored, acknowledged, `after ${kills} kills`)
+            yield* assertConsistent
+            if (kills > 2) console.log(`${kills} kills, ${acknowledged.length} acknowledged`)
+          })
+        )
+      }).pipe(Effect.scoped),
+    60_000 + kills * 10_000
   )
 
   it.live("the socket is its owner's only, also where its path would be too long; a stale one is replaced", () =>
