@@ -116,16 +116,24 @@ describe.each(shells)("in %s", (shell) => {
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const stub = join(directory, "stub")
-      writeFileSync(stub, `#!/bin/sh\nIFS='|'; printf '%s\\n' "$*"; exit 75\n`)
+      writeFileSync(
+        stub,
+        `#!/bin/sh\nIFS='|'; printf '%s\\n' "$*\${USAGE_ALERT_WARNING:+|from $USAGE_ALERT_WARNING}"; exit 75\n`
+      )
       chmodSync(stub, 0o755)
       const status = shell === "fish" ? "$status" : "$?"
-      const script = calls.map(([call]) => `${call}; echo ${status}`).join("\n")
+      const script = [
+        ...calls.map(([call]) => `${call}; echo ${status}`),
+        // A threshold that was not exported.
+        shell === "fish" ? "set USAGE_ALERT_WARNING 60" : "USAGE_ALERT_WARNING=60",
+        "usage_check_alerts"
+      ].join("\n")
       const { stderr, stdout } = yield* runIn(shell, directory, script, { USAGE_COMMAND: stub })
       assert.strictEqual(stderr, "")
-      assert.deepStrictEqual(
-        stdout.trimEnd().split("\n"),
-        calls.flatMap(([, line]) => [line, "75"])
-      )
+      assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+        ...calls.flatMap(([, line]) => [line, "75"]),
+        "alerts|check|from 60"
+      ])
     }).pipe(Effect.scoped)
   )
 
