@@ -9,12 +9,14 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Window } from "./domain/Window.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 import { batchLimit, type Difference, type Lag, RollupStore, type SetAside } from "./store/RollupStore.ts"
 
 /** @since 0.1.0 */
@@ -163,7 +165,10 @@ const make = Effect.gen(function* () {
     const suspects = ids ?? (yield* store.due(limit))
     if (suspects.length <= 1) {
       for (const id of suspects) {
-        yield* Effect.logWarning(`batch ${id} cannot be rolled up and is set aside: ${error.message}`)
+        yield* Effect.annotateLogs(
+          Effect.logWarning(`batch ${id} cannot be rolled up and is set aside: ${error.message}`),
+          { batch: id, reason: error.reason._tag }
+        )
         yield* store.setAside(id, error.message)
       }
       return { batches: 0, records: 0, setAside: suspects.length }
@@ -177,6 +182,7 @@ const make = Effect.gen(function* () {
     for (;;) {
       const chunk = yield* addChunk(undefined)
       total = plus(total, chunk)
+      yield* Metric.update(Telemetry.rolledUpRecords, chunk.records)
       sinceVacuum += chunk.records + chunk.batches
       // A chunk that is not full was all that there was; writers who go on must not keep this going for ever.
       if (chunk.setAside === 0 && chunk.records < limit && chunk.batches < batchLimit) break
@@ -185,6 +191,7 @@ const make = Effect.gen(function* () {
       yield* store.vacuum
       sinceVacuum = 0
     }
+    yield* Effect.annotateCurrentSpan({ "usage.batches": total.batches, "usage.records": total.records })
     return total
   })
 

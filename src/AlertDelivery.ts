@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -18,6 +19,7 @@ import * as Decimal from "./domain/Decimal.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import { builtIns } from "./domain/Service.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 import { type AlertDeliveryRow, DeliveryStore } from "./store/DeliveryStore.ts"
 
 /** @since 0.1.0 */
@@ -114,7 +116,11 @@ const make = Effect.gen(function* () {
     }
     const { isRetryable, problem } = result.failure
     if (!isRetryable || row.attempts >= attemptLimit) {
-      yield* Effect.logWarning(`alert ${row.alert.id} is given up: ${result.failure.message}`)
+      yield* Effect.annotateLogs(Effect.logWarning(`alert ${row.alert.id} is given up: ${result.failure.message}`), {
+        alert: row.alert.id,
+        channel: row.channel,
+        attempts: row.attempts
+      })
       yield* store.failed(row.id, problem, undefined)
       return "failed" as const
     }
@@ -130,7 +136,10 @@ const make = Effect.gen(function* () {
     for (;;) {
       const due = yield* store.claim([...byName.keys()], yield* after(0), yield* after(leaseMillis), batch)
       const outcomes = yield* Effect.forEach(due, (row) => send(row, byName.get(row.channel)!), { concurrency })
-      for (const outcome of outcomes) summary[outcome]++
+      for (const outcome of outcomes) {
+        summary[outcome]++
+        yield* Metric.update(Metric.withAttributes(Telemetry.alertDeliveries, { outcome }), 1)
+      }
       if (due.length < batch) return summary
     }
   }, Effect.mapError(wrap))

@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import { resolve } from "node:path"
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
@@ -33,6 +34,7 @@ import * as Decimal from "./domain/Decimal.ts"
 import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
 import type { Selection } from "./domain/Retention.ts"
 import type { Window } from "./domain/Window.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 import { isObjectUrl } from "./storage/ObjectUrl.ts"
 import * as Storage from "./storage/Storage.ts"
 import type { Load } from "./store/ArchivedRows.ts"
@@ -266,6 +268,8 @@ const make = Effect.gen(function* () {
       }
       yield* store.verified(open.id)
       if ((yield* store.remove({ ...open, state: "verified" })) === "removed") {
+        yield* Metric.update(Telemetry.archivedRecords, open.takenCount)
+        yield* Metric.update(Telemetry.archivedBytes, open.bytes)
         return { month: month.slice(0, 7), file: open.file, records: open.takenCount, bytes: open.bytes }
       }
       yield* store.supersede(open.id)
@@ -302,6 +306,10 @@ const make = Effect.gen(function* () {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
       done.push(yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length), undefined))
     }
+    yield* Effect.annotateCurrentSpan({
+      "usage.months": done.length,
+      "usage.records": done.reduce((sum, { records }) => sum + records, 0)
+    })
     return done
   }, Effect.mapError(wrap))
 

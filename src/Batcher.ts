@@ -78,6 +78,8 @@ export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherErr
  * - `queued`: waiting; `inFlight`: taken into a batch that is not settled
  * - `committed`, `failed`: settled
  * - `lastError`: what the batch in flight is being retried for, if anything
+ * - `lastFlush`: when a batch was last stored, in milliseconds since 1970
+ * - `flushingSince`: when the oldest batch was taken that is not settled, in milliseconds since 1970
  *
  * @since 0.1.0
  */
@@ -252,7 +254,10 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
             Effect.matchEffect(overflow.put(key, records), {
               onSuccess: () =>
                 Effect.as(
-                  Effect.logWarning(`${records.length} usage records are left in the spool: ${error.message}`),
+                  Effect.annotateLogs(
+                    Effect.logWarning(`${records.length} usage records are left in the spool: ${error.message}`),
+                    { source: "batcher", records: records.length, reason: error.reason._tag }
+                  ),
                   true
                 ),
               onFailure: (failure) => Effect.as(Effect.logError(failure.message), false)
@@ -292,7 +297,8 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
       ...own,
       queued: own.queued + spilled.queued,
       committed: own.committed + spilled.committed,
-      failed: own.failed + spilled.failed
+      failed: own.failed + spilled.failed,
+      lastFlush: latest(own.lastFlush, spilled.lastFlush)
     }
   }
 
@@ -351,5 +357,8 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
     state: Effect.sync(() => ({ ...queue.state(), inFlight: 0, lastError: undefined }))
   })
 })
+
+const latest = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b)
 
 const wrap = (reason: InvalidInput | DatabaseError) => new BatcherError({ reason })

@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
@@ -26,6 +27,7 @@ import { Doctor, type Finding } from "./Doctor.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Settings from "./internal/Settings.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 import { Retention, type RetentionOptions } from "./Retention.ts"
 import { Spool } from "./Spool.ts"
 import { SpoolDelivery } from "./SpoolDelivery.ts"
@@ -185,7 +187,8 @@ export class Maintainer extends Context.Service<
             Effect.flatMap((steps) =>
               Effect.forEach(
                 steps.filter(({ status }) => status === "failed" || status === "findings"),
-                ({ detail, step }) => Effect.logWarning(`maintenance, ${step}: ${detail}`)
+                ({ detail, status, step }) =>
+                  Effect.annotateLogs(Effect.logWarning(`maintenance, ${step}: ${detail}`), { step, status })
               )
             ),
             Effect.catch((error) =>
@@ -255,6 +258,12 @@ const counted = (counts: Readonly<Record<string, number>>): Outcome => {
     .map(([what, count]) => `${count} ${(count === 1 ? (singular[what] ?? what) : what).replaceAll("_", " ")}`)
   return outcome(parts.length === 0 ? "nothing to do" : parts.join(", "), counts)
 }
+
+const tally = ({ millis, status, step }: MaintenanceStep) =>
+  Effect.andThen(
+    Metric.update(Metric.withAttributes(Telemetry.maintenanceSteps, { step, status }), 1),
+    Metric.update(Metric.withAttributes(Telemetry.maintenanceStepSeconds, { step }), Telemetry.seconds(millis))
+  )
 
 type Failure = { readonly message: string; readonly isRetryable: boolean }
 type Step = Effect.Effect<Outcome, Failure>
@@ -373,7 +382,7 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
       const tell = (detail: string) => (onStep === undefined ? Effect.void : onStep(step, detail))
       yield* tell("")
       const started = yield* Clock.currentTimeMillis
-      const result = yield* Effect.result((dryRun ? dry : real(tell))[step])
+      const result = yield* Effect.result(Effect.withSpan((dryRun ? dry : real(tell))[step], `Maintainer.${step}`))
       const millis = (yield* Clock.currentTimeMillis) - started
       done.push(
         result._tag === "Success"
@@ -387,6 +396,7 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
               isRetryable: result.failure.isRetryable
             }
       )
+      if (!dryRun) yield* tally(done.at(-1)!)
     }
     return done
   })
@@ -413,7 +423,9 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
         yield* Effect.forkScoped(
           Effect.repeat(Effect.ignore(store.renew(id)), Schedule.spaced(renewEvery)).pipe(Effect.delay(renewEvery))
         )
-        return yield* runSteps(given)
+        const steps = yield* runSteps(given)
+        yield* Metric.update(Telemetry.lastMaintenance, Telemetry.seconds(yield* Clock.currentTimeMillis))
+        return steps
       })
     ).pipe(Effect.mapError((reason) => new MaintainerError({ reason })))
   })

@@ -29,6 +29,7 @@ import * as Instant from "./domain/Instant.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns, type Service } from "./domain/Service.ts"
 import * as UsageRecord from "./domain/UsageRecord.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 
 /**
  * - `every`: how long records wait here, 1 s
@@ -78,10 +79,6 @@ export class Meter extends Context.Service<
 
 /** Records that are handed over together: no more than the smallest queue of a batcher holds. */
 const chunkSize = 100
-
-const droppedRecords = Metric.counter("usage_records_dropped", {
-  description: "usage records that instrumentation had no room for"
-})
 
 const make = Effect.fnUntraced(function* (options: MeterOptions) {
   const batcher = yield* Batcher
@@ -147,7 +144,10 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
     reported = dropped
     const why = refusal ?? `more than ${capacity} wait, because the batcher takes none`
     refusal = undefined
-    return Effect.andThen(Metric.update(droppedRecords, lost), Effect.logError(`${lost} usage records dropped: ${why}`))
+    return Effect.andThen(
+      Metric.update(Telemetry.recordsDropped, lost),
+      Effect.annotateLogs(Effect.logError(`${lost} usage records dropped: ${why}`), { records: lost })
+    )
   })
 
   const handOver = Effect.gen(function* () {

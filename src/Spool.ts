@@ -60,6 +60,8 @@ export class Spool extends Context.Service<
     /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
     readonly put: (key: string, records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, SpoolError>
     readonly status: Effect.Effect<SpoolDirectory.SpoolStatus, SpoolError>
+    /** Fails if nothing can be written to it. */
+    readonly probe: Effect.Effect<void, SpoolError>
     /** Removes what interrupted processes left behind and nobody needs. */
     readonly tidy: Effect.Effect<void, SpoolError>
   }
@@ -107,6 +109,7 @@ const make = Effect.fnUntraced(function* (options: SpoolOptions) {
       )
     },
     status,
+    probe: attempt(() => SpoolDirectory.probe(directory)),
     tidy: attempt(() => SpoolDirectory.tidy(directory))
   })
 })

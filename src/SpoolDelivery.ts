@@ -5,10 +5,12 @@
  * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
  * letters in the transaction of their batch.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -20,6 +22,7 @@ import * as Lines from "./import/Lines.ts"
 import * as Ndjson from "./import/Ndjson.ts"
 import * as Delivery from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
+import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool } from "./Spool.ts"
 import * as Segment from "./spool/Segment.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
@@ -204,6 +207,10 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       content.letters
     )
     yield* onDisk(() => SpoolDirectory.remove(batch))
+    yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
+    yield* Metric.update(metrics.committed, records)
+    yield* Metric.update(metrics.failed, refused)
+    yield* Metric.update(metrics.last, Telemetry.seconds(yield* Clock.currentTimeMillis))
     return { batches: 1, records, refused }
   }, Effect.mapError(wrap))
 
@@ -241,5 +248,12 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
 
   return SpoolDelivery.of({ deliver, deliverAll })
 })
+
+const source = { source: "spool" }
+const metrics = {
+  committed: Metric.withAttributes(Telemetry.recordsCommitted, source),
+  failed: Metric.withAttributes(Telemetry.recordsFailed, source),
+  last: Metric.withAttributes(Telemetry.lastFlush, source)
+}
 
 const lineFormat = Ndjson.make(undefined)

@@ -43,11 +43,14 @@ import { CurrentCustomer } from "./domain/CustomerId.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns } from "./domain/Service.ts"
 import { Exporter } from "./Exporter.ts"
+import { Health, type HealthOptions } from "./Health.ts"
 import { HtmlReport } from "./HtmlReport.ts"
 import { Importer } from "./Importer.ts"
+import { layer as discreetTracer } from "./internal/DiscreetTracer.ts"
 import * as Settings from "./internal/Settings.ts"
 import { Meter, type MeterOptions } from "./Meter.ts"
 import { Metered } from "./MeteredHttp.ts"
+import { Metrics } from "./Metrics.ts"
 import { Quota, type QuotaOptions } from "./Quota.ts"
 import { Quotas } from "./Quotas.ts"
 import { Recorder } from "./Recorder.ts"
@@ -76,10 +79,12 @@ export type Services =
   | Catalog
   | DeadLetters
   | Exporter
+  | Health
   | HtmlReport
   | Importer
   | Meter
   | Metered
+  | Metrics
   | Quota
   | Quotas
   | Recorder
@@ -94,6 +99,7 @@ export type Services =
  *   Without it that waits in memory, and is lost with the process.
  * - `meter`: of the instrumentation
  * - `quota`: of `Quota`
+ * - `health`: of `Health`
  * - `rollUp`: how often new records are added to the rollups, every minute; `false`: not in this process
  *
  * @since 0.1.0
@@ -104,6 +110,7 @@ export interface UsageOptions {
   readonly spool?: SpoolOptions | undefined
   readonly meter?: MeterOptions | undefined
   readonly quota?: QuotaOptions | undefined
+  readonly health?: HealthOptions | undefined
   readonly rollUp?: Duration.Input | false | undefined
 }
 
@@ -122,12 +129,15 @@ export const layerServices = (options: UsageOptions = {}): Layer.Layer<Services,
       : Layer.unwrap(
           Effect.map(Spool, ({ put }) => Recorder.layer({ setAside: ({ key, records }) => put(key, records) }))
         ).pipe(Layer.provide(Spool.layer(spool)))
+  const watched = Layer.merge(Health.layer(options.health), Metrics.layer).pipe(Layer.provide(batcher))
+  const observed = spool === undefined ? watched : Layer.provide(watched, Spool.layer(spool))
   const meter = Metered.layer.pipe(Layer.provideMerge(Meter.layer(options.meter)), Layer.provideMerge(batcher))
   const alerts = Layer.mergeAll(AlertMonitor.layer(), AlertDelivery.layer).pipe(Layer.provideMerge(AlertChannels.layer))
   const ready = Layer.effectDiscard(options.migrate === true ? Migrations.migrate : Migrations.check)
   return Layer.mergeAll(
     recorder,
     meter,
+    observed,
     alerts,
     options.rollUp === false ? Aggregator.layer : Aggregator.layerScheduled({ every: options.rollUp }),
     Analytics.layer,
@@ -217,6 +227,24 @@ export const layerConfig = (
  * @since 0.1.0
  */
 export const flush = Effect.flatMap(Meter, (meter) => meter.flush)
+
+/**
+ * Whether the application may be given work: the database answers and is migrated, what is queued gets stored, the spool can
+ * be written. It cannot fail. See `Health`, which also answers `/healthz` and `/readyz`.
+ *
+ * @since 0.1.0
+ */
+export const health = Effect.flatMap(Health, ({ ready }) => ready)
+
+/**
+ * Takes the messages of typed errors out of traces, and leaves the errors' names: a message may name a customer or a key.
+ * Provide it inside of the tracer:
+ *
+ *     program.pipe(Effect.provide(Usage.layerDiscreetTraces), Effect.provide(Otlp.layerJson({ … })))
+ *
+ * @since 0.1.0
+ */
+export const layerDiscreetTraces: Layer.Layer<never> = discreetTracer
 
 const megabyte = 1_048_576
 

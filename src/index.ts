@@ -57,6 +57,8 @@ export {
   type UsageReport,
   type UsageSpan
 } from "./Reporter.ts"
+export { Health, type HealthCheck, type HealthOptions, type HealthReport, type HealthStatus } from "./Health.ts"
+export { Metrics } from "./Metrics.ts"
 export { Exporter, ExporterError, type ExportProgress, type ExportQuery, type ExportSummary } from "./Exporter.ts"
 export type { ExportFormat } from "./export/FileName.ts"
 export type { Destination } from "./export/Output.ts"

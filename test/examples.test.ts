@@ -1,8 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { copyFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import { usage } from "./support/cli.ts"
@@ -129,6 +133,55 @@ describe("every example runs", () => {
       "the reader hung up, and the export ended"
     ])
   })
+
+  it.live("observability.ts, with a collector", () =>
+    Effect.gen(function* () {
+      const bodies: Array<{ readonly path: string; readonly text: string }> = []
+      const collector = yield* Effect.acquireRelease(
+        Effect.promise(async () => {
+          const server = createServer(async (request, response) => {
+            const chunks: Array<Buffer> = []
+            for await (const chunk of request) chunks.push(chunk)
+            bodies.push({ path: request.url!, text: Buffer.concat(chunks).toString() })
+            response.setHeader("content-type", "application/json").end("{}")
+          })
+          await once(server.listen(0, "127.0.0.1"), "listening")
+          return server
+        }),
+        (server) => Effect.promise(() => new Promise((closed) => server.close(closed)))
+      )
+      const { port } = collector.address() as AddressInfo
+      const ran = yield* Effect.promise(async () => {
+        const child = spawn(process.execPath, [...quick, "examples/observability.ts"], {
+          cwd: root,
+          env: { ...process.env, OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` }
+        })
+        const [stdout, stderr, [code]] = await Promise.all([
+          text(child.stdout),
+          text(child.stderr),
+          once(child, "close")
+        ])
+        return { stdout, stderr, code }
+      })
+      assert.strictEqual(ran.code, 0, ran.stderr)
+      assert.deepStrictEqual(ran.stdout.trimEnd().split("\n"), [
+        'usage_records_committed_total{source="recorder"} 20',
+        "usage_database_up 1",
+        "usage_rollup_lag_records 20",
+        '200 {"status":"up","checks":[{"check":"database","status":"up"},{"check":"migrations","status":"up"},{"check":"rollups","status":"up"},{"check":"flush","status":"up"}]}',
+        "health: up"
+      ])
+      const sent = (path: string) =>
+        bodies.filter((body) => body.path === path).map((body) => JSON.parse(body.text) as Record<string, unknown>)
+      const traces = JSON.stringify(sent("/v1/traces"))
+      for (const name of ["WriteQueue.flush", "Recorder.recordAll", "Metrics.observe", "Health.ready"]) {
+        assert.include(traces, `"name":"${name}"`)
+      }
+      assert.include(traces, '{"key":"usage.records","value":{"intValue":20}}')
+      assert.notInclude(traces, "acme")
+      assert.include(JSON.stringify(sent("/v1/metrics")), '"name":"usage_records_committed_total"')
+    }).pipe(Effect.scoped)
+  )
 
   it.live("nightly.sh, twice, and the sample of the demo", () =>
     Effect.gen(function* () {

@@ -18,6 +18,7 @@ import { exportUsage } from "./commands/export.ts"
 import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/deadLetters.ts"
 import { maintain } from "./commands/maintain.ts"
+import { metrics } from "./commands/metrics.ts"
 import { migrate } from "./commands/migrate.ts"
 import { price } from "./commands/price.ts"
 import { plan, quota, subscribe } from "./commands/quota.ts"
@@ -45,7 +46,7 @@ const usage = Command.make("usage").pipe(
     { group: "Report", commands: [report, aggregate, stats, trends, peaks, forecast, exportUsage] },
     { group: "Quotas and alerts", commands: [quota, plan, subscribe, alerts] },
     { group: "What is metered, at what price, for whom", commands: [service, price, customer] },
-    { group: "Operate", commands: [migrate, maintain, refresh, archive, archives, retention, doctor] },
+    { group: "Operate", commands: [migrate, maintain, refresh, archive, archives, retention, doctor, metrics] },
     {
       group: "Scripts",
       commands: [

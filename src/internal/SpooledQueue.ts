@@ -7,6 +7,7 @@
  *
  * Closing the scope seals the open segment and delivers until `drainTimeout`. What is left is in the spool.
  */
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,6 +22,7 @@ import type { Spool } from "../Spool.ts"
 import type { SpoolDelivery } from "../SpoolDelivery.ts"
 import * as SegmentWriter from "../spool/SegmentWriter.ts"
 import type { SealedBatch } from "../spool/SpoolDirectory.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 export interface Options {
   /** Records in a segment. */
@@ -36,7 +38,15 @@ export interface SpooledQueue {
   readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolError>
   /** Returns when everything that was appended before is in the database, or among the dead letters. */
   readonly flush: Effect.Effect<void>
-  readonly state: () => { readonly queued: number; readonly committed: number; readonly failed: number }
+  readonly state: () => {
+    readonly queued: number
+    readonly committed: number
+    readonly failed: number
+    /** When a batch was last stored, in milliseconds since 1970. */
+    readonly lastFlush: number | undefined
+    /** When the segment was taken that is being delivered, in milliseconds since 1970. */
+    readonly flushingSince: number | undefined
+  }
 }
 
 /** Segments whose records are kept in memory for delivery. */
@@ -59,6 +69,9 @@ const sizeOf = (records: ReadonlyArray<UsageRecord>): number => {
   return bytes
 }
 
+const tell = (message: string, reason: string) =>
+  Effect.annotateLogs(Effect.logError(message), { source: "spool", reason })
+
 export const make = Effect.fnUntraced(function* (
   spool: Spool["Service"],
   delivery: SpoolDelivery["Service"],
@@ -73,20 +86,28 @@ export const make = Effect.fnUntraced(function* (
   let queued = 0
   let committed = 0
   let failed = 0
+  let lastFlush: number | undefined
+  let flushingSince: number | undefined
+  const clock = yield* Clock.Clock
   let bytes = (yield* spool.status).bytes
 
   const isFull = () => bytes > spool.maxBytes
 
+  yield* Telemetry.observe(Telemetry.recordsQueued, { source: "spool" }, () => queued)
+
   const deliver = Effect.fnUntraced(function* (item: Sealed) {
     // It is retried for as long as the database is out of reach; a disk that fails leaves the segment to the next look.
+    flushingSince = clock.currentTimeMillisUnsafe()
     const result = yield* Effect.result(delivery.deliver(item.batch, item.records))
+    flushingSince = undefined
     own.delete(item.batch.key)
     if (item.records !== undefined) cached--
     queued -= item.count
     bytes = Math.max(0, bytes - item.bytes)
     if (!isFull()) room.openUnsafe()
     if (result._tag === "Failure")
-      return yield* Effect.logError(`a segment could not be delivered: ${result.failure.message}`)
+      return yield* tell(`a segment could not be delivered: ${result.failure.message}`, result.failure.reason._tag)
+    lastFlush = clock.currentTimeMillisUnsafe()
     committed += result.success.records
     failed += result.success.refused
   })
@@ -94,11 +115,15 @@ export const make = Effect.fnUntraced(function* (
   const lookAround = Effect.gen(function* () {
     const delivered = yield* Effect.result(delivery.deliverAll({ except: own }))
     if (delivered._tag === "Failure") {
-      return yield* Effect.logError(`the spool could not be delivered: ${delivered.failure.message}`)
+      return yield* tell(
+        `the spool could not be delivered: ${delivered.failure.message}`,
+        delivered.failure.reason._tag
+      )
     }
     committed += delivered.success.records
     failed += delivered.success.refused
     if (delivered.success.batches === 0) return
+    lastFlush = clock.currentTimeMillisUnsafe()
     // What others had put there is gone: count again.
     const status = yield* Effect.option(spool.status)
     if (status._tag === "Some") bytes = status.value.bytes
@@ -125,7 +150,10 @@ export const make = Effect.fnUntraced(function* (
       yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
       const inTime = yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(deliverer)), options.drainTimeout)
       if (inTime._tag === "None" && queued > 0) {
-        yield* Effect.logWarning(`${queued} usage records are left in the spool; the next process delivers them`)
+        yield* Effect.annotateLogs(
+          Effect.logWarning(`${queued} usage records are left in the spool; the next process delivers them`),
+          { source: "spool", records: queued }
+        )
       }
     })
   )
@@ -184,6 +212,6 @@ export const make = Effect.fnUntraced(function* (
       yield* Queue.offer(sealed, { flushed })
       yield* Deferred.await(flushed)
     }),
-    state: () => ({ queued, committed, failed })
+    state: () => ({ queued, committed, failed, lastFlush, flushingSince })
   }
 })

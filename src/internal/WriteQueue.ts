@@ -34,6 +34,7 @@ import { randomUUID } from "node:crypto"
 import { DatabaseError, fromUnknown, Unreachable } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended, Batch, Companion, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
 class Group {
@@ -68,13 +69,18 @@ interface Collected {
   open: number
 }
 
-/** Counts of records since the queue was made, and the failure that the writer is struggling with, if any. */
+/**
+ * Counts of records since the queue was made, and the failure that the writer is struggling with, if any. `lastFlush`: when
+ * a batch was last stored; `flushingSince`: when the oldest batch was taken that is not settled. Milliseconds since 1970.
+ */
 export interface State {
   readonly queued: number
   readonly inFlight: number
   readonly committed: number
   readonly failed: number
   readonly lastError: DatabaseError | undefined
+  readonly lastFlush: number | undefined
+  readonly flushingSince: number | undefined
 }
 
 export interface Options {
@@ -120,14 +126,6 @@ export interface WriteQueue {
   readonly state: () => State
 }
 
-const committedRecords = Metric.counter("usage_records_committed", { description: "usage records stored" })
-const failedRecords = Metric.counter("usage_records_failed", { description: "usage records that could not be stored" })
-const queuedRecords = Metric.gauge("usage_records_queued", { description: "usage records waiting to be stored" })
-const writeRetries = Metric.counter("usage_write_retries", {
-  description: "attempts to store a batch that were repeated"
-})
-const writeTime = Metric.timer("usage_write_time", { description: "from a batch's first attempt until it is stored" })
-
 /** Whether a batch fails for what is in it, so that a part of it may succeed. */
 const isDataRefused = ({ reason }: DatabaseError): boolean => reason._tag === "Refused" || reason._tag === "KeyConflict"
 
@@ -155,13 +153,16 @@ export const make = Effect.fnUntraced(function* (
   const writes = yield* FiberSet.make<void>()
   const attributes = { source: options.source }
   const metrics = {
-    committed: Metric.withAttributes(committedRecords, attributes),
-    failed: Metric.withAttributes(failedRecords, attributes),
-    queued: Metric.withAttributes(queuedRecords, attributes),
-    retries: Metric.withAttributes(writeRetries, attributes),
-    time: Metric.withAttributes(writeTime, attributes)
+    committed: Metric.withAttributes(Telemetry.recordsCommitted, attributes),
+    failed: Metric.withAttributes(Telemetry.recordsFailed, attributes),
+    failures: Metric.withAttributes(Telemetry.flushFailures, attributes),
+    setAside: Metric.withAttributes(Telemetry.recordsSetAside, attributes),
+    records: Metric.withAttributes(Telemetry.flushRecords, attributes),
+    seconds: Metric.withAttributes(Telemetry.flushSeconds, attributes),
+    last: Metric.withAttributes(Telemetry.lastFlush, attributes)
   }
 
+  const clock = yield* Clock.Clock
   let closed = false
   let waitingFlushes = 0
   let queued = 0
@@ -169,10 +170,12 @@ export const make = Effect.fnUntraced(function* (
   let committed = 0
   let failed = 0
   let lastError: DatabaseError | undefined
+  let lastFlush: number | undefined
 
   // Batches are numbered as they are taken. A flush waits for all numbers up to its own.
   let lastBatch = 0
-  const unsettled = new Set<number>()
+  /** The numbers of batches that are not settled, and when each was taken. */
+  const unsettled = new Map<number, number>()
   let flushes: Array<{ readonly upTo: number; readonly marker: Marker; failure: DatabaseError | undefined }> = []
   /** A failure of records that nobody waited for, until a flush tells of it. */
   let untold: DatabaseError | undefined
@@ -182,7 +185,7 @@ export const make = Effect.fnUntraced(function* (
     unsettled.delete(batch)
     if (failure !== undefined && unattended && !flushes.some((flush) => batch <= flush.upTo)) untold ??= failure
     if (flushes.length === 0) return
-    const earliest = unsettled.size === 0 ? Infinity : Math.min(...unsettled)
+    const earliest = unsettled.size === 0 ? Infinity : Math.min(...unsettled.keys())
     flushes = flushes.filter((flush) => {
       if (failure !== undefined && batch <= flush.upTo) flush.failure ??= failure
       if (earliest <= flush.upTo) return true
@@ -196,12 +199,13 @@ export const make = Effect.fnUntraced(function* (
       Effect.tapError((error) =>
         Effect.suspend(() => {
           lastError = error
-          return options.isRetryable(error)
-            ? Effect.andThen(
-                Metric.update(metrics.retries, 1),
-                Effect.logDebug("a batch could not be stored and is tried again", error.message)
-              )
+          const again = options.isRetryable(error)
+            ? Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
+                source: options.source,
+                reason: error.reason._tag
+              })
             : Effect.void
+          return Effect.andThen(Metric.update(metrics.failures, 1), again)
         })
       ),
       Effect.retry({ schedule: options.retry, while: options.isRetryable })
@@ -245,7 +249,6 @@ export const make = Effect.fnUntraced(function* (
     committed += count
     lastError = undefined
     for (const item of items) if (item instanceof Group) Deferred.doneUnsafe(item.settled, Exit.succeed(appended))
-    return Metric.update(metrics.committed, count)
   }
 
   const fail = (collected: Collected, items: Collected["items"], count: number, error: DatabaseError) => {
@@ -261,7 +264,10 @@ export const make = Effect.fnUntraced(function* (
       Metric.update(metrics.failed, count),
       count <= attended
         ? Effect.void
-        : Effect.logError(`${count - attended} usage records could not be stored: ${error.message}`)
+        : Effect.annotateLogs(
+            Effect.logError(`${count - attended} usage records could not be stored: ${error.message}`),
+            { source: options.source, records: count - attended, reason: error.reason._tag }
+          )
     )
   }
 
@@ -281,7 +287,12 @@ export const make = Effect.fnUntraced(function* (
           Effect.uninterruptible(
             Effect.flatMap(store.write(batch, companionOf(batch)), (appended) => {
               settled = true
-              return succeed(collected, items, records.length, appended)
+              succeed(collected, items, records.length, appended)
+              lastFlush = clock.currentTimeMillisUnsafe()
+              return Effect.andThen(
+                Metric.update(metrics.committed, records.length),
+                Metric.update(metrics.last, Telemetry.seconds(lastFlush))
+              )
             })
           )
         )
@@ -304,13 +315,14 @@ export const make = Effect.fnUntraced(function* (
         // An attempt may have committed although it failed: whoever takes the batch over must have its key.
         const batch = attempted ?? batchOf(records)
         if (yield* options.setAside(batch, result.failure)) {
-          yield* succeed(collected, items, records.length, {
+          succeed(collected, items, records.length, {
             key: batch.key,
             records: records.length,
             duplicates: 0,
             conflicts: [],
             alreadyCommitted: false
           })
+          yield* Metric.update(metrics.setAside, records.length)
           return undefined
         }
       }
@@ -339,15 +351,17 @@ export const make = Effect.fnUntraced(function* (
     return Effect.andThen(fail(collected, collected.items, collected.open, failure), conclude(collected, failure))
   }
 
-  const storeBatch = Effect.fnUntraced(function* (collected: Collected, encoded: EncodedBatch | undefined) {
-    const start = yield* Clock.currentTimeMillis
+  const storeBatch = Effect.fn("WriteQueue.flush")(function* (collected: Collected, encoded: EncodedBatch | undefined) {
+    yield* Effect.annotateCurrentSpan({ "usage.source": options.source, "usage.records": collected.records.length })
+    const start = clock.currentTimeMillisUnsafe()
     const failure = yield* Effect.onInterrupt(
       writing.withPermits(1)(storeItems(collected, collected.items, encoded)),
       () => giveUp(collected)
     )
     yield* conclude(collected, failure)
-    const end = yield* Clock.currentTimeMillis
-    yield* Metric.update(metrics.time, Duration.millis(end - start))
+    if (failure !== undefined) yield* Effect.annotateCurrentSpan("usage.failure", failure.reason._tag)
+    yield* Metric.update(metrics.records, collected.records.length)
+    yield* Metric.update(metrics.seconds, Telemetry.seconds(clock.currentTimeMillisUnsafe() - start))
   })
 
   const ready = Effect.gen(function* () {
@@ -363,7 +377,7 @@ export const make = Effect.fnUntraced(function* (
   const receive = (items: ReadonlyArray<Item>): Collected => {
     const records = recordsOf(items)
     const batch = ++lastBatch
-    unsettled.add(batch)
+    unsettled.set(batch, clock.currentTimeMillisUnsafe())
     inFlight += records.length
     const earlier = untold
     for (const item of items) {
@@ -388,7 +402,6 @@ export const make = Effect.fnUntraced(function* (
       yield* restore(slots.take(1))
       yield* restore(ready)
       const collected = receive(yield* Queue.takeBetween(queue, 1, options.maxItems))
-      yield* Metric.update(metrics.queued, queued)
       const { records } = collected
       if (records.length === 0) return yield* conclude(collected, undefined)
       // A failure to encode is met again, and handled, where the batch is stored.
@@ -421,10 +434,11 @@ export const make = Effect.fnUntraced(function* (
         inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), setAsideTimeout)
       }
       if (inTime._tag === "None") {
-        yield* Effect.logError(
-          `${queued + inFlight} usage records were not stored before the deadline for shutting down${
-            lastError === undefined ? "" : `: ${lastError.message}`
-          }`
+        const left = queued + inFlight
+        const why = lastError === undefined ? "" : `: ${lastError.message}`
+        yield* Effect.annotateLogs(
+          Effect.logError(`${left} usage records were not stored before the deadline for shutting down${why}`),
+          { source: options.source, records: left }
         )
         yield* Fiber.interrupt(collector)
         yield* abandon
@@ -449,6 +463,15 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const room = () => options.capacity - Queue.sizeUnsafe(queue)
+
+  const flushingSince = () => (unsettled.size === 0 ? undefined : Math.min(...unsettled.values()))
+
+  yield* Telemetry.observe(Telemetry.recordsQueued, attributes, () => queued)
+  yield* Telemetry.observe(Telemetry.recordsInFlight, attributes, () => inFlight)
+  yield* Telemetry.observe(Telemetry.oldestFlush, attributes, () => {
+    const since = flushingSince()
+    return since === undefined ? 0 : Telemetry.seconds(clock.currentTimeMillisUnsafe() - since)
+  })
 
   return {
     offerUnsafe: (record) => {
@@ -507,6 +530,14 @@ export const make = Effect.fnUntraced(function* (
         }
       )
     }),
-    state: () => ({ queued, inFlight, committed, failed, lastError })
+    state: () => ({
+      queued,
+      inFlight,
+      committed,
+      failed,
+      lastError,
+      lastFlush,
+      flushingSince: flushingSince()
+    })
   }
 })

@@ -17,7 +17,7 @@
  * Directories are 0700 and files 0600: usage is nobody else's business.
  */
 import { randomUUID } from "node:crypto"
-import { readdir, readFile, rename, rm, stat } from "node:fs/promises"
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { isMissing, makePrivateDirectory, syncDirectory, writeWhole } from "../system/Files.ts"
 import * as ProcessOwner from "../system/ProcessOwner.ts"
@@ -284,6 +284,13 @@ export const tidy = async (spool: SpoolDirectory): Promise<void> => {
       if (found !== undefined && Date.now() - found.mtimeMs > 3_600_000) await rm(file, { force: true })
     }
   }
+}
+
+/** Rejects if no file can be written. What it writes is removed at once, or by `tidy`. */
+export const probe = async (spool: SpoolDirectory): Promise<void> => {
+  const file = join(spool.path, "inbox", `.probe.${randomUUID()}.tmp`)
+  await writeFile(file, "written to see whether it can be\n", { mode: 0o600 })
+  await rm(file, { force: true })
 }
 
 export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {

@@ -25,7 +25,7 @@ import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
 import type { Filter } from "./UsageSources.ts"
 
-const states = ["written", "verified", "removed", "restored", "superseded"] as const
+export const archiveStates = ["written", "verified", "removed", "restored", "superseded"] as const
 
 /**
  * An archive of a month.
@@ -39,7 +39,7 @@ export interface ArchiveRow {
   readonly month: Month
   readonly generation: number
   readonly file: string
-  readonly state: (typeof states)[number]
+  readonly state: (typeof archiveStates)[number]
   readonly records: number
   readonly bytes: number
   readonly sha256: string
@@ -60,7 +60,7 @@ const ArchiveFields = Schema.Struct({
   month: Schema.String,
   generation: Schema.Int,
   file: Schema.String,
-  state: Schema.Literals(states),
+  state: Schema.Literals(archiveStates),
   record_count: Schema.FiniteFromString,
   bytes: Schema.FiniteFromString,
   sha256: Schema.String,

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
@@ -162,10 +163,13 @@ describe("WriteQueue.flush", () => {
       yield* TestClock.adjust("98 seconds")
       assert.isUndefined(flush.pollUnsafe())
       assert.strictEqual(queue.state().lastError, unreachable)
+      assert.strictEqual(queue.state().flushingSince, 0)
       yield* TestClock.adjust("1 seconds")
       yield* Fiber.join(flush)
       assert.deepStrictEqual(store.stored, names(3))
       assert.isUndefined(queue.state().lastError)
+      assert.isUndefined(queue.state().flushingSince)
+      assert.strictEqual(queue.state().lastFlush, 99_000)
     })
   )
 
@@ -292,7 +296,9 @@ describe("WriteQueue: bounds", () => {
         inFlight: 0,
         committed: 1000,
         failed: 0,
-        lastError: undefined
+        lastError: undefined,
+        lastFlush: 0,
+        flushingSince: undefined
       })
     })
   )
@@ -360,7 +366,30 @@ describe("WriteQueue: failures", () => {
       yield* TestClock.adjust("30 seconds")
       assert.strictEqual(yield* Fiber.join(caller), unreachable)
       assert.isAtMost(store.attempts.length, 12)
-      assert.deepStrictEqual(queue.state(), { queued: 0, inFlight: 0, committed: 0, failed: 1, lastError: undefined })
+      assert.deepStrictEqual(queue.state(), {
+        queued: 0,
+        inFlight: 0,
+        committed: 0,
+        failed: 1,
+        lastError: undefined,
+        lastFlush: undefined,
+        flushingSince: undefined
+      })
+    })
+  )
+
+  it.effect("what is lost is logged with where and how much, as fields", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      const queue = yield* make(new FakeStore(() => Effect.fail(refusedData))).pipe(
+        Effect.provide(Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))]))
+      )
+      offer(queue, ["a"])
+      yield* Effect.flip(queue.flush)
+      assert.deepStrictEqual(
+        lines.map((line) => JSON.parse(line)).map(({ annotations, level }) => ({ level, annotations })),
+        [{ level: "ERROR", annotations: { source: "test", records: 1, reason: "Refused" } }]
+      )
     })
   )
 

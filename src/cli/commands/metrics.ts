@@ -1,0 +1,61 @@
+/** `usage metrics`: how the database and the spool are, for Prometheus. */
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import { Argument, Command } from "effect/cli"
+import type { DatabaseError } from "../../database/DatabaseError.ts"
+import { refusalOf } from "../../internal/NewFile.ts"
+import { Metrics } from "../../Metrics.ts"
+import { begin } from "../../system/Files.ts"
+import * as Flags from "../flags.ts"
+import * as Session from "../Session.ts"
+
+const read = Effect.flatMap(Metrics, (metrics) => metrics.prometheus)
+
+/** A collector reads while this writes, as another user: the file is there whole, for all to read. */
+const place = (file: string, text: string) =>
+  Effect.tryPromise({
+    try: async () => {
+      const pending = await begin(file)
+      try {
+        await pending.handle.writeFile(text)
+        await pending.handle.chmod(0o644)
+      } catch (cause) {
+        await pending.discard()
+        throw cause
+      }
+      await pending.place(true)
+    },
+    catch: (cause) => refusalOf("file", file, cause)
+  })
+
+export const metrics = Command.make(
+  "metrics",
+  {
+    file: Argument.String("file").pipe(
+      Argument.withDescription("Where they go, as a whole; stdout, if absent or -"),
+      Argument.optional
+    )
+  },
+  Effect.fnUntraced(function* (input) {
+    const ofBoth = Metrics.layer.pipe(Layer.provide(Layer.merge(Session.layerDatabase, Session.layerSpool)))
+    const text = yield* Effect.provide(read, ofBoth).pipe(
+      Effect.catchTag("DatabaseError", (error: DatabaseError) =>
+        Effect.andThen(
+          Session.say(`the database is reported as not up: ${error.message}`),
+          Effect.provide(read, Layer.provide(Metrics.layerUnreachable, Session.layerSpool))
+        )
+      ),
+      // Of this one look, and not of what else this process did.
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+    const file = Flags.given(input.file)
+    if (file !== undefined && file !== "-") return yield* place(file, text)
+    yield* Console.log(text.trimEnd())
+  })
+).pipe(
+  Command.withDescription(
+    "How the database and the spool are, as Prometheus's text: for the textfile collector of node_exporter, run every minute"
+  )
+)
