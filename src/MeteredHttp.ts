@@ -7,7 +7,8 @@
  * compiles without one that does, and inside of which it stands. Requests that authentication refuses are nobody's and are
  * not metered.
  *
- * A request does not wait for its metering and cannot fail by it: see `Meter`.
+ * A request does not wait for its metering and cannot fail by it: see `Meter`. Handlers are provided with that, so that
+ * `Usage.metered` works in them.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -31,7 +32,7 @@ import { Meter } from "./Meter.ts"
  *
  * @since 0.1.0
  */
-export class Metered extends HttpApiMiddleware.Service<Metered, { requires: CurrentCustomer }>()(
+export class Metered extends HttpApiMiddleware.Service<Metered, { requires: CurrentCustomer; provides: Meter }>()(
   "effect-usage/Metered"
 ) {
   static readonly layer: Layer.Layer<Metered, never, Meter> = Layer.effect(
@@ -52,7 +53,7 @@ export class Metered extends HttpApiMiddleware.Service<Metered, { requires: Curr
  *
  * @since 0.1.0
  */
-export const meteredRoute = HttpRouter.middleware(Effect.map(Meter, (meter) => make(meter)))
+export const meteredRoute = HttpRouter.middleware<{ provides: Meter }>()(Effect.map(Meter, (meter) => make(meter)))
 
 type HttpEffect<E, R> = Effect.Effect<HttpServerResponse, E, R>
 type Request = HttpServerRequest.HttpServerRequest | HttpRouter.RouteContext
@@ -84,7 +85,7 @@ const make = (meter: Meter["Service"]) => {
   const count = (customer: CustomerId, direction: "egress" | "ingress") => (bytes: number) =>
     meter.transferred(customer, direction, bytes)
 
-  return <E, R>(httpEffect: HttpEffect<E, R>): HttpEffect<E, R | CurrentCustomer | Request> =>
+  return <E, R>(httpEffect: HttpEffect<E, R>): HttpEffect<E, Exclude<R, Meter> | CurrentCustomer | Request> =>
     Effect.withFiber((fiber) => {
       const context = fiber.context as Context.Context<CurrentCustomer | Request>
       const customer = Context.get(context, CurrentCustomer)
@@ -102,6 +103,6 @@ const make = (meter: Meter["Service"]) => {
         })
         return Effect.succeed(countOutgoing(request, response, count(customer, "egress")))
       })
-      return httpEffect
+      return Effect.provideService(httpEffect, Meter, meter)
     })
 }

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import { usage } from "./support/cli.ts"
 import { freshDatabase } from "./support/engines.ts"
+import { freePort } from "./support/PostgresServer.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -59,6 +60,53 @@ describe("every example runs", () => {
         "globex: 1 requests of api",
         "globex pays 0.0001"
       ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("http-api.ts, which docs/embed.md shows: requests are metered, and stored when it is told to end", () =>
+    Effect.gen(function* () {
+      const shown = /```ts\n([^]*?)```/.exec(readFileSync(join(root, "docs/embed.md"), "utf8"))![1]
+      const program = readFileSync(join(root, "examples/http-api.ts"), "utf8")
+      assert.strictEqual(
+        program.slice(program.indexOf("import ")),
+        shown!.replace('"effect-usage"', '"../src/index.ts"')
+      )
+
+      const port = yield* Effect.promise(freePort)
+      const url = `http://127.0.0.1:${port}`
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: yield* temporary, PORT: `${port}` }
+      const application = spawn(process.execPath, ["examples/http-api.ts"], {
+        cwd: root,
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => application.kill("SIGKILL")))
+      yield* Effect.promise(async () => {
+        await new Promise<void>((resolve, reject) => {
+          let output = ""
+          application.on("exit", () => reject(new Error(output)))
+          application.stdout.on("data", (chunk) => {
+            output += chunk
+            if (output.includes(url)) resolve()
+          })
+        })
+        const headers = { authorization: "Bearer acme-secret" }
+        for (let i = 0; i < 20; i++) await (await fetch(`${url}/users/${i}`, { headers })).text()
+        await fetch(`${url}/users/7/welcome`, { method: "POST", headers })
+        assert.strictEqual((await fetch(`${url}/users/7`)).status, 401)
+        application.kill("SIGTERM")
+        await once(application, "exit")
+      })
+      const { stdout } = yield* usage(env, "report", "today", "--customer", "acme", "--format", "csv")
+      const [api, bandwidth, functions] = stdout.split("\n").slice(1)
+      assert.deepStrictEqual(
+        [api!.split(",").slice(0, 2), functions!.split(",").slice(0, 2)],
+        [
+          ["api", "21"],
+          ["functions", "1"]
+        ]
+      )
+      assert.strictEqual(Number(bandwidth!.split(",")[1]) * 2 ** 30, 10 * 8 + 10 * 9)
     }).pipe(Effect.scoped)
   )
 
