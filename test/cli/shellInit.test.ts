@@ -189,6 +189,8 @@ describe.each(shells)("in %s", (shell) => {
           ["acme api -1", "quantity"],
           ["acme api", "quantity"],
           ['"" api 1', "customer"],
+          ["' acme' api 1", "customer"],
+          [`acme ${"x".repeat(64)} 1`, "service"],
           ["acme api 1 '{'", "metadata"],
           ["acme api 1 '[1]'", "metadata"],
           ["acme api 1 '{\"a\":1,}'", "metadata"],

@@ -149,7 +149,11 @@ function usage_batch_add
         __usage_refuse customer 'contains a control character' 'Give text without line breaks and tabs'
         return
     end
-    if not string match -rq '^[a-z][a-z0-9_-]*\z' -- $service
+    if string match -rq '^\s|\s\z' -- $customer
+        __usage_refuse customer 'begins or ends with a space' 'Give it as it is known'
+        return
+    end
+    if not string match -rq '^[a-z][a-z0-9_-]{0,62}\z' -- $service
         __usage_refuse service "\"$service\" is not a service's name" 'Give lower-case letters, digits, - and _: api'
         return
     end

@@ -105,7 +105,11 @@ usage_batch_add() {
     __usage_refuse customer "has ${#customer} characters" 'Give 1 to 255 characters'
     return
   fi
-  if ! [[ $service =~ ^[a-z][a-z0-9_-]*$ ]]; then
+  if [[ $customer == [[:space:]]* || $customer == *[[:space:]] ]]; then
+    __usage_refuse customer 'begins or ends with a space' 'Give it as it is known'
+    return
+  fi
+  if ! [[ $service =~ ^[a-z][a-z0-9_-]{0,62}$ ]]; then
     __usage_refuse service "\"$service\" is not a service's name" 'Give lower-case letters, digits, - and _: api'
     return
   fi
