@@ -153,6 +153,29 @@ describe("effect-usage/testing is as the real one", () => {
     })
   )
 
+  it.live("for keys that conflict among each other and with what is stored: the first of them is named", () =>
+    Effect.gen(function* () {
+      const { refused, seen } = yield* assertSame(() =>
+        Effect.gen(function* () {
+          const recorder = yield* Recorder
+          const batcher = yield* Batcher
+          const keyed = (idempotencyKey: string, quantity: number) => usage("a", { idempotencyKey, quantity })
+          const mixed = (stored: string) => [keyed(stored, 2), keyed("new", 1), keyed("new", 2), keyed(stored, 1)]
+          yield* Effect.orDie(recorder.record(keyed("stored", 1)))
+          const failed = yield* outcome(recorder.recordAll(mixed("stored")))
+          yield* Effect.orDie(batcher.enqueueAll(mixed("stored")))
+          yield* Effect.orDie(batcher.flush)
+          return [failed.error]
+        })
+      )
+      assert.deepStrictEqual(seen, ['the idempotency key "stored" of "a" was used before, with other content'])
+      assert.deepStrictEqual(
+        refused.map(({ content }) => JSON.parse(content).idempotency_key),
+        ["stored", "new"]
+      )
+    })
+  )
+
   it.live("for idempotency keys in any order, by whatever way they come", () => {
     const seed = runSeed()
     return Effect.gen(function* () {

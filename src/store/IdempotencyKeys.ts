@@ -101,7 +101,8 @@ export const make = (table: string) => {
       different.add(Number(position))
     }
     for (const position of known) (different.has(position) ? conflicts : duplicates).push(position)
-    return { duplicates, conflicts }
+    // Whoever names one of them names the first.
+    return { duplicates, conflicts: conflicts.sort((a, b) => a - b) }
   })
 
   return { take }
