@@ -12,10 +12,11 @@ import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { once } from "node:events"
-import { request as httpRequest } from "node:http"
+import { Agent, request as httpRequest } from "node:http"
 import { connect } from "node:net"
 import { Readable } from "node:stream"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
@@ -33,12 +34,16 @@ class Gates {
 const gates = { response: new Gates(), handler: new Gates(), upload: new Gates() }
 const open = (gate: Deferred.Deferred<void>) => Deferred.succeed(gate, undefined)
 
+/** Requests that authentication let in, by customer. */
+const letIn = new Map<string, number>()
+
 const authentication = HttpRouter.middleware<{ provides: CurrentCustomer }>()((httpEffect) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
-    headers["x-customer"] === undefined
-      ? Effect.succeed(HttpServerResponse.empty({ status: 401 }))
-      : Effect.provideService(httpEffect, CurrentCustomer, CustomerId.make(headers["x-customer"]))
-  )
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) => {
+    const customer = headers["x-customer"]
+    if (customer === undefined) return Effect.succeed(HttpServerResponse.empty({ status: 401 }))
+    letIn.set(customer, 1 + (letIn.get(customer) ?? 0))
+    return Effect.provideService(httpEffect, CurrentCustomer, CustomerId.make(customer))
+  })
 )
 
 const form = new FormData()
@@ -316,5 +321,36 @@ layer(Layer.provideMerge(serve(routes), usage), { excludeTestServices: true })("
       assert.strictEqual(egress, 50 * 3 + 2)
       assert.strictEqual(ingress, 3)
     })
+  )
+
+  it.effect("two thousand requests, many of them given up at any point: all that came are metered, each once", () =>
+    Effect.gen(function* () {
+      const { port } = yield* address
+      const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
+      const one = (i: number) =>
+        new Promise<void>((done) => {
+          const path = i % 2 === 0 ? "/stream" : `/users/${i}`
+          const sent = httpRequest({ port, host: "127.0.0.1", path, agent, headers: { "x-customer": "load" } })
+          sent.on("close", done).on("error", () => {})
+          sent.on("response", (response) => {
+            if (i % 5 === 0) response.destroy()
+            else response.on("error", () => {}).resume()
+          })
+          sent.end()
+          if (i % 7 === 0) setImmediate(() => sent.destroy())
+        })
+      let next = 0
+      const worker = async () => {
+        while (next < 2_000) await one(next++)
+      }
+      yield* Effect.promise(() => Promise.all(Array.from({ length: 32 }, worker)))
+      const { requests } = yield* Effect.repeat(meteredFor("load"), {
+        until: ({ requests }) => requests.length >= letIn.get("load")!,
+        schedule: Schedule.spaced("10 millis")
+      })
+      assert.strictEqual(requests.length, letIn.get("load"))
+      assert.isAbove(requests.length, 1_500)
+    }).pipe(Effect.scoped)
   )
 })
