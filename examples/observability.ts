@@ -50,11 +50,11 @@ const program = Effect.gen(function* () {
   yield* Console.log(`health: ${(yield* Usage.health).status}`)
 }).pipe(Effect.withSpan("example"))
 
-await Effect.runPromise(
-  program.pipe(
-    Effect.provide(server.pipe(Layer.provideMerge(Usage.layerEmbedded({ rollUp: false })))),
-    Effect.provide(telemetry),
-    // Structured logs, one object of JSON a line, beside those that OTLP has.
-    Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatJson)]))
-  )
+const application = server.pipe(
+  Layer.provideMerge(Usage.layerEmbedded({ rollUp: false })),
+  Layer.provideMerge(telemetry),
+  // Structured logs, one object of JSON a line, beside those that OTLP has.
+  Layer.provideMerge(Logger.layer([Logger.withConsoleError(Logger.formatJson)]))
 )
+
+await Effect.runPromise(Effect.provide(program, application))

@@ -1,28 +1,43 @@
 /**
- * Builds the package into `dist`.
+ * Builds the package into `dist`, here or in the directory that is named.
  *
  * The library leaves its dependencies to the application, which must have one copy of `effect`. The command is bundled with
  * its own: in one file, with Node's compile cache, it starts in a third of the time.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, rmSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "rolldown"
+import packageJson from "../package.json" with { type: "json" }
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** Loaded when they are used, and not to be taken apart: WebAssembly beside its loader, and a CommonJS driver. */
-const loadedWhenUsed = [/^@electric-sql\/pglite/, /^pg$/, /^exceljs$/, /^hyparquet-writer$/]
+/** Installed by whoever uses what they are for. WebAssembly beside its loader, and a CommonJS driver, are not to be taken apart either. */
+const loadedWhenUsed = [/^@electric-sql\/pglite/, /^pg$/, /^exceljs$/, /^hyparquet$/, /^hyparquet-writer$/]
 
-const output = { dir: "dist", format: "esm", entryFileNames: "[name].js" } as const
+const target = join(process.argv[2] ?? root, "dist")
 
-rmSync(`${root}dist`, { recursive: true, force: true })
+const output = { dir: target, format: "esm", entryFileNames: "[name].js" } as const
+
+rmSync(target, { recursive: true, force: true })
+
+/** Each entry of `exports`, by the name of its file in `dist`: its declarations say which module it is. */
+const entries = Object.values(packageJson.exports).flatMap((entry): ReadonlyArray<[string, string]> =>
+  typeof entry === "string"
+    ? []
+    : [
+        [
+          entry.default.replace(/^\.\/dist\/(.+)\.js$/, "$1"),
+          entry.types.replace(/^\.\/dist\/types\/(.+)\.d\.ts$/, "$1.ts")
+        ]
+      ]
+)
 
 await build({
   cwd: root,
   input: {
-    index: "src/index.ts",
-    testing: "src/testing.ts",
+    ...Object.fromEntries(entries),
     "embedded-worker": "src/database/embedded/worker.ts",
     "parquet-reader": "src/import/parquetReader.ts"
   },
@@ -40,11 +55,11 @@ await build({
 })
 
 // What `usage shell-init` prints.
-cpSync(`${root}src/cli/shell`, `${root}dist/shell`, { recursive: true })
+cpSync(`${root}src/cli/shell`, join(target, "shell"), { recursive: true })
 
 const types = spawnSync(
   fileURLToPath(new URL("../node_modules/.bin/tsc", import.meta.url)),
-  ["--project", "tsconfig.build.json"],
+  ["--project", "tsconfig.build.json", "--outDir", join(target, "types")],
   { cwd: root, stdio: "inherit" }
 )
 process.exitCode = types.status ?? 1

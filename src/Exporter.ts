@@ -24,6 +24,7 @@ import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import type { CustomerId } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
+import { NotInstalled } from "./domain/NotInstalled.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Window } from "./domain/Window.ts"
 import * as Columns from "./export/Columns.ts"
@@ -50,6 +51,7 @@ export class ExporterError extends Schema.TaggedError<ExporterError>()("Exporter
     ArchiveBroken,
     ArchiveFileError,
     DatabaseError,
+    NotInstalled,
     Unwritable
   ])
 }) {

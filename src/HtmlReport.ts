@@ -14,28 +14,20 @@ import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
+import { NotInstalled } from "./domain/NotInstalled.ts"
 import * as Window from "./domain/Window.ts"
 import { unitOf } from "./html/Contents.ts"
 import { page } from "./html/page.ts"
 import { Reporter, type ReportQuery } from "./Reporter.ts"
 import * as ChartLibrary from "./system/ChartLibrary.ts"
-
-/** chart.js, which is installed with this package, cannot be read. @since 0.1.0 */
-export class ChartLibraryMissing extends Schema.TaggedError<ChartLibraryMissing>()("ChartLibraryMissing", {
-  cause: Schema.Defect()
-}) {
-  readonly isRetryable = false
-  override get message(): string {
-    return "the package chart.js, which HTML reports draw with, cannot be read: install effect-usage with its dependencies"
-  }
-}
+import * as Optional from "./system/Optional.ts"
 
 /** @since 0.1.0 */
 export class HtmlReportError extends Schema.TaggedError<HtmlReportError>()("HtmlReportError", {
   reason: Schema.Union([
     InvalidInput,
     DatabaseError,
-    ChartLibraryMissing,
+    NotInstalled,
     PeriodArchived,
     PeriodRemoved,
     ArchiveBroken,
@@ -103,10 +95,10 @@ const make = Effect.gen(function* () {
     Effect.mapError(({ reason }) => new HtmlReportError({ reason }))
   )
 
-  const library = Effect.tryPromise({
-    try: ChartLibrary.read,
-    catch: (cause) => new HtmlReportError({ reason: new ChartLibraryMissing({ cause }) })
-  })
+  const library = Effect.mapError(
+    Optional.loaded("chart.js", "an HTML report", ChartLibrary.read),
+    (reason) => new HtmlReportError({ reason })
+  )
 
   const render = Effect.fn("HtmlReport.render")(function* (query: ReportQuery) {
     const script = yield* library

@@ -23,6 +23,7 @@ import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
+import { NotInstalled } from "./domain/NotInstalled.ts"
 import * as AccessLog from "./import/AccessLog.ts"
 import * as Csv from "./import/Csv.ts"
 import { type Format, maxLineBytes } from "./import/Format.ts"
@@ -49,7 +50,7 @@ export class UnreadableSource extends Schema.TaggedError<UnreadableSource>()("Un
 
 /** @since 0.1.0 */
 export class ImporterError extends Schema.TaggedError<ImporterError>()("ImporterError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, UnreadableSource])
+  reason: Schema.Union([InvalidInput, NotInstalled, DatabaseError, UnreadableSource])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -183,7 +184,8 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     Effect.acquireRelease(
       Effect.tryPromise({
         try: (ended) => openSource(options, ended),
-        catch: (cause) => (cause instanceof InvalidInput ? fail(cause) : unreadable(options.name)(cause))
+        catch: (cause) =>
+          cause instanceof InvalidInput || cause instanceof NotInstalled ? fail(cause) : unreadable(options.name)(cause)
       }),
       (window) => Effect.sync(() => window.close()),
       // A pipe may have nothing for hours.

@@ -36,6 +36,10 @@ export {
   InTransaction,
   QueueFull
 } from "./Batcher.ts"
+export { Spool, SpoolError, SpoolFull, type SpoolOptions } from "./Spool.ts"
+export { type SpoolDelivered, SpoolDelivery, SpoolDeliveryError, type SpoolDeliveryOptions } from "./SpoolDelivery.ts"
+export { DeadLetters, DeadLettersError } from "./DeadLetters.ts"
+export { Doctor, DoctorError, type Finding } from "./Doctor.ts"
 export {
   Importer,
   ImporterError,
@@ -81,7 +85,7 @@ export {
   type UsageStatistics,
   type Whose
 } from "./Analytics.ts"
-export { ChartLibraryMissing, HtmlReport, HtmlReportError } from "./HtmlReport.ts"
+export { HtmlReport, HtmlReportError } from "./HtmlReport.ts"
 export {
   type ArchivedMonth,
   type ArchiveOptions,
@@ -137,6 +141,7 @@ export { type Address, HostUnreachable, type HttpOptions, type Resolve } from ".
 export { CurrentCustomer, CustomerId } from "./domain/CustomerId.ts"
 export * as Decimal from "./domain/Decimal.ts"
 export { InvalidInput } from "./domain/InvalidInput.ts"
+export { NotInstalled } from "./domain/NotInstalled.ts"
 export type { Instant, InstantInput } from "./domain/Instant.ts"
 export type { Price } from "./domain/PriceBook.ts"
 export { builtIns, type Service, type ServiceName } from "./domain/Service.ts"

@@ -79,7 +79,7 @@ export class AlertChannels extends Context.Service<
   })
 }
 
-/** The layer of a channel. */
+/** The layer of a channel. @since 0.1.0 */
 export const layerChannel = <E, R>(
   make: Effect.Effect<AlertChannel, E, R>
 ): Layer.Layer<never, E | InvalidInput, R | AlertChannels> =>

@@ -9,6 +9,7 @@ import type { Cells } from "../database/Database.ts"
 import { parquet, scale } from "../export/Parquet.ts"
 import type { Column, Kind, Writer } from "../export/Table.ts"
 import { columns } from "./ArchiveRows.ts"
+import * as Optional from "../system/Optional.ts"
 
 const kinds: Record<(typeof columns)[number], Kind> = {
   batch_id: "integer",
@@ -63,7 +64,11 @@ const textOf = (name: string, value: unknown): string => {
  * says of itself is believed.
  */
 export async function* pages(file: AsyncBuffer): AsyncGenerator<ReadonlyArray<ReadonlyArray<string>>> {
-  const { parquetMetadataAsync, parquetRead } = await import("hyparquet")
+  const { parquetMetadataAsync, parquetRead } = await Optional.load(
+    "hyparquet",
+    "an archive as Parquet",
+    () => import("hyparquet")
+  )
   const read = await parquetMetadataAsync(file)
   const names = read.schema.slice(1).map(({ name }) => name)
   if (names.join() !== columns.join()) throw new Error("its columns are not those of an archive")

@@ -15,6 +15,7 @@ import * as Cause from "effect/Cause"
 import { CliError } from "effect/cli"
 import * as Schema from "effect/Schema"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import { NotInstalled } from "../domain/NotInstalled.ts"
 import { Unwritable } from "../internal/NewFile.ts"
 
 export const exitCodes = { failure: 1, usage: 2, findings: 3, tryLater: 75, interrupted: 130, terminated: 143 } as const
@@ -86,7 +87,7 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   return {
     line: messageOf(error),
-    hint: error instanceof Unwritable ? error.remedy : hints[tag],
+    hint: error instanceof Unwritable || error instanceof NotInstalled ? error.remedy : hints[tag],
     exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }

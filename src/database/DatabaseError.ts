@@ -10,11 +10,13 @@
  * | `NotMigrated` | the tables are not there | no |
  * | `Denied` | wrong credentials or missing rights | no |
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
+ * | `NotInstalled` | the embedded engine is not installed | no |
  * | `Unexpected` | anything else | no |
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
+import { NotInstalled } from "../domain/NotInstalled.ts"
 
 const fields = {
   /** The server's or the operating system's words, one line. */
@@ -83,7 +85,7 @@ export class Unexpected extends Schema.TaggedError<Unexpected>()("Unexpected", f
   }
 }
 
-/** An idempotency key of `customer` was used before, with other content. */
+/** An idempotency key of `customer` was used before, with other content. @since 0.1.0 */
 export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict", {
   customer: Schema.String,
   key: Schema.String
@@ -94,7 +96,17 @@ export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict"
   }
 }
 
-const Reason = Schema.Union([KeyConflict, Unreachable, Busy, Refused, NotMigrated, Denied, InUse, Unexpected])
+const Reason = Schema.Union([
+  KeyConflict,
+  Unreachable,
+  Busy,
+  Refused,
+  NotMigrated,
+  Denied,
+  InUse,
+  NotInstalled,
+  Unexpected
+])
 
 /**
  * A failure of the database, with the `reason` that says what to do.
@@ -144,6 +156,7 @@ const innermost = (error: unknown): unknown => {
 /** Sorts an error of either driver. */
 export const fromUnknown = (error: unknown): DatabaseError => {
   if (error instanceof DatabaseError) return error
+  if (error instanceof NotInstalled) return new DatabaseError({ reason: error })
   const cause = innermost(error)
   const code = stringOf(cause, "code")
   const own = stringOf(cause, "message") || String(cause)

@@ -53,7 +53,11 @@ export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgC
     })
   ).pipe(Layer.provide(Reactivity.layer))
 
-/** An empty database in memory with all its tables, as bytes. Starting from it takes a fraction of starting from nothing. */
+/**
+ * An empty database in memory with all its tables, as bytes. Starting from it takes a fraction of starting from nothing.
+ *
+ * @since 0.1.0
+ */
 export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(function* () {
   const { database, engine } = yield* make({})
   yield* Effect.provideService(Migrations.migrate, Database, database)

@@ -6,7 +6,7 @@ import { steps } from "../../migrations/index.ts"
 import { Database } from "./Database.ts"
 import { DatabaseError, fromUnknown, NotMigrated } from "./DatabaseError.ts"
 
-/** One applied step: its number and its name. */
+/** One applied step: its number and its name. @since 0.1.0 */
 export interface AppliedStep {
   readonly id: number
   readonly name: string
@@ -30,7 +30,7 @@ export const migrate: Effect.Effect<ReadonlyArray<AppliedStep>, DatabaseError, D
   return applied.map(([id, step]) => ({ id, name: step }))
 }).pipe(Effect.mapError(fromUnknown))
 
-/** Fails with the reason `NotMigrated` when steps are missing. */
+/** Fails with the reason `NotMigrated` when steps are missing. @since 0.1.0 */
 export const check: Effect.Effect<void, DatabaseError, Database> = Effect.gen(function* () {
   const { name, own, schema } = yield* Database
   const wanted = Object.keys(steps(name)).length

@@ -23,23 +23,25 @@ export type Decimal = BigDecimal.BigDecimal
  */
 export type DecimalInput = number | bigint | string | Decimal
 
-/** Size limits of a decimal: digits before the point, digits after it. */
+/** Size limits of a decimal: digits before the point, digits after it. @since 0.1.0 */
 export interface Bounds {
   readonly integerDigits: number
   readonly decimals: number
 }
 
-/** Quantities in billing units: 30 decimals hold one byte in GB exactly. */
+/** Quantities in billing units: 30 decimals hold one byte in GB exactly. @since 0.1.0 */
 export const quantityBounds: Bounds = { integerDigits: 24, decimals: 30 }
-/** Amounts in base units; the records table has the same limits as a CHECK. */
+/** Amounts in base units; the records table has the same limits as a CHECK. @since 0.1.0 */
 export const amountBounds: Bounds = { integerDigits: 24, decimals: 18 }
-/** Unit costs; the price and records tables have the same limits as a CHECK. */
+/** Unit costs; the price and records tables have the same limits as a CHECK. @since 0.1.0 */
 export const unitCostBounds: Bounds = { integerDigits: 12, decimals: 18 }
 
 /** Decimals kept in a quotient. */
 const quotientDecimals = 30
 
+/** @since 0.1.0 */
 export const zero: Decimal = BigDecimal.fromBigInt(0n)
+/** @since 0.1.0 */
 export const one: Decimal = BigDecimal.fromBigInt(1n)
 const hundred: Decimal = BigDecimal.fromBigInt(100n)
 
@@ -52,6 +54,8 @@ const anyDecimal = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
  * Checks and reads a decimal that must be zero or more.
  *
  * Fails with `InvalidInput` for what is not a finite decimal, is negative, or has more digits than `bounds` allows.
+ *
+ * @since 0.1.0
  */
 export const parse = (
   field: string,
@@ -143,13 +147,13 @@ const tooLarge = (field: string, bounds: Bounds) =>
     })
   )
 
-/** Reads a decimal that the database printed. Not for input: it does not bound anything. */
+/** Reads a decimal that the database printed. Not for input: it does not bound anything. @since 0.1.0 */
 export const fromDatabase = (text: string): Decimal => BigDecimal.normalize(BigDecimal.fromStringUnsafe(text))
 
-/** Below zero, zero or above zero, as `a` is less than, equal to or greater than `b`. */
+/** Below zero, zero or above zero, as `a` is less than, equal to or greater than `b`. @since 0.1.0 */
 export const compare = (a: Decimal, b: Decimal): number => BigDecimal.Order(a, b)
 
-/** All digits, no exponent, no trailing zeros: `0.00048828125`. */
+/** All digits, no exponent, no trailing zeros: `0.00048828125`. @since 0.1.0 */
 export const toText = (decimal: Decimal): string => {
   const { scale, value } = BigDecimal.normalize(decimal)
   if (value === 0n) return "0"
@@ -170,10 +174,10 @@ const halfEven = (numerator: bigint, denominator: bigint): bigint => {
   return negative ? -quotient : quotient
 }
 
-/** `a ÷ b`, rounded once at 30 decimals, half to even. `b` must not be zero. */
+/** `a ÷ b`, rounded once at 30 decimals, half to even. `b` must not be zero. @since 0.1.0 */
 export const divide = (a: Decimal, b: Decimal): Decimal => quotient(a, b, quotientDecimals)
 
-/** `a ÷ b`, rounded once at a number of decimals, half to even. `b` must not be zero. */
+/** `a ÷ b`, rounded once at a number of decimals, half to even. `b` must not be zero. @since 0.1.0 */
 export const quotient = (a: Decimal, b: Decimal, decimals: number): Decimal => {
   const shift = decimals - a.scale + b.scale
   const numerator = shift >= 0 ? a.value * 10n ** BigInt(shift) : a.value
@@ -181,15 +185,19 @@ export const quotient = (a: Decimal, b: Decimal, decimals: number): Decimal => {
   return BigDecimal.normalize(BigDecimal.make(halfEven(numerator, denominator), decimals))
 }
 
-/** `part` in percent of `whole`, which must not be zero. */
+/** `part` in percent of `whole`, which must not be zero. @since 0.1.0 */
 export const percentOf = (part: Decimal, whole: Decimal, decimals: number): Decimal =>
   quotient(BigDecimal.multiply(part, hundred), whole, decimals)
 
-/** By how many percent `after` is more than `before`, with two decimals; `undefined` where `before` is zero. */
+/**
+ * By how many percent `after` is more than `before`, with two decimals; `undefined` where `before` is zero.
+ *
+ * @since 0.1.0
+ */
 export const percentChange = (after: Decimal, before: Decimal): Decimal | undefined =>
   BigDecimal.isZero(before) ? undefined : percentOf(BigDecimal.subtract(after, before), before, 2)
 
-/** `a` in percent of `b`, rounded down. `b` must not be zero. */
+/** `a` in percent of `b`, rounded down. `b` must not be zero. @since 0.1.0 */
 export const percentFloor = (a: Decimal, b: Decimal): bigint => {
   const shift = 10n ** BigInt(Math.max(a.scale, b.scale, 0))
   const whole = ({ scale, value }: Decimal) =>
@@ -197,13 +205,13 @@ export const percentFloor = (a: Decimal, b: Decimal): bigint => {
   return (whole(a) * 100n) / whole(b)
 }
 
-/** Rounds to a number of decimals, half to even. Only for what is shown. */
+/** Rounds to a number of decimals, half to even. Only for what is shown. @since 0.1.0 */
 export const round = (decimal: Decimal, decimals: number): Decimal =>
   decimal.scale <= decimals
     ? decimal
     : BigDecimal.make(halfEven(decimal.value, 10n ** BigInt(decimal.scale - decimals)), decimals)
 
-/** Rounded to `decimals` places, zeros kept: `toFixed(0.5, 2)` is `0.50`. */
+/** Rounded to `decimals` places, zeros kept: `toFixed(0.5, 2)` is `0.50`. @since 0.1.0 */
 export const toFixed = (decimal: Decimal, decimals: number): string => {
   const text = toText(round(decimal, decimals))
   const point = text.indexOf(".")
@@ -211,7 +219,11 @@ export const toFixed = (decimal: Decimal, decimals: number): string => {
   return point < 0 ? `${text}.${"0".repeat(decimals)}` : text.padEnd(point + 1 + decimals, "0")
 }
 
-/** Rounded to `decimals`, or to `digits` that say something if it is small, without zeros at the end: for readers. */
+/**
+ * Rounded to `decimals`, or to `digits` that say something if it is small, without zeros at the end: for readers.
+ *
+ * @since 0.1.0
+ */
 export const toReadable = (value: Decimal, decimals: number, digits: number): string => {
   const zeros = /^-?0\.(0*)[1-9]/.exec(toText(value))?.[1]?.length
   return toText(round(value, zeros === undefined ? decimals : Math.max(decimals, zeros + digits)))

@@ -44,6 +44,8 @@ interface Span {
  * - only `from`: until now; only `to`: from the start of that month; nothing: this month
  *
  * Fails with `InvalidInput` on `from`, `to` or `tz`.
+ *
+ * @since 0.1.0
  */
 export const resolve = (options: {
   readonly period?: string | undefined
@@ -178,14 +180,14 @@ const spanOfWord = (word: Word, zone: DateTime.TimeZone, now: number): Span => {
   return { start: previous, end: current }
 }
 
-/** A day or a month of a zone: `2026-01-31`, `2026-01`. */
+/** A day or a month of a zone: `2026-01-31`, `2026-01`. @since 0.1.0 */
 export interface CalendarSpan {
   readonly start: Instant.Instant
   readonly end: Instant.Instant
   readonly label: string
 }
 
-/** The days or months that a window touches, whole and in order, as its zone has them. */
+/** The days or months that a window touches, whole and in order, as its zone has them. @since 0.1.0 */
 export const spans = (
   window: Pick<Window, "start" | "end" | "tz">,
   unit: "day" | "month"
@@ -224,7 +226,7 @@ const startBefore = (window: Window, zone: DateTime.TimeZone): Instant.Instant =
   return (2 * window.start - window.end) as Instant.Instant
 }
 
-/** The last `count` days of a zone, today included and whole. */
+/** The last `count` days of a zone, today included and whole. @since 0.1.0 */
 export const lastDays = (count: number, tz: string | undefined, now: number): Result.Result<Window, InvalidInput> =>
   Result.gen(function* () {
     if (!Number.isInteger(count) || count < 1 || count > maxDays) {
@@ -247,7 +249,7 @@ export const lastDays = (count: number, tz: string | undefined, now: number): Re
 /** Ten years. */
 const maxDays = 3_660
 
-/** `2026-01-30 14:00:00`: an instant on the wall clock of a zone. */
+/** `2026-01-30 14:00:00`: an instant on the wall clock of a zone. @since 0.1.0 */
 export const wallClock = (instant: Instant.Instant, tz: string): string =>
   DateTime.formatIsoZoned(zoned(instant, DateTime.zoneMakeNamedUnsafe(tz)))
     .slice(0, 19)

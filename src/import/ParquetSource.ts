@@ -8,6 +8,7 @@ import { once } from "node:events"
 import { stat } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Optional from "../system/Optional.ts"
 
 /** What the process says of a file that it does not read to its end, with this exit code. */
 export type Verdict =
@@ -32,6 +33,8 @@ export const open = async (
 ): Promise<AsyncIterable<Uint8Array>> => {
   const { ended: unwanted, heap = defaultHeap } = options
   if (!(await stat(file)).isFile()) throw notAFile
+  // The process would say so too, in words that nobody understands.
+  await Optional.load("hyparquet", "a Parquet file", () => import("hyparquet"))
   // Beside this module: a source file in a checkout, a bundled one in the package.
   const script = import.meta.url.endsWith(".ts") ? "./parquetReader.ts" : "./parquet-reader.js"
   const child = spawn(

@@ -12,6 +12,7 @@ import { Readable, Writable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
 import { setTimeout as sleep } from "node:timers/promises"
 import type * as ObjectUrl from "./ObjectUrl.ts"
+import * as Optional from "../system/Optional.ts"
 
 /**
  * How an object store is reached.
@@ -58,7 +59,7 @@ export class StoredObject {
   }
 
   static async at(store: ObjectStore, { bucket, key }: ObjectUrl.ObjectUrl): Promise<StoredObject> {
-    const { AwsClient } = await import("aws4fetch")
+    const { AwsClient } = await Optional.load("aws4fetch", "object storage", () => import("aws4fetch"))
     const region = store.region ?? "us-east-1"
     const client = new AwsClient({
       accessKeyId: store.accessKeyId,

@@ -22,6 +22,8 @@ import { timestamp } from "./Timestamp.ts"
  * - `used`, `limit`: in `unit`; `limit` is `undefined` where it is unlimited
  * - `percent`: of the limit, rounded down
  * - `level`: the highest threshold that is reached, decided on exact figures
+ *
+ * @since 0.1.0
  */
 export interface QuotaState {
   readonly customer: CustomerId

@@ -26,7 +26,7 @@ export interface Catalog {
   readonly prices: PriceBook.PriceBook
 }
 
-/** A customer as listed. */
+/** A customer as listed. @since 0.1.0 */
 export interface Customer {
   readonly id: CustomerId
   readonly name: string | undefined

@@ -19,6 +19,8 @@ const deliveryStates = ["pending", "sent", "failed"] as const
  * - `attempts`: begun so far
  * - `due`: of a pending one, when it is tried next
  * - `problem`: of the last attempt
+ *
+ * @since 0.1.0
  */
 export interface AlertDeliveryRow {
   readonly id: string

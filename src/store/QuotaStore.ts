@@ -13,7 +13,7 @@ import * as Quota from "../domain/Quota.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import { timestamp } from "./Timestamp.ts"
 
-/** A plan and the thresholds that its quotas have unless they say otherwise, in percent. */
+/** A plan and the thresholds that its quotas have unless they say otherwise, in percent. @since 0.1.0 */
 export interface Plan {
   readonly name: string
   readonly thresholds: Quota.Thresholds<Quota.StoredThreshold>
@@ -24,6 +24,8 @@ export interface Plan {
  *
  * - `anchor`: the start of one of its periods, from which the others are counted
  * - `start`, `end`: when the customer came to the plan and left it; `end` is `undefined` while he is on it
+ *
+ * @since 0.1.0
  */
 export interface Subscription {
   readonly customer: CustomerId

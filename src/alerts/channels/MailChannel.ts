@@ -14,6 +14,7 @@ import { type Alert, sentence } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
+import { loadLibrary } from "../loadLibrary.ts"
 import { customerText } from "../AlertText.ts"
 
 /** @since 0.1.0 */
@@ -136,12 +137,12 @@ const explain = ({
 const make = Effect.fnUntraced(function* (options: MailChannelOptions): Effect.fn.Return<AlertChannel, InvalidInput> {
   yield* check(options)
   const { host, name = "mail" } = options
+  const { createTransport } = yield* loadLibrary(name, "nodemailer", () => import("nodemailer"))
   const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
   const failed = ({ isRetryable, problem }: { problem: string; isRetryable: boolean }) =>
     new ChannelError({ channel: name, problem: `${host} ${problem}`, isRetryable })
 
   const send = Effect.fn("MailChannel.send")(function* (delivery: Delivery) {
-    const { createTransport } = yield* Effect.promise(() => import("nodemailer"))
     const transport = createTransport(transportOf(options, Duration.toMillis(timeout)))
     const sent = yield* Effect.tryPromise({
       try: (signal) => transport.sendMail({ ...messageOf(options, delivery), signal }),

@@ -10,11 +10,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { Webhook } from "standardwebhooks"
+import type { Webhook } from "standardwebhooks"
 import { toJson } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { type AlertChannel, type AlertChannels, type Delivery, layerChannel } from "../AlertChannels.ts"
+import { loadLibrary } from "../loadLibrary.ts"
 import * as SafeHttp from "../SafeHttp.ts"
 
 /** @since 0.1.0 */
@@ -29,7 +30,11 @@ export interface WebhookChannelOptions extends SafeHttp.HttpOptions {
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 /** A secret is checked here, and in no message. */
-const parseSecret = (secret: Redacted.Redacted, index: number): Effect.Effect<Webhook, InvalidInput> => {
+const parseSecret = (
+  library: typeof import("standardwebhooks"),
+  secret: Redacted.Redacted,
+  index: number
+): Effect.Effect<Webhook, InvalidInput> => {
   const text = Redacted.value(secret)
   const refuse = (problem: string) =>
     Effect.fail(
@@ -45,7 +50,7 @@ const parseSecret = (secret: Redacted.Redacted, index: number): Effect.Effect<We
   const { length } = Buffer.from(key, "base64")
   if (length < 24 || length > 64) return refuse(`has ${length} bytes`)
   return Effect.try({
-    try: () => new Webhook(text),
+    try: () => new library.Webhook(text),
     catch: () =>
       new InvalidInput({
         field: "secrets",
@@ -66,7 +71,8 @@ const make = Effect.fnUntraced(function* (
   options: WebhookChannelOptions
 ): Effect.fn.Return<AlertChannel, InvalidInput> {
   const { name = "webhook", secrets, url } = options
-  const webhooks = yield* Effect.forEach(secrets, parseSecret)
+  const library = yield* loadLibrary(name, "standardwebhooks", () => import("standardwebhooks"))
+  const webhooks = yield* Effect.forEach(secrets, (secret, index) => parseSecret(library, secret, index))
   const post = yield* SafeHttp.make(name, url, options)
   return {
     name,

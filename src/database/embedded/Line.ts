@@ -1,6 +1,8 @@
 /** A line to the embedded engine, in this process or, as a guest, in the one that owns it. */
 import { connect } from "node:net"
 import { Worker } from "node:worker_threads"
+import { NotInstalled } from "../../domain/NotInstalled.ts"
+import * as Optional from "../../system/Optional.ts"
 import * as Frames from "./Frames.ts"
 import { type Answer, type Ask, errorOf, failed, isIdle, type Question, type WorkerOptions } from "./messages.ts"
 import { protocol } from "./OwnerSocket.ts"
@@ -46,6 +48,8 @@ class Pending {
   }
 }
 
+const engine = "@electric-sql/pglite"
+
 /** Starts PGlite in a thread of this process. */
 export const startWorker = async (options: WorkerOptions): Promise<Line> => {
   // Beside this module: a source file in a checkout, a bundled one in the package.
@@ -53,10 +57,19 @@ export const startWorker = async (options: WorkerOptions): Promise<Line> => {
   const worker = new Worker(new URL(file, import.meta.url), { workerData: options, stdout: false, stderr: false })
   const pending = new Pending()
   worker.on("message", (answer: Answer) => pending.answer(answer))
-  worker.on("error", (error) => pending.end(`the embedded database stopped: ${error.message}`))
+  let missing: NotInstalled | undefined
+  worker.on("error", (error) => {
+    if (Optional.isMissing(error, engine))
+      missing = new NotInstalled({ package: engine, purpose: "the embedded database" })
+    pending.end(`the embedded database stopped: ${error.message}`)
+  })
   worker.on("exit", () => pending.end("the embedded database is closed"))
   // Its first answer comes unasked, when it has started.
-  await pending.add(() => {})
+  await pending
+    .add(() => {})
+    .catch((cause: unknown) => {
+      throw missing ?? cause
+    })
   const ask = (question: Question) => pending.add(() => worker.postMessage(question))
   return {
     ask,
