@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url"
 import { publint } from "publint"
 import { afterAll } from "vitest"
 import packageJson from "../package.json" with { type: "json" }
-import { administer, emptyDatabase, freshDatabase } from "./support/engines.ts"
+import { administer, freshDatabase } from "./support/engines.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const binary = (name: string) => join(root, "node_modules/.bin", name)
@@ -102,14 +102,16 @@ describe("the packed package", () => {
 
   it.live("runs the README's program, and the command by npx", () =>
     Effect.gen(function* () {
-      const url = yield* emptyDatabase
-      const program = write("readme.ts", readme.replace(/postgresql:\/\/[^"]+/, url))
-      yield* Effect.promise(() => succeed(consumer, process.execPath, [program]))
+      const url = yield* freshDatabase()
+      const env = { USAGE_DATABASE_URL: url, USAGE_HOME: join(work, "home") }
+      const printed = yield* Effect.promise(() =>
+        succeed(consumer, process.execPath, [write("readme.ts", readme)], env)
+      )
+      assert.strictEqual(printed, "1 request today\n")
       const rows = yield* Effect.promise(() =>
         administer("select customer_id, service_name from billing_usage_records", url)
       )
       assert.deepStrictEqual(rows, [{ customer_id: "acme", service_name: "api" }])
-      const env = { USAGE_DATABASE_URL: url, USAGE_HOME: join(work, "home") }
       for (const name of ["usage", "effect-usage"]) {
         const args = ["--no-install", name, "report", "today", "--customer", "acme", "--format", "json"]
         const report = JSON.parse(yield* Effect.promise(() => succeed(consumer, "npx", args, env)))
