@@ -3,9 +3,9 @@
  *
  *     node examples/transaction.ts
  */
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect } from "effect"
 import { PgClient } from "@effect/sql-pg"
-import { Embedded, Recorder, Reporter, Window } from "../src/index.ts"
+import { Recorder, Reporter, Usage, Window } from "../src/index.ts"
 
 const program = Effect.gen(function* () {
   const sql = yield* PgClient.PgClient
@@ -13,28 +13,32 @@ const program = Effect.gen(function* () {
   const reporter = yield* Reporter
   yield* sql`create table orders (order_id integer primary key)`
 
-  const placeOrder = (order: number) =>
+  const placeOrder = (order: number, quantity = 1) =>
     sql.withTransaction(
       Effect.gen(function* () {
+        yield* sql`insert into orders ${sql.insert({ order_id: order })}`
         yield* recorder.recordInTransaction({
           customer: "acme",
           service: "functions",
-          quantity: 1,
+          quantity,
           metadata: { order }
         })
-        yield* sql`insert into orders ${sql.insert({ order_id: order })}`
       })
     )
 
   yield* placeOrder(1)
-  // The same order again: the insert fails, and with it the usage is rolled back.
+  // The same order again: the insert fails, and nothing is metered.
   yield* Effect.ignore(placeOrder(1))
+  // Usage that is refused: there is no such order either.
+  yield* Effect.ignore(placeOrder(2, -1))
+  // The application changes its mind after both were written.
+  yield* Effect.ignore(sql.withTransaction(Effect.andThen(placeOrder(3), Effect.fail("out of stock"))))
 
+  const orders = yield* sql`select order_id from orders`
   const window = yield* Effect.fromResult(Window.resolve({ period: "today", now: Date.now() }))
   const [functions] = (yield* reporter.usage({ customer: "acme", window })).services
-  yield* Console.log(`orders placed: 1, invocations metered: ${functions?.events}`)
+  yield* Console.log(`orders placed: ${orders.length}, invocations metered: ${functions?.events}`)
 })
 
-const layer = Layer.mergeAll(Recorder.layer(), Reporter.layer).pipe(Layer.provideMerge(Embedded.layer()))
-
-await Effect.runPromise(Effect.provide(program, layer))
+// On the application's own client it is Usage.layer(), and the same transaction.
+await Effect.runPromise(Effect.provide(program, Usage.layerEmbedded()))

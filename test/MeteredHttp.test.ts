@@ -1,4 +1,4 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -20,9 +20,11 @@ import { Agent, request as httpRequest } from "node:http"
 import { connect } from "node:net"
 import { Readable } from "node:stream"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
+import { Meter } from "../src/Meter.ts"
 import * as Usage from "../src/Usage.ts"
-import { postgres } from "./support/engines.ts"
+import { freshDatabase, postgres } from "./support/engines.ts"
 import { address, meteredFor, meteredOnce, serve } from "./support/http.ts"
+import { Proxy } from "./support/Proxy.ts"
 
 const kilobyte = new Uint8Array(1_024)
 
@@ -352,5 +354,39 @@ layer(Layer.provideMerge(serve(routes), usage), { excludeTestServices: true })("
       assert.strictEqual(requests.length, letIn.get("load"))
       assert.isAbove(requests.length, 1_500)
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("while the database is gone", () => {
+  it.live(
+    "requests are answered, wait in memory beyond the queue of the batcher, and are stored once when it is back",
+    () =>
+      Effect.gen(function* () {
+        const direct = yield* freshDatabase()
+        const { hostname, port } = new URL(direct)
+        const proxy = yield* Effect.acquireRelease(
+          Effect.promise(() => Proxy.start(hostname, Number(port))),
+          (proxy) => Effect.promise(() => proxy.close())
+        )
+        const usage = Usage.layerPostgres({
+          url: proxy.url(direct),
+          rollUp: false,
+          batch: { size: 10, capacity: 50, timeout: "10 millis" },
+          meter: { every: "10 millis" }
+        })
+        yield* Effect.gen(function* () {
+          const { url } = yield* address
+          const call = Effect.promise(() => fetch(`${url}/users/1`, { headers: { "x-customer": "outage" } }))
+          assert.strictEqual((yield* call).status, 200)
+          yield* meteredOnce("outage", 1)
+          proxy.loseAnswers(() => true)
+          for (let i = 0; i < 200; i++) assert.strictEqual((yield* call).status, 200)
+          const { dropped, waiting } = yield* Effect.flatMap(Meter, (meter) => meter.state)
+          assert.isAbove(waiting, 100)
+          proxy.loseAnswers(() => false)
+          assert.strictEqual((yield* meteredFor("outage")).requests.length, 201)
+          assert.strictEqual(dropped, 0)
+        }).pipe(Effect.provide(Layer.provideMerge(serve(routes), usage)))
+      }).pipe(Effect.scoped)
   )
 })

@@ -36,8 +36,14 @@ describe("every example runs", () => {
     ])
   })
 
-  it.live("smallest.ts", () =>
+  it.live("smallest.ts, which the README shows", () =>
     Effect.gen(function* () {
+      const shown = /```ts\n([^]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))![1]
+      const program = readFileSync(join(root, "examples/smallest.ts"), "utf8")
+      assert.strictEqual(
+        program.slice(program.indexOf("import ")),
+        shown!.replace('"effect-usage"', '"../src/index.ts"')
+      )
       const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/smallest.ts"], {
         USAGE_DATABASE_URL: yield* freshDatabase(),
         USAGE_HOME: yield* temporary
