@@ -17,6 +17,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { once } from "node:events"
 import { Agent, request as httpRequest } from "node:http"
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2"
 import { connect } from "node:net"
 import { Readable } from "node:stream"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
@@ -354,6 +355,33 @@ layer(Layer.provideMerge(serve(routes), usage), { excludeTestServices: true })("
       assert.strictEqual(requests.length, letIn.get("load"))
       assert.isAbove(requests.length, 1_500)
     }).pipe(Effect.scoped)
+  )
+})
+
+layer(Layer.provideMerge(serve(routes, createHttp2Server), usage), { excludeTestServices: true })("HTTP/2", (it) => {
+  it.effect("is metered like HTTP/1, but for uploads that nobody reads", () =>
+    Effect.gen(function* () {
+      const { url } = yield* address
+      yield* Effect.promise(async () => {
+        const session = connectHttp2(url)
+        const call = async (path: string, body?: Uint8Array) => {
+          const stream = session.request({ ":path": path, ":method": body ? "POST" : "GET", "x-customer": "http2" })
+          stream.end(body)
+          stream.resume()
+          await once(stream, "close")
+        }
+        await call("/users/1")
+        await call("/upload", kilobyte)
+        await call("/ignores", kilobyte)
+        session.close()
+      })
+      assert.deepStrictEqual(yield* meteredFor("http2"), {
+        requests: ["GET /users/:id 200", "POST /upload 200", "POST /ignores 200"],
+        egress: 3 + 4 + 2,
+        // Node does not take in what nobody reads.
+        ingress: 1_024
+      })
+    })
   )
 })
 

@@ -24,8 +24,9 @@ const contentLength = (headers: NodeMessage["headers"]): number => {
 }
 
 /**
- * Counts what arrives of a request's body, whoever reads it and in whatever way, also what nobody reads. On Node that is seen
- * where the parser hands it to the request. Elsewhere there is no such place, and the length that the client states counts.
+ * Counts what arrives of a request's body, whoever reads it and in whatever way, also nobody. On Node that is seen
+ * where the parser hands it to the request; over HTTP/2 it hands on what is read. Elsewhere there is no such place, and the
+ * length that the client states counts.
  */
 export const countIncoming = (request: HttpServerRequest, add: Add): void => {
   const { source } = request

@@ -5,16 +5,17 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
+import type { Http2Server } from "node:http2"
 import type { Batcher } from "../../src/Batcher.ts"
 import { Database } from "../../src/database/Database.ts"
 import type { Meter } from "../../src/Meter.ts"
 import * as Usage from "../../src/Usage.ts"
 
 /** Serves routes on a port of its own. */
-export const serve = <E, R>(routes: Layer.Layer<never, E, R>) =>
+export const serve = <E, R>(routes: Layer.Layer<never, E, R>, create: () => Server | Http2Server = createServer) =>
   HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(NodeHttpServer.layer(createServer, { host: "127.0.0.1", port: 0 }))
+    Layer.provideMerge(NodeHttpServer.layer(create, { host: "127.0.0.1", port: 0 }))
   )
 
 /** Where it is served. */
