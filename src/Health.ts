@@ -58,7 +58,10 @@ export interface HealthOptions {
   readonly spoolAge?: Duration.Input | undefined
 }
 
-/** @since 0.1.0 */
+/**
+ * @stability unstable
+ * @since 0.1.0
+ */
 export class Health extends Context.Service<
   Health,
   {

@@ -30,6 +30,7 @@ import { Meter } from "./Meter.ts"
  *
  *     HttpApiGroup.make("users").add(list).middleware(Usage.Metered).middleware(Authentication)
  *
+ * @stability unstable
  * @since 0.1.0
  */
 export class Metered extends HttpApiMiddleware.Service<Metered, { requires: CurrentCustomer; provides: Meter }>()(
@@ -51,6 +52,7 @@ export class Metered extends HttpApiMiddleware.Service<Metered, { requires: Curr
  *     const metered = Usage.meteredRoute.combine(authentication).layer
  *     const routes = HttpRouter.add("GET", "/users/:id", showUser).pipe(Layer.provide(metered))
  *
+ * @stability unstable
  * @since 0.1.0
  */
 export const meteredRoute = HttpRouter.middleware<{ provides: Meter }>()(Effect.map(Meter, (meter) => make(meter)))

@@ -95,6 +95,7 @@ const wrap = <Client extends SqlClient>(client: Client, meter: Meter["Service"])
  * The application's `SqlClient`, metered. Give it to what runs queries for customers, and the client itself to
  * `Usage.layer`.
  *
+ * @stability unstable
  * @since 0.1.0
  */
 export const layerMeteredSql: Layer.Layer<SqlClient, never, SqlClient | Meter> = Layer.effect(
@@ -102,7 +103,12 @@ export const layerMeteredSql: Layer.Layer<SqlClient, never, SqlClient | Meter> =
   Effect.map(Effect.all([SqlClient, Meter]), ([client, meter]) => wrap(client, meter))
 )
 
-/** The same for those who use the `PgClient`. @since 0.1.0 */
+/**
+ * The same for those who use the `PgClient`.
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
 export const layerMeteredPg: Layer.Layer<SqlClient | PgClient.PgClient, never, PgClient.PgClient | Meter> =
   Layer.effectContext(
     Effect.map(Effect.all([PgClient.PgClient, Meter]), ([client, meter]) => {

@@ -26,7 +26,10 @@ import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { RollupStore } from "./store/RollupStore.ts"
 import { TelemetryStore } from "./store/TelemetryStore.ts"
 
-/** @since 0.1.0 */
+/**
+ * @stability unstable
+ * @since 0.1.0
+ */
 export class Metrics extends Context.Service<
   Metrics,
   {

@@ -242,6 +242,7 @@ export const health = Effect.flatMap(Health, ({ ready }) => ready)
  *
  *     program.pipe(Effect.provide(Usage.layerDiscreetTraces), Effect.provide(Otlp.layerJson({ … })))
  *
+ * @stability unstable
  * @since 0.1.0
  */
 export const layerDiscreetTraces: Layer.Layer<never> = discreetTracer

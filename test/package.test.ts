@@ -36,6 +36,9 @@ const staging = join(work, "package")
 const consumer = join(work, "consumer")
 let tarball = ""
 
+/** A version of `effect` to try it with: the newest that is allowed, if absent. */
+const effect = process.env["EFFECT_USAGE_TEST_EFFECT"]
+
 /** What it brings along may be had for nothing; what is optional is not there. */
 const optional = Object.keys(packageJson.peerDependenciesMeta)
 
@@ -52,7 +55,6 @@ beforeAll(async () => {
     readdirSync(work).find((name) => name.endsWith(".tgz"))!
   )
   writeFileSync(join(consumer, "package.json"), '{ "name": "consumer", "private": true, "type": "module" }')
-  const effect = process.env["EFFECT_USAGE_TEST_EFFECT"]
   const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball]
   await succeed(consumer, "npm", effect === undefined ? install : [...install, `effect@${effect}`])
 }, 180_000)
@@ -76,6 +78,10 @@ describe("the packed package", () => {
     for (const name of optional)
       assert.notInclude([...installed, ...readdirSync(join(consumer, "node_modules/@effect"))], name)
     assert.notInclude(installed, "@electric-sql")
+    if (effect !== undefined) {
+      const { version } = JSON.parse(readFileSync(join(consumer, "node_modules/effect/package.json"), "utf8"))
+      assert.strictEqual(version, effect)
+    }
     const lock = JSON.parse(readFileSync(join(consumer, "node_modules/.package-lock.json"), "utf8"))
     assert.isAtMost(Object.keys(lock.packages).length, 20)
   })
