@@ -15,8 +15,8 @@ import * as Layer from "effect/Layer"
 import { Aggregator } from "./Aggregator.ts"
 import { Batcher } from "./Batcher.ts"
 import { Database } from "./database/Database.ts"
-import { DatabaseError, Unreachable } from "./database/DatabaseError.ts"
 import * as Migrations from "./database/Migrations.ts"
+import { inTime } from "./internal/inTime.ts"
 import { Spool } from "./Spool.ts"
 
 /** `degraded`: work can be done, and somebody should look. @since 0.1.0 */
@@ -137,23 +137,8 @@ const make = Effect.fnUntraced(function* (options: HealthOptions) {
   /** Without the database usage is safe on the disk, or waits in memory until that is full. */
   const withoutDatabase: HealthStatus = spool._tag === "Some" ? "degraded" : "down"
 
-  const inTime = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | DatabaseError> =>
-    Effect.timeoutOrElse(effect, {
-      duration: timeout,
-      orElse: () =>
-        Effect.fail(
-          new DatabaseError({
-            reason: new Unreachable({
-              detail: `no answer within ${Duration.toMillis(timeout)} ms`,
-              code: "ETIMEDOUT",
-              cause: undefined
-            })
-          })
-        )
-    })
-
   const ofDatabase = Effect.gen(function* (): Effect.fn.Return<Array<HealthCheck>> {
-    const migrated = yield* Effect.result(inTime(Effect.provideService(Migrations.check, Database, database)))
+    const migrated = yield* Effect.result(inTime(Effect.provideService(Migrations.check, Database, database), timeout))
     if (migrated._tag === "Failure") {
       const { message: detail, reason } = migrated.failure
       return reason._tag === "NotMigrated"
@@ -167,7 +152,7 @@ const make = Effect.fnUntraced(function* (options: HealthOptions) {
       { check: "database", status: "up", detail: "it answers" },
       { check: "migrations", status: "up", detail: "all are applied" }
     ]
-    const lag = yield* Effect.result(inTime(aggregator.lag))
+    const lag = yield* Effect.result(inTime(aggregator.lag, timeout))
     if (lag._tag === "Failure") {
       checks.push({ check: "rollups", status: "degraded", detail: lag.failure.message })
       return checks

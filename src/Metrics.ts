@@ -9,7 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -19,6 +19,7 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Schedule from "effect/Schedule"
 import type { Database } from "./database/Database.ts"
 import type { DatabaseError } from "./database/DatabaseError.ts"
+import { inTime } from "./internal/inTime.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool, type SpoolError } from "./Spool.ts"
 import { archiveStates } from "./store/ArchiveStore.ts"
@@ -111,6 +112,9 @@ const set = (metric: Metric.Gauge<number>, value: number) => Metric.update(metri
 const ageOf = (now: number, since: number | undefined): number =>
   since === undefined ? 0 : Telemetry.seconds(Math.max(0, now - since))
 
+/** Prometheus waits for ten seconds, and would then have nothing of the others either. */
+const patience = Duration.seconds(5)
+
 const ofDatabase = [
   Telemetry.lastCommit,
   Telemetry.lagBatches,
@@ -126,9 +130,7 @@ const observeDatabase = (
   letters: DeadLetterStore["Service"]
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const facts = yield* store.facts
-    const lag = yield* rollups.lag
-    const waiting = yield* letters.count
+    const [facts, lag, waiting] = yield* inTime(Effect.all([store.facts, rollups.lag, letters.count]), patience)
     const now = yield* Clock.currentTimeMillis
     yield* set(Telemetry.databaseUp, 1)
     if (facts.lastCommit !== undefined) yield* set(Telemetry.lastCommit, Telemetry.seconds(facts.lastCommit))

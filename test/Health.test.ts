@@ -11,6 +11,7 @@ import { Recorder } from "../src/Recorder.ts"
 import { Spool } from "../src/Spool.ts"
 import { temporaryDirectory } from "./support/child.ts"
 import { administer, eachEngine, emptyDatabase, freshDatabase, postgresLayer } from "./support/engines.ts"
+import { Proxy } from "./support/Proxy.ts"
 import { address, serve } from "./support/http.ts"
 
 const layerSpool = Layer.unwrap(Effect.map(temporaryDirectory, (directory) => Layer.orDie(Spool.layer({ directory }))))
@@ -89,6 +90,25 @@ describe("Health", () => {
       assert.strictEqual(yield* asked(stuck), "down, flush down")
       assert.strictEqual(yield* asked(Layer.merge(stuck, layerSpool)), "degraded, flush degraded")
     }).pipe(Effect.scoped)
+  )
+
+  it.live("a server that has fallen silent is not waited for", () =>
+    Effect.gen(function* () {
+      const direct = yield* freshDatabase()
+      const { hostname, port } = new URL(direct)
+      const proxy = yield* Effect.acquireRelease(
+        Effect.promise(() => Proxy.start(hostname, Number(port))),
+        (running) => Effect.promise(() => running.close())
+      )
+      const health = Health.layer({ timeout: "300 millis" }).pipe(Layer.provide(postgresLayer(proxy.url(direct))))
+      yield* Effect.gen(function* () {
+        assert.strictEqual(summary(yield* ready), "up")
+        proxy.fallSilent(() => true)
+        const report = yield* ready
+        assert.strictEqual(summary(report), "down, database down")
+        assert.include(report.checks[0]!.detail, "no answer within 300 ms")
+      }).pipe(Effect.provide(health))
+    }).pipe(Effect.scoped, Effect.timeout("20 seconds"))
   )
 
   it.live("a database without its tables", () =>
