@@ -1,6 +1,20 @@
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const report = process.env["EFFECT_USAGE_TEST_REPORT"]
+
+/** Files that take longest, most of it waiting for processes: they begin first, so that none is left over at the end. */
+const longest = ["bench", "seedScripts", "examples", "faults", "Embedded", "outage", "shellInit", "package"]
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    const place = ({ moduleId }: TestSpecification) => {
+      const found = longest.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`))
+      return found < 0 ? longest.length : found
+    }
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b))
+  }
+}
 
 export default defineConfig({
   test: {
@@ -11,7 +25,9 @@ export default defineConfig({
     pool: "forks",
     // Embedded databases of tests live for seconds: optimising their WebAssembly takes longer than it saves.
     execArgv: ["--liftoff-only"],
-    maxWorkers: 2,
+    // On two cores: while one of them waits, the others work.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]]
   }
 })
