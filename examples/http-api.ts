@@ -61,8 +61,9 @@ const address = {
 const Server = HttpRouter.serve(HttpApiBuilder.layer(Api)).pipe(
   Layer.provide(Users),
   Layer.provide(Authentication.layer),
-  Layer.provide(Usage.layerConfig({ migrate: true })),
-  Layer.provide(NodeHttpServer.layerConfig(createServer, address))
+  Layer.provide(NodeHttpServer.layerConfig(createServer, address)),
+  // The last is the first to start: nobody is let in before usage can be taken.
+  Layer.provide(Usage.layerConfig({ migrate: true }))
 )
 
 NodeRuntime.runMain(Layer.launch(Server))
