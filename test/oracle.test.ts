@@ -164,6 +164,8 @@ const live = Effect.fnUntraced(function* (dice: Random) {
     if (chance(0.4)) yield* aggregator.rollUp
     // A batch that the rollups could not take is counted as it was before.
     if (chance(0.1)) yield* setAside
+    // Made anew in between, they are what they were: what is not rolled up stays for later.
+    if (chance(0.04)) assert.deepStrictEqual((yield* aggregator.rebuild()).differences, [])
   }
   return facts
 })
