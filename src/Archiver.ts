@@ -194,18 +194,18 @@ const make = Effect.gen(function* () {
             })
           )
         const handed = yield* store.take(month, before === undefined ? "none" : carryOver, writer, selection)
-        if (handed.count === 0 && before === undefined) return undefined
+        // Another archiver has done it, or nothing is meant: the archive before holds all that there is.
+        if (handed.count === 0) return "nothing" as const
         return { taken: handed, written: yield* writer.finish }
       })
     ).pipe(
       // Another archiver has just taken the name.
       Effect.catchIf(
         (error) => error._tag === "ArchiveFileError" && codeOf(error.cause) === "EEXIST",
-        () => Effect.succeed(undefined)
+        () => Effect.succeed("taken" as const)
       )
     )
-    // Somebody else was at it.
-    if (result === undefined) return undefined
+    if (result === "nothing" || result === "taken") return result
     const { taken, written } = result
     for (const { amount, events, service, weighted } of taken.sums) {
       expected.addTotal(service, {
@@ -241,7 +241,7 @@ const make = Effect.gen(function* () {
     return (yield* store.list).filter((archive) => archive.month === month)
   })
 
-  /** Takes a month through its states. */
+  /** Takes a month through its states. `undefined`: there is nothing of it to archive. */
   const archiveMonth = Effect.fnUntraced(function* (month: string, wanted: string, selection: Selection) {
     const isOpen = ({ state }: ArchiveRow) => state === "written" || state === "verified"
     // The rules may be others now than when that file was written.
@@ -253,6 +253,7 @@ const make = Effect.gen(function* () {
       let open = (yield* latest(month)).findLast(isOpen)
       if (open === undefined) {
         const file = yield* write(month, yield* latest(month), wanted, selection)
+        if (file === "nothing") return undefined
         open = (yield* latest(month)).findLast(isOpen)
         if (open === undefined) continue
         // Another archiver's.
@@ -304,7 +305,8 @@ const make = Effect.gen(function* () {
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
-      done.push(yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length), undefined))
+      const one = yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length), undefined)
+      if (one !== undefined) done.push(one)
     }
     yield* Effect.annotateCurrentSpan({
       "usage.months": done.length,
@@ -321,7 +323,8 @@ const make = Effect.gen(function* () {
     const done: Array<ArchivedMonth> = []
     for (const [index, { month, selection }] of parts.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)
-      done.push(yield* archiveMonth(month, fileFor({ ...options, days: 0 }, month.slice(0, 7), 1), selection))
+      const one = yield* archiveMonth(month, fileFor({ ...options, days: 0 }, month.slice(0, 7), 1), selection)
+      if (one !== undefined) done.push(one)
     }
     return done
   }, Effect.mapError(wrap))

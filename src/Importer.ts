@@ -318,7 +318,11 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
       return yield* refusedOption("customerFrom", "is given beside customer", "Give one of the two")
     }
   } else if (format === "access-log" && customer === undefined) {
-    return yield* refusedOption("customer", "is missing", "Name the customer, or the part of the lines that does")
+    return yield* refusedOption(
+      "customer",
+      "is missing",
+      "Name the customer (--customer ID), or the part of the lines that does (--customer-from user)"
+    )
   }
   return { ...options, name: oneLine(options.name) }
 })

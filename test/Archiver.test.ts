@@ -1,6 +1,7 @@
 import { afterAll, assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { execFileSync } from "node:child_process"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -146,6 +147,16 @@ eachEngine("Archiver", (engine) => {
           ]
         )
         assert.deepStrictEqual(yield* at(april)(archiver.archive({ days: 30, directory: path })), [])
+        // Nor is there anything of nobody, of what has gone already, or of a month without records.
+        const nobody = [{ customer: "nobody", service: null, take: true }]
+        for (const [month, selection] of [
+          ["2026-04-01", nobody],
+          ["2026-01-01", undefined],
+          ["2031-01-01", undefined]
+        ] as const) {
+          assert.deepStrictEqual(yield* archiver.archiveParts([{ month, selection }], { directory: path }), [])
+        }
+        assert.strictEqual(yield* archiver.drop("2031-01-01", undefined), 0)
         assert.strictEqual((yield* storedRecords()).length, 1)
         assert.strictEqual(yield* figures, before)
         yield* assertSound
@@ -270,6 +281,13 @@ eachEngine("Archiver", (engine) => {
             () => writeFileSync(january!.file, Buffer.concat([whole, whole.subarray(whole.indexOf("\n") + 1)]))
           ],
           ["something else", () => writeFileSync(january!.file, "hello\n")],
+          [
+            "a pipe that nobody writes to",
+            () => {
+              rmSync(january!.file)
+              execFileSync("mkfifo", [january!.file])
+            }
+          ],
           ["gone", () => rmSync(january!.file)]
         ]
         for (const [what, how] of spoil) {

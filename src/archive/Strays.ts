@@ -4,9 +4,9 @@
  */
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
-import { createReadStream } from "node:fs"
 import { readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
+import * as Storage from "../storage/Storage.ts"
 import { isMissing } from "../system/Files.ts"
 import { ArchiveFileError, problemOf, readKnown } from "./ArchiveFile.ts"
 import type { ArchivedRecord } from "./ArchiveRows.ts"
@@ -19,7 +19,7 @@ const dayMillis = 86_400_000
 const digestOf = async (file: string) => {
   const hash = createHash("sha256")
   let bytes = 0
-  for await (const data of createReadStream(file)) {
+  for await (const data of await Storage.read(undefined, file)) {
     hash.update(data as Buffer)
     bytes += (data as Buffer).length
   }

@@ -59,11 +59,11 @@ const reasonOf = (error: unknown): unknown => (hasReason(error) ? reasonOf(error
 const hints: Record<string, string> = {
   Unreachable: "Check --database-url or USAGE_DATABASE_URL; without either the embedded database is used",
   NotMigrated: "Run `usage migrate` once, with a role that may create tables",
-  Denied: "Check the user, the password and the rights of the role",
+  Denied: "Check the database's name, the user, the password and the rights of the role",
   PeriodArchived:
     "--include-archives reads them, with export, stats and report --group-by; `usage archives restore MONTH` puts them back",
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
-  ArchiveFileError: "Nothing was removed: mend it, or give another --dir, and run it again",
+  ArchiveFileError: "Nothing was removed: see to the file and its directory, and run it again",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
   InUse: "Its owner lets nobody in: it is on another machine, or not shared. A PostgreSQL server has no owner"
 }

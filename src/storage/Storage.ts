@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { type FileHandle, lstat, open, rm } from "node:fs/promises"
+import { constants, type FileHandle, lstat, open, rm } from "node:fs/promises"
 import { type Readable, Writable } from "node:stream"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../internal/Settings.ts"
@@ -104,8 +104,12 @@ export const read = async (
   range?: { readonly start: number; readonly end: number }
 ): Promise<Readable> => {
   if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).read(range)
-  // Opened here, so that a file that is not there rejects.
-  const handle = await open(name, "r")
+  // Opened here, so that a file that is not there rejects; and without waiting for whoever writes to a pipe.
+  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
+  if (!(await handle.stat()).isFile()) {
+    await handle.close()
+    throw new Error("it is no regular file")
+  }
   return range === undefined
     ? handle.createReadStream()
     : handle.createReadStream({ start: range.start, end: range.end - 1 })

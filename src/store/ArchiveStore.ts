@@ -295,10 +295,18 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
 
   const isUnrolled = `exists (select from ${batches} where rolled_at is null and $1::text::date = any(months))`
 
+  /** A month of which there never was a record has none. */
+  const hasPartition = (query: Query, month: Month): Effect.Effect<boolean, DatabaseError> =>
+    Effect.map(
+      query(`select to_regclass($1::text)::text as partition`, [partitionOf(month)]),
+      ([row]) => row!["partition"] !== null
+    )
+
   const drop: ArchiveStore["Service"]["drop"] = (month, selection, before) =>
     database.transaction(
       ({ copy, query }) =>
         Effect.gen(function* () {
+          if (!(yield* hasPartition(query, month))) return 0
           yield* lockArchives(query)
           const [there] = yield* query(
             `select coalesce(max(archive_id), 0)::text as id from ${archives} where month = $1::text::date and state = 'removed'`,
@@ -360,6 +368,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     database.snapshot((snapshot) =>
       Effect.gen(function* () {
         const { query } = snapshot
+        if (!(yield* hasPartition(query, month))) return { count: 0, last: "0", sums: [] }
         const picked = yield* pick(query, month, selection)
         let fresh = picked
         if (before !== "none") {
