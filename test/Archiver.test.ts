@@ -14,13 +14,13 @@ import { Database } from "../src/database/Database.ts"
 import * as Decimal from "../src/domain/Decimal.ts"
 import type { Instant } from "../src/domain/Instant.ts"
 import type { UsageInput } from "../src/domain/UsageRecord.ts"
-import type { Window } from "../src/domain/Window.ts"
 import { Exporter } from "../src/Exporter.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
 import { ArchiveStore } from "../src/store/ArchiveStore.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
+import { assertSound, directory, empty, window, year } from "./support/archives.ts"
 import { at } from "./support/clock.ts"
 import { type Engine, eachEngine } from "./support/engines.ts"
 import { exportText } from "./support/exports.ts"
@@ -28,13 +28,6 @@ import { storedRecords } from "./support/stored.ts"
 
 const april = "2026-04-20T00:00:00Z"
 
-const window = (start: string, end: string): Window => ({
-  start: (Date.parse(start) * 1000) as Instant,
-  end: (Date.parse(end) * 1000) as Instant,
-  tz: "UTC",
-  label: { start: "", end: "" }
-})
-const year = window("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
 const noon = window("2026-01-15T12:00:00Z", "2026-01-15T12:00:01Z")
 
 const use = (customer: string, recordedAt: string, more: Partial<UsageInput> = {}): UsageInput => ({
@@ -54,11 +47,6 @@ const history: ReadonlyArray<UsageInput> = [
   use("b", "2026-02-10T00:00:00Z", { idempotencyKey: "k" }),
   use("b", "2026-04-10T00:00:00Z")
 ]
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-archive-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 /** What reports say, to the last digit. */
 const figures = Effect.gen(function* () {
@@ -97,15 +85,6 @@ const details = Effect.gen(function* () {
   return JSON.stringify([groups, statistics, exports], (_, value: unknown) =>
     typeof value === "bigint" ? `${value}` : value
   )
-})
-
-const assertSound = Effect.gen(function* () {
-  const rollups = yield* RollupStore
-  const { start, end } = year
-  assert.deepStrictEqual(yield* rollups.dayDifferences({ start, end }, 9), [])
-  assert.deepStrictEqual(yield* rollups.archivedDifferences({ start, end }, 9), [])
-  assert.deepStrictEqual(yield* rollups.monthDifferences({ start, end }, 9), [])
-  assert.deepStrictEqual(yield* (yield* DoctorStore).mismatches(9), [])
 })
 
 const services = (engine: Engine) =>
@@ -386,11 +365,4 @@ eachEngine("Archiver", (engine) => {
       }
     }
   })
-})
-
-const empty = Effect.gen(function* () {
-  const { name, sql } = yield* Database
-  const tables = ["records", "batches", "keys", "quarters", "days", "months", "sketches", "month_sketches"]
-  yield* sql.unsafe(`truncate ${tables.map((table) => name(`billing_usage_${table}`)).join(", ")}`)
-  yield* sql.unsafe(`truncate ${name("billing_archives")}, ${name("billing_archive_totals")}`)
 })
