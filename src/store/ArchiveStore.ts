@@ -370,6 +370,9 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         const { query } = snapshot
         if (!(yield* hasPartition(query, month))) return { count: 0, last: "0", sums: [] }
         const picked = yield* pick(query, month, selection)
+        const taken = yield* sumsOf(query, picked)
+        // Before the archive before is read for it.
+        if (taken.count === 0) return taken
         let fresh = picked
         if (before !== "none") {
           yield* before(yield* makeLoader(records, snapshot))
@@ -387,7 +390,6 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           const next = yield* snapshot.rows({ text, columns: texts.length, params: [] })
           for (let page = yield* next; page !== undefined; page = yield* next) yield* to.rows(page)
         }
-        const taken = yield* sumsOf(query, picked)
         return { ...taken, sums: fresh === picked ? taken.sums : (yield* sumsOf(query, fresh)).sums }
       })
     )
