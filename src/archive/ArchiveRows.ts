@@ -54,7 +54,7 @@ export const cellsOf = (record: ArchivedRecord): Cells => [
 ]
 
 /** As PostgreSQL writes a time of UTC. */
-const timeOf = (at: Instant.Instant): string => {
+export const timeOf = (at: Instant.Instant): string => {
   const micros = `${at % Instant.microsPerSecond}`.padStart(6, "0").replace(/0+$/, "")
   const text = new Date(Instant.toMillis(at)).toISOString().slice(0, 19).replace("T", " ")
   return micros === "" ? text : `${text}.${micros}`

@@ -79,7 +79,7 @@ export const writeManifest = Effect.fnUntraced(function* (
     created_at: new Date(yield* Clock.currentTimeMillis).toISOString()
   }
   yield* Effect.tryPromise({
-    try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`, true),
+    try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`),
     catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: problemOf(cause), cause })
   })
   return manifest

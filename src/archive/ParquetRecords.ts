@@ -8,7 +8,8 @@ import type { AsyncBuffer, SchemaElement } from "hyparquet"
 import type { Cells } from "../database/Database.ts"
 import { parquet, scale } from "../export/Parquet.ts"
 import type { Column, Kind, Writer } from "../export/Table.ts"
-import { columns } from "./ArchiveRows.ts"
+import type { Instant } from "../domain/Instant.ts"
+import { columns, timeOf } from "./ArchiveRows.ts"
 import * as Optional from "../system/Optional.ts"
 
 const kinds: Record<(typeof columns)[number], Kind> = {
@@ -46,17 +47,10 @@ const decimalText = (value: unknown): string => {
   return fraction === "" ? digits.slice(0, -scale) : `${digits.slice(0, -scale)}.${fraction}`
 }
 
-const timeText = (value: unknown): string => {
-  const micros = value as bigint
-  const fraction = `${micros % 1_000_000n}`.padStart(6, "0").replace(/0+$/, "")
-  const text = new Date(Number(micros / 1_000n)).toISOString().slice(0, 19).replace("T", " ")
-  return fraction === "" ? text : `${text}.${fraction}`
-}
-
 const textOf = (name: string, value: unknown): string => {
   if (value === null || value === undefined) return ""
   if (name === "unit_cost") return decimalText(value)
-  return name === "recorded_at" ? timeText(value) : `${value as string | number | bigint}`
+  return name === "recorded_at" ? timeOf(Number(value) as Instant) : `${value as string | number | bigint}`
 }
 
 /**

@@ -122,13 +122,8 @@ export const remove = async (store: ObjectStore | undefined, name: string): Prom
   if (status >= 300 && status !== 404) throw new Refusal(status, text)
 }
 
-/** Writes a small file that is new. */
-export const write = async (
-  store: ObjectStore | undefined,
-  name: string,
-  text: string,
-  replace: boolean
-): Promise<void> => {
+/** Writes a small file, in the place of another if there is one. */
+export const write = async (store: ObjectStore | undefined, name: string, text: string): Promise<void> => {
   const pending = await begin(store, name)
   try {
     await new Promise<void>((resolve, reject) => {
@@ -139,7 +134,7 @@ export const write = async (
     await pending.discard()
     throw cause
   }
-  await pending.place(replace)
+  await pending.place(true)
 }
 
 const isThere = (name: string) => Object.assign(new Error(`${name} exists`), { code: "EEXIST" })
