@@ -12,8 +12,20 @@ export interface ProcessOwner {
   /** Start of the process, in the kernel's words; empty where it does not tell. */
   readonly started: string
   readonly host: string
-  /** What it runs, for people. */
+  /** What it runs, for people: see {@link commandOf}. */
   readonly command: string
+}
+
+/**
+ * What a process runs, in words that may be written into tables and files and shown to others: the program's name and, of
+ * the `usage` command, its subcommand. Nothing else of a command line, because any argument can be a secret or hold one.
+ */
+export const commandOf = (argv: ReadonlyArray<string>): string => {
+  const program = basename(argv[1] ?? "node").replace(/[^\w.@+-]/g, "?")
+  if (!/^(effect-)?usage(\.js)?$/.test(program)) return program.slice(0, 80)
+  const words = argv.slice(2, 4)
+  const end = words.findIndex((word) => !/^[a-z]{2,20}(-[a-z]{2,20})?$/.test(word))
+  return ["usage", ...(end === -1 ? words : words.slice(0, end))].join(" ")
 }
 
 /** Ticks after boot at which a process started: field 22 of its `stat`, counted after the name in parentheses. */
@@ -31,7 +43,7 @@ export const self = (): ProcessOwner => ({
   pid: process.pid,
   started: startOf(process.pid),
   host: hostname(),
-  command: [basename(process.argv[1] ?? "node"), ...process.argv.slice(2, 4)].join(" ").slice(0, 80)
+  command: commandOf(process.argv)
 })
 
 /** Whether the process still runs. One on another machine counts as running: from here it cannot be seen. */
