@@ -9,6 +9,7 @@ import rollups from "./0002_rollups.ts"
 import quotas from "./0003_quotas.ts"
 import archives from "./0004_archives.ts"
 import retention from "./0005_retention.ts"
+import identity from "./0006_identity.ts"
 
 /** Qualifies and quotes a table's name. */
 export type Name = (table: string) => string
@@ -20,5 +21,6 @@ export const steps = (name: Name): Record<string, Effect.Effect<void, unknown, S
   "0002_rollups": rollups(name),
   "0003_quotas": quotas(name),
   "0004_archives": archives(name),
-  "0005_retention": retention(name)
+  "0005_retention": retention(name),
+  "0006_identity": identity(name)
 })

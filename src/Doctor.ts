@@ -14,6 +14,7 @@ import * as Instant from "./domain/Instant.ts"
 import { Spool, SpoolError } from "./Spool.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { DoctorStore } from "./store/DoctorStore.ts"
+import { IdentityStore } from "./store/IdentityStore.ts"
 import { PartitionStore } from "./store/PartitionStore.ts"
 import { type Difference, RollupStore } from "./store/RollupStore.ts"
 
@@ -32,7 +33,7 @@ export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError"
 /**
  * The outcome of one check.
  *
- * - `check`: its name: `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `erasures`, `partitions`,
+ * - `check`: its name: `database`, `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `erasures`, `partitions`,
  *   `dead-letters`, `spool`
  * - `status`: `wrong` is a broken promise, `warning` something to look at
  * - `remedy`: empty where all is well
@@ -57,13 +58,14 @@ export class Doctor extends Context.Service<
   static readonly layerNoDeps: Layer.Layer<
     Doctor,
     never,
-    Database | Spool | DoctorStore | DeadLetterStore | PartitionStore | RollupStore
+    Database | Spool | DoctorStore | IdentityStore | DeadLetterStore | PartitionStore | RollupStore
   > = Layer.suspend(() => Layer.effect(Doctor, make))
 
   /** Checks of a database and a spool. */
   static readonly layer: Layer.Layer<Doctor, never, Database | Spool> = Layer.suspend(() =>
     Layer.provide(Doctor.layerNoDeps, [
       DoctorStore.layer,
+      IdentityStore.layer,
       DeadLetterStore.layer,
       PartitionStore.layer,
       RollupStore.layer
@@ -99,9 +101,14 @@ const make = Effect.gen(function* () {
   const database = yield* Database
   const spool = yield* Spool
   const store = yield* DoctorStore
+  const identity = yield* IdentityStore
   const letters = yield* DeadLetterStore
   const partitions = yield* PartitionStore
   const rollups = yield* RollupStore
+
+  const which = Effect.map(identity.current, ({ id }) =>
+    ok("database", `${database.place.name}, schema ${database.schema}, id ${id}`)
+  )
 
   const server = Effect.gen(function* () {
     const { fsync, now, synchronousCommit, version } = yield* store.settings
@@ -251,6 +258,7 @@ const make = Effect.gen(function* () {
   const examine = Effect.gen(function* () {
     yield* Effect.provideService(Migrations.check, Database, database)
     return [
+      yield* which,
       ...(yield* server),
       yield* ledger,
       yield* reconciled,

@@ -13,6 +13,7 @@ import { alerts } from "./commands/alerts.ts"
 import { archive, archives } from "./commands/archive.ts"
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
+import { database } from "./commands/database.ts"
 import { doctor } from "./commands/doctor.ts"
 import { exportUsage } from "./commands/export.ts"
 import { importFiles } from "./commands/import.ts"
@@ -46,7 +47,10 @@ const usage = Command.make("usage").pipe(
     { group: "Report", commands: [report, aggregate, stats, trends, peaks, forecast, exportUsage] },
     { group: "Quotas and alerts", commands: [quota, plan, subscribe, alerts] },
     { group: "What is metered, at what price, for whom", commands: [service, price, customer] },
-    { group: "Operate", commands: [migrate, maintain, refresh, archive, archives, retention, doctor, metrics] },
+    {
+      group: "Operate",
+      commands: [migrate, maintain, refresh, archive, archives, retention, database, doctor, metrics]
+    },
     {
       group: "Scripts",
       commands: [

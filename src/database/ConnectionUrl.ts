@@ -77,6 +77,19 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
   })
 }
 
+/** An address for people, without the password. */
+export const describe = ({
+  database,
+  host,
+  port,
+  username
+}: Pick<ConnectionTarget, "database" | "host" | "port" | "username">): string => {
+  const [user, name] = [encodeURIComponent(username), encodeURIComponent(database)]
+  // A directory of sockets is no host of a URL.
+  if (host.startsWith("/")) return `postgresql://${user}@/${name}?host=${host}&port=${port}`
+  return `postgresql://${user}@${host.includes(":") ? `[${host}]` : host}:${port}/${name}`
+}
+
 const isSslMode = (text: string): text is SslMode => (sslModes as ReadonlyArray<string>).includes(text)
 
 /** TLS options for both drivers, or `false`. With `prefer` the server is asked once whether it speaks TLS. */

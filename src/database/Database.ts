@@ -70,6 +70,20 @@ export interface Snapshot {
 }
 
 /**
+ * Where a database is.
+ *
+ * - `name`: for people: a directory, `memory`, or a server's address without the password
+ * - `directory`: of an embedded one, from the root. What is in it goes with it
+ * - `mark`: what a copy of the directory has not; a server is asked, and has none
+ */
+export interface Place {
+  readonly name: string
+  readonly directory: string | undefined
+  readonly mark: string | undefined
+}
+
+/**
+ * - `place`: where it is
  * - `sql`: the client, without the name transformations that an application may have put on its own
  * - `schema`: the PostgreSQL schema of the tables
  * - `name`: a table's name, qualified and quoted, for SQL text
@@ -91,6 +105,7 @@ export class Database extends Context.Service<
   Database,
   {
     readonly engine: "postgres" | "embedded"
+    readonly place: Place
     readonly sql: PgClient
     readonly schema: string
     readonly name: (table: string) => string

@@ -15,7 +15,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Scope from "effect/Scope"
-import { Database, type OpenTransaction, qualifier, type Query, type Row } from "./Database.ts"
+import { randomUUID } from "node:crypto"
+import { resolve } from "node:path"
+import * as FileMark from "../system/FileMark.ts"
+import { Database, type OpenTransaction, type Place, qualifier, type Query, type Row } from "./Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as Cursor from "./embedded/Cursor.ts"
 import * as Engine from "./embedded/Engine.ts"
@@ -102,6 +105,7 @@ const make = Effect.fnUntraced(function* (
     Effect.uninterruptible(mapSqlError(sql.withTransaction(body)))
   const database = Database.of({
     engine: "embedded",
+    place: placeOf(directory),
     sql,
     schema,
     name: qualifier(schema),
@@ -121,6 +125,13 @@ const make = Effect.fnUntraced(function* (
   })
   return { database, engine }
 })
+
+/** A copy of a directory has another inode, or was made at another time; a renamed one has the same. */
+const placeOf = (given: string | undefined): Place => {
+  if (given === undefined) return { name: "memory", directory: undefined, mark: randomUUID() }
+  const directory = resolve(given)
+  return { name: directory, directory, mark: FileMark.of(Engine.dataDirectory(directory)) }
+}
 
 const ask = (engine: Engine.Engine, question: Question): Effect.Effect<Answered, DatabaseError> =>
   Effect.tryPromise({ try: () => engine.ask(question), catch: fromUnknown })

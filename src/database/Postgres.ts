@@ -188,6 +188,7 @@ const assemble = Effect.fnUntraced(function* (parts: {
   })
   return Database.of({
     engine: "postgres",
+    place: { name: ConnectionUrl.describe(parts.target), directory: undefined, mark: undefined },
     sql,
     schema,
     name: qualifier(schema),

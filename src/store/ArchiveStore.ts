@@ -20,6 +20,7 @@ import { type Cells, Database, type Query, type Row, type Snapshot } from "../da
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Selection } from "../domain/Retention.ts"
 import { columns, including, type Load, makeLoader, table } from "./ArchivedRows.ts"
+import * as IdentityStore from "./IdentityStore.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
@@ -197,6 +198,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const removedTotals = name("billing_removed_totals")
   const batches = name("billing_usage_batches")
   const records = name("billing_usage_records")
+  const identity = IdentityStore.make(database)
   const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
@@ -504,30 +506,31 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       ),
     list: find(ask, "true"),
     take,
-    written: (archive) =>
-      Effect.map(
-        run(
-          `insert into ${archives} (month, generation, file, state, record_count, bytes, sha256, taken_count, taken_last,
-              first_event, last_event, selection, created_at)
+    written: Effect.fnUntraced(function* (archive) {
+      const { id } = yield* identity.current
+      const rows = yield* run(
+        `insert into ${archives} (month, generation, file, state, record_count, bytes, sha256, taken_count, taken_last,
+              first_event, last_event, selection, owner, created_at)
             values ($1::text::date, $2::text::integer, $3, 'written', $4::text::bigint, $5::text::bigint, $6, $7::text::bigint,
-              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, $11, now())
+              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, $11, $12::text::uuid, now())
             on conflict (month, generation) do nothing returning 1 as added`,
-          [
-            archive.month,
-            `${archive.generation}`,
-            archive.file,
-            `${archive.records}`,
-            `${archive.bytes}`,
-            archive.sha256,
-            `${archive.takenCount}`,
-            archive.takenLast,
-            archive.first,
-            archive.last,
-            textOf(archive.selection)
-          ]
-        ),
-        (rows) => rows.length > 0
-      ),
+        [
+          archive.month,
+          `${archive.generation}`,
+          archive.file,
+          `${archive.records}`,
+          `${archive.bytes}`,
+          archive.sha256,
+          `${archive.takenCount}`,
+          archive.takenLast,
+          archive.first,
+          archive.last,
+          textOf(archive.selection),
+          id
+        ]
+      )
+      return rows.length > 0
+    }),
     verified: (id) =>
       Effect.asVoid(
         run(`update ${archives} set state = 'verified' where archive_id = $1::text::bigint and state = 'written'`, [id])

@@ -32,6 +32,9 @@ export interface Engine {
   readonly close: () => Promise<void>
 }
 
+/** Where PGlite's data is in the directory. */
+export const dataDirectory = (directory: string): string => join(directory, "database")
+
 /** For so long an owner is looked for that has the lock and does not answer, or is about to go. */
 const patienceMillis = 10_000
 const lookEveryMillis = 20
@@ -100,8 +103,8 @@ const start = async (options: Options, directory: string, socketPath: string | u
   try {
     socket = socketPath === undefined ? undefined : await OwnerSocket.listen(socketPath)
     // Whoever may enter the directory above may not look into the data.
-    mkdirSync(join(directory, "database"), { recursive: true, mode: 0o700 })
-    const worker = await Line.startWorker({ directory: join(directory, "database"), snapshot: undefined })
+    mkdirSync(dataDirectory(directory), { recursive: true, mode: 0o700 })
+    const worker = await Line.startWorker({ directory: dataDirectory(directory), snapshot: undefined })
     const reached = own(worker, socket)
     return {
       ...reached,

@@ -1,0 +1,33 @@
+/** Which database this is: so that a copy of it does not take for its own what is another's, archives and spools. */
+import * as Effect from "effect/Effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { Step } from "./index.ts"
+
+const identity: Step = (name) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const run = (text: string) => sql.unsafe(text)
+
+    // `self` is this database, at its place. `ancestor`: it was this one before it was copied or moved, as a place that has
+    // changed tells. `other`: a database that this one was said to be the successor of, and never was.
+    yield* run(`create table ${name("billing_database")} (
+      database_id uuid primary key,
+      kind text not null check (kind in ('self', 'ancestor', 'other')),
+      place text not null,
+      claimed_by uuid references ${name("billing_database")},
+      created_at timestamptz not null default now()
+    )`)
+    yield* run(`create unique index billing_database_self on ${name("billing_database")} (kind) where kind = 'self'`)
+    yield* run(
+      `comment on column ${name("billing_database")}.claimed_by is 'the database that is its successor: what was its is that one''s'`
+    )
+
+    // Whose files these are. Those that were there before are of whoever looks first.
+    yield* run(`alter table ${name("billing_archives")} add column owner uuid`)
+    yield* run(`insert into ${name("billing_database")} (database_id, kind, place)
+      select gen_random_uuid(), 'self', '' where exists (select from ${name("billing_archives")})`)
+    yield* run(`update ${name("billing_archives")} set owner = (select database_id from ${name("billing_database")})`)
+    yield* run(`alter table ${name("billing_archives")} alter column owner set not null`)
+  })
+
+export default identity

@@ -1,0 +1,226 @@
+/**
+ * Which database this is, so that what belongs to one is not taken by a copy of it: archives' files, and spools.
+ *
+ * A database has an id, and beside it is written where it lives: a server's system identifier with the database's oid and the
+ * schema, or the mark of the embedded one's directory. One that finds itself elsewhere is a copy, or was moved; which of the
+ * two only people know. It takes a new id and remembers the old one as an ancestor.
+ *
+ * Invariants:
+ * - Two databases never have the same id, but for a physical copy of a whole server, which nothing in it tells from the
+ *   original: `fork` is for that.
+ * - What is another's is read and never changed. What is an ancestor's is another's until somebody has said, with `claim`,
+ *   that this database is its successor; and it becomes another's again in a copy of this database.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { randomUUID } from "node:crypto"
+import { Database, type Query, type Row } from "../database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import * as FileMark from "../system/FileMark.ts"
+
+/**
+ * - `id`: of this database
+ * - `predecessors`: those whose successor it was said to be: what is theirs is its
+ */
+export interface Identity {
+  readonly id: string
+  readonly predecessors: ReadonlyArray<string>
+}
+
+/**
+ * - `since`: when it got its id, ISO 8601
+ * - `ancestors`: what it was before it was copied or moved, the latest first, and is not said to be the successor of
+ */
+export interface History extends Identity {
+  readonly since: string
+  readonly ancestors: ReadonlyArray<string>
+}
+
+export class IdentityStore extends Context.Service<
+  IdentityStore,
+  {
+    /**
+     * Which database this is, now. Where it is not where it was, it takes a new id first; a server that takes no writes gives
+     * one that nothing belongs to.
+     */
+    readonly current: Effect.Effect<Identity, DatabaseError>
+    /** The same, and what it was before. */
+    readonly history: Effect.Effect<History, DatabaseError>
+    /** Says that this database is the successor of another, and of all that that one was. */
+    readonly claim: (id: string) => Effect.Effect<Identity, DatabaseError | InvalidInput>
+    /** Takes a new id: nothing is this database's any more but what comes from now on. */
+    readonly fork: Effect.Effect<Identity, DatabaseError>
+  }
+>()("effect-usage/store/IdentityStore") {
+  static readonly layer: Layer.Layer<IdentityStore, never, Database> = Layer.suspend(() =>
+    Layer.effect(IdentityStore, Effect.map(Effect.map(Database, make), IdentityStore.of))
+  )
+}
+
+/** Whether what is `owner`'s may be changed. */
+export const isOf = ({ id, predecessors }: Identity, owner: string): boolean =>
+  owner === id || predecessors.includes(owner)
+
+/** What to do about what is another database's. */
+export const claimHint = (owner: string): string =>
+  `If this database is the successor of that one, and nothing else is, say so: usage database claim ${owner}`
+
+const KnownRow = Schema.Struct({
+  id: Schema.String,
+  kind: Schema.Literals(["self", "ancestor", "other"]),
+  place: Schema.String,
+  claimed_by: Schema.NullOr(Schema.String),
+  since: Schema.String
+})
+type Known = typeof KnownRow.Type
+
+const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** The same for stores that need it of their own database. */
+export const make = (database: Database["Service"]): IdentityStore["Service"] => {
+  const { bounded, name, own, place, schema } = database
+  const table = name("billing_database")
+  const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
+
+  const readAll = (query: Query) =>
+    Effect.mapError(
+      SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: KnownRow,
+        execute: () =>
+          query(
+            `select database_id::text as id, kind, place, claimed_by::text as claimed_by,
+                to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+              from ${table} d order by d.created_at desc, d.database_id`,
+            []
+          )
+      })(undefined),
+      fromUnknown
+    )
+
+  const placeOn = (system: string) =>
+    Effect.map(
+      ask(`select ${system} || '/' || oid::text as here from pg_database where datname = current_database()`, []),
+      ([row]) => `${row!["here"] as string}/${schema}`
+    )
+  /** Where it is now. Who may not ask the server who it is compares the table's oid: a restored dump mostly has another. */
+  const here =
+    place.mark !== undefined
+      ? Effect.succeed(`${place.mark}/${schema}`)
+      : placeOn("(select system_identifier::text from pg_control_system())").pipe(
+          Effect.catchIf(
+            ({ reason }) => reason._tag === "Denied",
+            () => placeOn(`'table ' || '${table}'::regclass::oid::text`)
+          )
+        )
+
+  /** Whether a place that was written down is this one. */
+  const isHere = (written: string, now: string): boolean => {
+    if (place.mark === undefined) return written === now
+    const [[mark = "", ...rest], [markNow = "", ...restNow]] = [written.split("/"), now.split("/")]
+    return rest.join("/") === restNow.join("/") && FileMark.isSame(mark, markNow)
+  }
+
+  const alone = <A, E>(body: (query: Query) => Effect.Effect<A, E>) =>
+    database.transaction(({ query }) =>
+      Effect.andThen(
+        query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage identity ${schema}`]),
+        body(query)
+      )
+    )
+
+  const renew = Effect.fnUntraced(function* (query: Query, now: string) {
+    yield* query(`update ${table} set kind = 'ancestor' where kind = 'self'`, [])
+    yield* query(`insert into ${table} (database_id, kind, place) values (gen_random_uuid(), 'self', $1)`, [now])
+  })
+
+  /** What is known, once this place is the one that is written down. */
+  const settle = (now: string) =>
+    alone((query) =>
+      Effect.gen(function* () {
+        const self = (yield* readAll(query)).find(({ kind }) => kind === "self")
+        if (self?.place === "") yield* query(`update ${table} set place = $1 where kind = 'self'`, [now])
+        else if (self === undefined || !isHere(self.place, now)) yield* renew(query, now)
+        return yield* readAll(query)
+      })
+    )
+
+  const known = Effect.gen(function* () {
+    const now = yield* here
+    const found = yield* readAll(ask)
+    const self = found.find(({ kind }) => kind === "self")
+    if (self !== undefined && isHere(self.place, now)) return found
+    return yield* Effect.catchIf(
+      settle(now),
+      ({ reason }) => "code" in reason && reason.code === readOnly,
+      () =>
+        Effect.succeed([{ id: randomUUID(), kind: "self", place: now, claimed_by: null, since: "" } satisfies Known])
+    )
+  })
+
+  const current = Effect.map(known, identityOf)
+
+  return {
+    current,
+    history: Effect.map(known, (found) => {
+      const identity = identityOf(found)
+      return {
+        ...identity,
+        since: found.find(({ kind }) => kind === "self")!.since,
+        ancestors: found.filter(({ id, kind }) => kind === "ancestor" && !isOf(identity, id)).map(({ id }) => id)
+      }
+    }),
+    claim: Effect.fnUntraced(function* (written) {
+      const id = written.trim().toLowerCase()
+      if (!idPattern.test(id)) {
+        return yield* new InvalidInput({
+          field: "id",
+          problem: `${excerpt(written)} is not a database's id`,
+          remedy: "Give the id that the message names; `usage database show` has those that this database had before"
+        })
+      }
+      const self = yield* current
+      if (self.id === id) {
+        return yield* new InvalidInput({
+          field: "id",
+          problem: "that is this database itself",
+          remedy: "There is nothing to claim"
+        })
+      }
+      return yield* alone((query) =>
+        Effect.gen(function* () {
+          yield* query(
+            `insert into ${table} as d (database_id, kind, place, claimed_by)
+                select $1::text::uuid, 'other', '', database_id from ${table} where kind = 'self'
+              on conflict (database_id) do update set claimed_by = excluded.claimed_by where d.kind <> 'self'`,
+            [id]
+          )
+          return identityOf(yield* readAll(query))
+        })
+      )
+    }),
+    fork: Effect.flatMap(here, (now) =>
+      alone((query) =>
+        Effect.gen(function* () {
+          yield* renew(query, now)
+          return identityOf(yield* readAll(query))
+        })
+      )
+    )
+  }
+}
+
+const readOnly = "25006"
+
+/** Whoever is claimed brings whom it has claimed itself. */
+const identityOf = (found: ReadonlyArray<Known>): Identity => {
+  const { id } = found.find(({ kind }) => kind === "self")!
+  const ours = new Set([id])
+  for (const one of ours) for (const { claimed_by, id: other } of found) if (claimed_by === one) ours.add(other)
+  ours.delete(id)
+  return { id, predecessors: [...ours] }
+}
