@@ -1,17 +1,27 @@
-/** What the channels share that write alerts to a file, a line each. */
+/** What the channels share that write alerts to a file or to stdout, a line each. */
 import * as Effect from "effect/Effect"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import type { Unwritable } from "../internal/NewFile.ts"
 import { appendLine } from "../system/AppendFile.ts"
+import * as Stdout from "../system/Stdout.ts"
 import { ChannelError } from "./AlertChannels.ts"
 
 /** What will be so at the next attempt too, until a person changes it. */
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EISDIR", "ENOTDIR", "EROFS", "ENAMETOOLONG", "ELOOP"])
 
+type Append = (line: string) => Effect.Effect<void, ChannelError>
+
+/** Writes lines to stdout. */
+export const stdout =
+  (channel: string): Append =>
+  (line) =>
+    Effect.tryPromise({
+      try: () => Stdout.printed(line),
+      catch: (cause) => new ChannelError({ channel, problem: (cause as Unwritable).message, isRetryable: true })
+    })
+
 /** Checks the name of a file, and gives what appends lines to it. */
-export const make = (
-  channel: string,
-  file: string
-): Effect.Effect<(line: string) => Effect.Effect<void, ChannelError>, InvalidInput> => {
+export const make = (channel: string, file: string): Effect.Effect<Append, InvalidInput> => {
   if (file === "" || file.includes("\0")) {
     return Effect.fail(
       new InvalidInput({ field: "file", problem: "is not the name of a file", remedy: "Give the path of a file" })

@@ -30,7 +30,7 @@ import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
 import { shellInit } from "./commands/shellInit.ts"
 import { track } from "./commands/track.ts"
-import { exitCodes, present } from "./failures.ts"
+import { exitCodes, present, told } from "./failures.ts"
 import * as Flags from "./flags.ts"
 
 const usage = Command.make("usage").pipe(
@@ -108,10 +108,10 @@ const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: 
     // The presenter has spoken.
     return args.length === 0 ? 0 : exitCodes.usage
   }
-  const { exitCode, hint, line } = present(cause)
-  if (line !== undefined) yield* Console.error(`usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`)
+  const failure = present(cause)
+  if (failure.line !== undefined) yield* Console.error(told(failure))
   if (wantsTrace(args)) yield* Console.error(Cause.pretty(cause))
-  return exitCode
+  return failure.exitCode
 })
 
 const wantsTrace = (args: ReadonlyArray<string>): boolean =>

@@ -83,6 +83,8 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (error instanceof Failed) return { line: error.summary, hint: undefined, exitCode: error.exitCode }
   if (error instanceof Findings) return { line: error.summary, hint: undefined, exitCode: exitCodes.findings }
   if (CliError.isCliError(error)) return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
+  // Whoever read it has enough (`usage … | head`).
+  if (error instanceof Unwritable && error.isUnwanted) return { line: undefined, hint: undefined, exitCode: 0 }
   const tag = tagOf(error)
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   return {
@@ -91,6 +93,10 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
     exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }
+
+/** A failure in the words in which the command tells it. */
+export const told = ({ hint, line }: Presentation): string =>
+  `usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`
 
 const tagOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string" ? error._tag : ""

@@ -24,6 +24,10 @@ export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
       accidents[codeOf(this.cause)]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
     return `${excerpt(this.file)} cannot be written: ${problem}`
   }
+  /** Whether it is a pipe whose reader has left. */
+  get isUnwanted(): boolean {
+    return codeOf(this.cause) === "EPIPE"
+  }
   /** What to do about it, where the reason says that. */
   get remedy(): string | undefined {
     return accidents[codeOf(this.cause)]?.remedy

@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { once } from "node:events"
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
 import { child, temporaryDirectory } from "../support/child.ts"
-import { spawnUsage, usage, usageProcess } from "../support/cli.ts"
+import { redirected, spawnUsage, usage, usageProcess } from "../support/cli.ts"
 
 describe("the command as a process, on the embedded database", () => {
   const home = mkdtempSync(join(tmpdir(), "effect-usage-home-"))
@@ -34,6 +34,58 @@ describe("the command as a process, on the embedded database", () => {
     child.stdout.once("data", () => child.stdout.destroy())
     const [code] = await once(child, "close")
     assert.strictEqual(code, 0)
+  })
+
+  it("a full disk behind stdout is a failure of every command that prints, and nothing else is", async () => {
+    const printing = [
+      "report 2026-01",
+      "report 2026-01 --format json",
+      "aggregate daily acme 2026-01-01 2026-01-31",
+      "stats api 3650",
+      "trends api 3650",
+      "peaks api daily",
+      "forecast functions",
+      "export csv - 2026-01",
+      "quota list",
+      "alerts check",
+      "alerts history",
+      "alerts deliveries",
+      "archives list",
+      "archives verify",
+      "retention list",
+      "price list",
+      "service list",
+      "plan list",
+      "subscribe list",
+      "customer list",
+      "customer show acme",
+      "customer current",
+      "dead-letters list",
+      "batch status",
+      "batch init",
+      "maintain --dry-run",
+      "doctor",
+      "metrics",
+      "shell-init bash",
+      "report --help"
+    ]
+    const silent = ["record functions 5", "quota set functions 1 --period month", "refresh"]
+    const file = join(home, "commands.txt")
+    writeFileSync(file, [...silent, ...printing].join("\n"))
+    const full = await redirected("> /dev/full", env, ["run", file, "--keep-going"])
+    assert.strictEqual(full.code, 1)
+    const told = full.stderr.split("\n").filter((line) => line.startsWith("commands.txt:"))
+    assert.deepStrictEqual(
+      told.map((line) =>
+        line.replace(/^commands.txt:(\d+): /, (_, number) => `${printing[Number(number) - 1 - silent.length]}: `)
+      ),
+      printing.map((line) => `${line}: usage: "stdout" cannot be written: the disk is full`)
+    )
+    // A disk that becomes full takes a part of what is written, and says nothing about it.
+    const part = join(home, "part.txt")
+    const short = await redirected(`> "${part}"`, env, ["--help"], "ulimit -f 1")
+    assert.deepStrictEqual([short.code, statSync(part).size], [1, 1024], short.stderr)
+    assert.match(short.stderr, /^usage: "stdout" cannot be written: it is larger .*\nHint: /)
   })
 
   it.each([

@@ -45,13 +45,17 @@ export const usageProcess = (
   input: string | Uint8Array = ""
 ): Promise<Outcome> => outcomeOf(spawnUsage(env, ...args), input)
 
-/** The same where no file may have more than so many kB: the operating system refuses what goes beyond. */
-export const limitedUsage = (kilobytes: number, env: Environment, args: ReadonlyArray<string>): Promise<Outcome> =>
+/** Runs the command as a shell does that redirects its output, after a command of the shell's own. */
+export const redirected = (redirection: string, env: Environment, args: ReadonlyArray<string>, first = ":") =>
   outcomeOf(
-    spawn("bash", ["--norc", "-c", `ulimit -f ${kilobytes}; exec "$0" "$@"`, process.execPath, launcher, ...args], {
+    spawn("bash", ["--norc", "-c", `${first}; exec "$0" "$@" ${redirection}`, process.execPath, launcher, ...args], {
       env: { PATH: process.env["PATH"], ...env }
     })
   )
+
+/** The same where no file may have more than so many kB: the operating system refuses what goes beyond. */
+export const limitedUsage = (kilobytes: number, env: Environment, args: ReadonlyArray<string>): Promise<Outcome> =>
+  redirected("", env, args, `ulimit -f ${kilobytes}`)
 
 const outcomeOf = (child: ChildProcessWithoutNullStreams, input: string | Uint8Array = ""): Promise<Outcome> =>
   new Promise((resolve, reject) => {

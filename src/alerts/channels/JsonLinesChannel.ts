@@ -2,7 +2,6 @@
  * Alerts as lines of JSON for other programs: the alert's data and `delivery_id`, which is the same if an alert is written
  * again. To a file as `LogFileChannel` does, or to stdout.
  */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type { InvalidInput } from "../../domain/InvalidInput.ts"
@@ -19,8 +18,7 @@ export type JsonLinesChannelOptions = { readonly name?: string | undefined } & (
 /** The channel `json`. Fails with `InvalidInput` on the field `file`. @since 0.1.0 */
 export const layer = (options: JsonLinesChannelOptions): Layer.Layer<never, InvalidInput, AlertChannels> => {
   const { file, name = "json" } = options
-  const append: ReturnType<typeof LineFile.make> =
-    file === undefined ? Effect.succeed((line) => Console.log(line)) : LineFile.make(name, file)
+  const append = file === undefined ? Effect.succeed(LineFile.stdout(name)) : LineFile.make(name, file)
   return layerChannel(
     Effect.map(append, (append): AlertChannel => ({ name, send: (delivery) => append(jsonOf(delivery)) }))
   )

@@ -14,6 +14,7 @@ import * as Flags from "../flags.ts"
 import { readWindow } from "../period.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
+import * as Stdout from "../../system/Stdout.ts"
 
 /** Exporting brings along what no other command needs. */
 const loadExporter = Effect.promise(() => import("../../Exporter.ts"))
@@ -112,7 +113,7 @@ export const exportUsage = Command.make(
     const path = pathOf(file, outDir, named)
     const storage = yield* Storage.configured
     yield* Effect.fromResult(Storage.checkName(storage, path))
-    const destination = path === "-" ? { stream: process.stdout, name: "stdout" } : { file: path, force: input.force }
+    const destination = path === "-" ? { stream: Stdout.stream(), name: "stdout" } : { file: path, force: input.force }
     const run = Effect.gen(function* () {
       const exporter = yield* Exporter
       const directory = outDir ?? "."

@@ -3,8 +3,9 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { closeSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import * as JsonLinesChannel from "../../../src/alerts/channels/JsonLinesChannel.ts"
 import * as LogFileChannel from "../../../src/alerts/channels/LogFileChannel.ts"
 import * as TerminalChannel from "../../../src/alerts/channels/TerminalChannel.ts"
@@ -105,6 +106,25 @@ describe("LogFileChannel", () => {
   )
 })
 
+/** A process that sends an alert to its stdout: what is written there, and what it says of it. */
+const sentToStdout = (stdout: "pipe" | "closed" | "full") =>
+  Effect.promise(async () => {
+    const script = fileURLToPath(new URL("../../support/alertToStdout.ts", import.meta.url))
+    const to = stdout === "full" ? openSync("/dev/full", "w") : "pipe"
+    const child = spawn(process.execPath, [script], { stdio: ["pipe", to, "pipe"] })
+    let [written, said] = ["", ""]
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => (written += text))
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (said += text))
+    if (stdout === "closed") {
+      child.stdout!.destroy()
+      await once(child.stdout!, "close")
+    }
+    child.stdin!.end()
+    await once(child, "close")
+    if (typeof to === "number") closeSync(to)
+    return { written, said }
+  })
+
 describe("JsonLinesChannel", () => {
   it.live("writes a line of JSON to a file or to stdout", () =>
     Effect.gen(function* () {
@@ -115,9 +135,16 @@ describe("JsonLinesChannel", () => {
       assert.strictEqual(text.indexOf("\n"), text.length - 1)
       const told = { delivery_id: delivery.id, ...toJson(alertOf(customer(`"\u2028\\`))) }
       assert.deepStrictEqual(JSON.parse(text) as unknown, told)
-      const { err, out } = yield* watched((yield* channelOf(JsonLinesChannel.layer({ stdout: true }))).send(delivery))
-      assert.deepStrictEqual(err, [])
-      assert.deepStrictEqual(JSON.parse(out[0]!) as unknown, told)
+      const { said, written } = yield* sentToStdout("pipe")
+      assert.strictEqual(said, "sent")
+      assert.deepStrictEqual(JSON.parse(written) as unknown, { delivery_id: delivery.id, ...toJson(alertOf()) })
+    })
+  )
+
+  it.live("what stdout does not take was not sent", () =>
+    Effect.gen(function* () {
+      assert.match((yield* sentToStdout("full")).said, /^json: "stdout" cannot be written: the disk is full, true$/)
+      assert.match((yield* sentToStdout("closed")).said, /^json: "stdout" cannot be written: .*EPIPE, true$/)
     })
   )
 })
