@@ -13,6 +13,7 @@ import { join } from "node:path"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../internal/Settings.ts"
 import type { AlertChannels } from "./AlertChannels.ts"
+import type { ShowCustomer } from "./AlertText.ts"
 import * as CommandChannel from "./channels/CommandChannel.ts"
 import * as DiscordChannel from "./channels/DiscordChannel.ts"
 import * as JsonLinesChannel from "./channels/JsonLinesChannel.ts"
@@ -87,25 +88,30 @@ const mail: Read = Effect.gen(function* () {
   })
 })
 
-const channels: Readonly<Record<string, Read>> = {
-  terminal: Effect.succeed(TerminalChannel.layer()),
-  log: Effect.map(fileIn("USAGE_ALERT_LOG", "alerts.log"), (file) =>
-    renamed(LogFileChannel.layer({ file }), { file: "USAGE_ALERT_LOG" })
-  ),
-  json: Effect.map(fileIn("USAGE_ALERT_JSON", "alerts.ndjson"), (file) =>
-    renamed(JsonLinesChannel.layer(file === "-" ? { stdout: true } : { file }), { file: "USAGE_ALERT_JSON" })
-  ),
-  webhook,
-  slack: Effect.map(secret("USAGE_ALERT_SLACK_URL", "Give the URL of an incoming webhook of Slack"), (url) =>
-    renamed(SlackChannel.layer({ url }), { url: "USAGE_ALERT_SLACK_URL" })
-  ),
-  discord: Effect.map(secret("USAGE_ALERT_DISCORD_URL", "Give the URL of a webhook of Discord"), (url) =>
-    renamed(DiscordChannel.layer({ url }), { url: "USAGE_ALERT_DISCORD_URL" })
-  ),
-  mail,
-  command: Effect.map(required("USAGE_ALERT_COMMAND", "Give the path of a program"), (command) =>
-    renamed(CommandChannel.layer({ command }), { command: "USAGE_ALERT_COMMAND" })
-  )
+const channels: Readonly<Record<string, (showCustomer: ShowCustomer) => Read>> = {
+  terminal: (showCustomer) => Effect.succeed(TerminalChannel.layer({ showCustomer })),
+  log: (showCustomer) =>
+    Effect.map(fileIn("USAGE_ALERT_LOG", "alerts.log"), (file) =>
+      renamed(LogFileChannel.layer({ file, showCustomer }), { file: "USAGE_ALERT_LOG" })
+    ),
+  json: () =>
+    Effect.map(fileIn("USAGE_ALERT_JSON", "alerts.ndjson"), (file) =>
+      renamed(JsonLinesChannel.layer(file === "-" ? { stdout: true } : { file }), { file: "USAGE_ALERT_JSON" })
+    ),
+  webhook: () => webhook,
+  slack: () =>
+    Effect.map(secret("USAGE_ALERT_SLACK_URL", "Give the URL of an incoming webhook of Slack"), (url) =>
+      renamed(SlackChannel.layer({ url }), { url: "USAGE_ALERT_SLACK_URL" })
+    ),
+  discord: () =>
+    Effect.map(secret("USAGE_ALERT_DISCORD_URL", "Give the URL of a webhook of Discord"), (url) =>
+      renamed(DiscordChannel.layer({ url }), { url: "USAGE_ALERT_DISCORD_URL" })
+    ),
+  mail: () => mail,
+  command: () =>
+    Effect.map(required("USAGE_ALERT_COMMAND", "Give the path of a program"), (command) =>
+      renamed(CommandChannel.layer({ command }), { command: "USAGE_ALERT_COMMAND" })
+    )
 }
 
 const readNames = Effect.gen(function* () {
@@ -122,10 +128,17 @@ const readNames = Effect.gen(function* () {
   })
 })
 
-/** The channels that the environment names. */
-export const layerConfig: Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels> = Layer.unwrap(
-  Effect.gen(function* () {
-    const layers = yield* Effect.forEach(yield* readNames, (name) => channels[name]!)
-    return Layer.mergeAll(Layer.empty, ...layers)
-  })
-)
+/**
+ * The channels that the environment names. `about`: the one customer that is looked at; the shell system's lines, in a log and
+ * on a terminal, name every other.
+ */
+export const layerConfig = (
+  about: string | undefined
+): Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const showCustomer = about === undefined || { except: about }
+      const layers = yield* Effect.forEach(yield* readNames, (name) => channels[name]!(showCustomer))
+      return Layer.mergeAll(Layer.empty, ...layers)
+    })
+  )

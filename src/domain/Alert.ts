@@ -61,6 +61,15 @@ export const sentence = (alert: Told): string => {
 export const logLine = (alert: Told & Pick<Alert, "raisedAt">): string =>
   `[${Instant.toIso(alert.raisedAt).slice(0, 19).replace("T", " ")}] ${word(alert)} ALERT for ${alert.service}: ${number(alert.used)}/${number(alert.limit)} (${alert.percent}%)`
 
+/** Ends of lines and changes of direction, which an id may contain and which would make a line read as another. */
+const misleading = /[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+
+/** The customer's id as it is shown to people. */
+export const customerText = ({ customer }: Pick<Alert, "customer">): string => customer.replace(misleading, "\ufffd")
+
+/** `text`, and whom it is about: `WARNING: api usage at 78% - 78000/100000 [acme]`. */
+export const withCustomer = (text: string, alert: Pick<Alert, "customer">): string => `${text} [${customerText(alert)}]`
+
 /** An alert as data for other programs, in the words of the tables; numbers are decimal text. */
 export const toJson = (alert: Alert) => ({
   alert_id: alert.id,
@@ -74,5 +83,5 @@ export const toJson = (alert: Alert) => ({
   percent: Number(alert.percent),
   period: { start: Instant.toIso(alert.period.start), end: Instant.toIso(alert.period.end) },
   raised_at: Instant.toIso(alert.raisedAt),
-  text: sentence(alert)
+  text: withCustomer(sentence(alert), alert)
 })

@@ -15,7 +15,7 @@ type Environment = Readonly<Record<string, string>>
 const configured = (env: Environment) =>
   Effect.flatMap(AlertChannels, ({ all }) => all).pipe(
     Effect.provide(
-      Layer.provideMerge(layerConfig, Layer.fresh(AlertChannels.layer)).pipe(
+      Layer.provideMerge(layerConfig(undefined), Layer.fresh(AlertChannels.layer)).pipe(
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
       )
     )

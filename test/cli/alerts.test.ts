@@ -81,6 +81,34 @@ describe("usage alerts", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("a look at all customers says whose each alert is", () =>
+    Effect.gen(function* () {
+      const env = { ...(yield* withQuotas), USAGE_ALERT_CHANNELS: "log,json,terminal" }
+      const read = (name: string) => lines(readFileSync(join(env.USAGE_HOME, name), "utf8"))
+      yield* ok(env, "record", "api", "78000")
+      yield* ok(env, "quota", "set", "api", "100000", "--customer", "globex")
+      yield* ok(env, "record", "api", "91000", "--customer", "globex")
+      const outcome = yield* usage(env, "alerts", "check", "--all-customers")
+      const told = [
+        "WARNING: api usage at 78% - 78000/100000 [acme]",
+        "CRITICAL: api usage at 91% - 91000/100000 [globex]"
+      ]
+      assert.deepStrictEqual(lines(outcome.stderr).sort(), told.toSorted())
+      assert.deepStrictEqual(
+        read("alerts.ndjson")
+          .map((line) => JSON.parse(line).text)
+          .sort(),
+        told.toSorted()
+      )
+      assert.deepStrictEqual(
+        read("alerts.log")
+          .map((line) => line.slice("[2026-01-30 14:23:45] ".length))
+          .sort(),
+        ["critical ALERT for api: 91000/100000 (91%) [globex]", "warning ALERT for api: 78000/100000 (78%) [acme]"]
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.live("--fail-on answers 3 at its level and above", () =>
     Effect.gen(function* () {
       const env = yield* withQuotas

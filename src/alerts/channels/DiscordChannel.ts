@@ -9,7 +9,7 @@ import type * as Redacted from "effect/Redacted"
 import { sentence } from "../../domain/Alert.ts"
 import type { InvalidInput } from "../../domain/InvalidInput.ts"
 import { type AlertChannel, type AlertChannels, layerChannel } from "../AlertChannels.ts"
-import { inChat } from "../AlertText.ts"
+import { inChat, type ShowCustomer } from "../AlertText.ts"
 import * as SafeHttp from "../SafeHttp.ts"
 
 /** @since 0.1.0 */
@@ -18,8 +18,8 @@ export interface DiscordChannelOptions extends SafeHttp.HttpOptions {
   readonly name?: string | undefined
   /** Who knows it may write to the channel. */
   readonly url: Redacted.Redacted
-  /** Whom the alert is about; `true`, if nothing else is said. */
-  readonly showCustomer?: boolean | undefined
+  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  readonly showCustomer?: ShowCustomer | undefined
 }
 
 /** A service's name may contain what is emphasis there. */

@@ -1,5 +1,6 @@
 /**
- * Alerts in a log file, in the lines of the shell system: `[2026-01-30 14:23:45] warning ALERT for api: 78000/100000 (78%)`.
+ * Alerts in a log file, in the lines of the shell system, and whose they are:
+ * `[2026-01-30 14:23:45] warning ALERT for api: 78000/100000 (78%) [acme]`.
  *
  * The file is made readable by its owner only. Any number of processes may append to it; `logrotate` may move it away at any
  * time.
@@ -9,7 +10,7 @@ import type * as Layer from "effect/Layer"
 import { logLine } from "../../domain/Alert.ts"
 import type { InvalidInput } from "../../domain/InvalidInput.ts"
 import { type AlertChannels, layerChannel } from "../AlertChannels.ts"
-import { withCustomer } from "../AlertText.ts"
+import { withCustomer, type ShowCustomer } from "../AlertText.ts"
 import * as LineFile from "../LineFile.ts"
 
 /** @since 0.1.0 */
@@ -17,8 +18,8 @@ export interface LogFileChannelOptions {
   /** `log`, if nothing else is said. */
   readonly name?: string | undefined
   readonly file: string
-  /** Appends ` [customer]`. */
-  readonly showCustomer?: boolean | undefined
+  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  readonly showCustomer?: ShowCustomer | undefined
 }
 
 /** The channel `log`. Fails with `InvalidInput` on the field `file`. @since 0.1.0 */

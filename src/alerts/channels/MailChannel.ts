@@ -10,12 +10,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { type Alert, sentence } from "../../domain/Alert.ts"
+import { type Alert, sentence, customerText } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
 import { loadLibrary } from "../loadLibrary.ts"
-import { customerText } from "../AlertText.ts"
 
 /** @since 0.1.0 */
 export interface MailChannelOptions {

@@ -5,12 +5,12 @@ import type * as Layer from "effect/Layer"
 import { sentence } from "../../domain/Alert.ts"
 import type { InvalidInput } from "../../domain/InvalidInput.ts"
 import { type AlertChannels, layerChannel } from "../AlertChannels.ts"
-import { withCustomer } from "../AlertText.ts"
+import { withCustomer, type ShowCustomer } from "../AlertText.ts"
 
 /** @since 0.1.0 */
 export interface TerminalChannelOptions {
-  /** Appends ` [customer]`. */
-  readonly showCustomer?: boolean | undefined
+  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  readonly showCustomer?: ShowCustomer | undefined
 }
 
 /** The channel `terminal`. @since 0.1.0 */

@@ -19,17 +19,19 @@ import * as Quotas from "../render/quotas.ts"
 import { safe } from "../render/text.ts"
 import * as Session from "../Session.ts"
 
-const layer = Layer.mergeAll(
-  AlertMonitor.layerConfig,
-  AlertDelivery.layer,
-  // The channels bring libraries that no other command needs.
-  Layer.unwrap(
-    Effect.map(
-      Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
-      ({ layerConfig }) => layerConfig
+/** `about`: the one customer that is looked at. */
+const layer = (about?: string) =>
+  Layer.mergeAll(
+    AlertMonitor.layerConfig,
+    AlertDelivery.layer,
+    // The channels bring libraries that no other command needs.
+    Layer.unwrap(
+      Effect.map(
+        Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
+        ({ layerConfig }) => layerConfig(about)
+      )
     )
-  )
-).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
+  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
 
 /** ` [acme]`, where several customers are spoken of. */
 const whose = (all: boolean, customer: string) => (all ? ` [${safe(customer)}]` : "")
@@ -69,7 +71,7 @@ const check = Command.make(
         }
         return { pass: found, spikes: unusual }
       }),
-      layer
+      layer(customer)
     )
     if (input.format === "table") {
       for (const state of pass.reached)
@@ -122,7 +124,7 @@ const history = Command.make(
       Effect.flatMap(AlertMonitor, (monitor) =>
         monitor.history(days, { customer, service: Flags.given(input.service) })
       ),
-      layer
+      layer(customer)
     )
     if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, alerts: alerts.map(toJson) }))
     if (input.format === "csv") {
@@ -167,7 +169,7 @@ const deliveries = Command.make(
         }
         return yield* delivery.list(days)
       }),
-      layer
+      layer()
     )
     const found = rows.map((row) => ({
       delivery_id: row.id,
@@ -198,7 +200,7 @@ const test = Command.make(
   Effect.fnUntraced(function* (input) {
     yield* Effect.provide(
       Effect.flatMap(AlertDelivery, (delivery) => delivery.test(input.channel)),
-      layer
+      layer()
     )
     yield* Session.confirm(`a test alert was sent by ${input.channel}`)
   })
@@ -245,7 +247,7 @@ const watch = Command.make(
           yield* Effect.sleep(every.value)
         }
       }),
-      layer
+      layer(customer)
     )
   })
 ).pipe(Command.withDescription("A live table of all quotas; in a pipe, a line for each new alert. Ends with Ctrl-C"))

@@ -22,7 +22,7 @@ const layerOf = (options: Parameters<typeof Maintainer.layerConfig>[0]) =>
     Layer.unwrap(
       Effect.map(
         Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
-        ({ layerConfig }) => layerConfig
+        ({ layerConfig }) => layerConfig(undefined)
       )
     )
   ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Layer.merge(Session.layerArchives, Session.layerSpool)))

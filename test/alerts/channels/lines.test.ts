@@ -29,11 +29,11 @@ const watched = Effect.fnUntraced(function* <E>(effect: Effect.Effect<unknown, E
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
 
 describe("TerminalChannel", () => {
-  it.effect("says the sentence on stderr, and the customer if asked to", () =>
+  it.effect("says the sentence on stderr, and the customer unless told not to", () =>
     Effect.gen(function* () {
-      const plain = yield* channelOf(TerminalChannel.layer())
+      const plain = yield* channelOf(TerminalChannel.layer({ showCustomer: false }))
       assert.strictEqual(plain.name, "terminal")
-      const telling = yield* channelOf(TerminalChannel.layer({ showCustomer: true }))
+      const telling = yield* channelOf(TerminalChannel.layer())
       const said = yield* watched(
         Effect.all([
           plain.send(deliveryOf()),
@@ -52,8 +52,10 @@ describe("LogFileChannel", () => {
       const file = join(yield* temporaryDirectory, "deep", "er", "alerts.log")
       const log = yield* channelOf(LogFileChannel.layer({ file }))
       yield* log.send(deliveryOf())
-      yield* (yield* channelOf(LogFileChannel.layer({ file, showCustomer: true }))).send(deliveryOf())
-      assert.strictEqual(readFileSync(file, "utf8"), `${line}\n${line} [acme]\n`)
+      const own = yield* channelOf(LogFileChannel.layer({ file, showCustomer: { except: "acme" } }))
+      yield* own.send(deliveryOf())
+      yield* own.send(deliveryOf(customer("globex")))
+      assert.strictEqual(readFileSync(file, "utf8"), `${line} [acme]\n${line}\n${line} [globex]\n`)
       assert.deepStrictEqual([mode(file), mode(join(file, "..")), mode(join(file, "../.."))], ["600", "700", "700"])
     })
   )
@@ -63,7 +65,7 @@ describe("LogFileChannel", () => {
       const file = join(yield* temporaryDirectory, "alerts.log")
       writeFileSync(file, "[2026-01-30 14:2")
       yield* (yield* channelOf(LogFileChannel.layer({ file }))).send(deliveryOf())
-      assert.strictEqual(readFileSync(file, "utf8"), `[2026-01-30 14:2\n${line}\n`)
+      assert.strictEqual(readFileSync(file, "utf8"), `[2026-01-30 14:2\n${line} [acme]\n`)
     })
   )
 
@@ -135,6 +137,7 @@ describe("JsonLinesChannel", () => {
       assert.strictEqual(text.indexOf("\n"), text.length - 1)
       const told = { delivery_id: delivery.id, ...toJson(alertOf(customer(`"\u2028\\`))) }
       assert.deepStrictEqual(JSON.parse(text) as unknown, told)
+      assert.strictEqual(told.text, `${sentence} ["\ufffd\\]`)
       const { said, written } = yield* sentToStdout("pipe")
       assert.strictEqual(said, "sent")
       assert.deepStrictEqual(JSON.parse(written) as unknown, { delivery_id: delivery.id, ...toJson(alertOf()) })
