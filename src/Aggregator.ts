@@ -136,6 +136,7 @@ const make = Effect.gen(function* () {
     Effect.mapError(effect, (reason) => new AggregatorError({ reason }))
   const limit = chunkRecords[engine]
   let sinceVacuum = 0
+  yield* Telemetry.fromZero(Telemetry.rolledUpRecords)
 
   /** Repeats what answers `undefined` while another process holds the lock. */
   const patiently = <A>(attempt: Effect.Effect<A | undefined, DatabaseError>): Effect.Effect<A, DatabaseError> =>

@@ -108,6 +108,13 @@ const make = Effect.gen(function* () {
   const channels = yield* AlertChannels
   const after = (millis: number) => Effect.map(Clock.currentTimeMillis, (now) => Instant.fromMillis(now + millis))
 
+  const outcomes = {
+    sent: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "sent" }),
+    postponed: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "postponed" }),
+    failed: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "failed" })
+  }
+  yield* Telemetry.fromZero(...Object.values(outcomes))
+
   const send = Effect.fnUntraced(function* (row: AlertDeliveryRow, channel: AlertChannel) {
     const result = yield* Effect.result(channel.send({ id: row.id, alert: row.alert, attempt: row.attempts }))
     if (result._tag === "Success") {
@@ -135,10 +142,9 @@ const make = Effect.gen(function* () {
     if (byName.size === 0) return summary
     for (;;) {
       const due = yield* store.claim([...byName.keys()], yield* after(0), yield* after(leaseMillis), batch)
-      const outcomes = yield* Effect.forEach(due, (row) => send(row, byName.get(row.channel)!), { concurrency })
-      for (const outcome of outcomes) {
+      for (const outcome of yield* Effect.forEach(due, (row) => send(row, byName.get(row.channel)!), { concurrency })) {
         summary[outcome]++
-        yield* Metric.update(Metric.withAttributes(Telemetry.alertDeliveries, { outcome }), 1)
+        yield* Metric.update(outcomes[outcome], 1)
       }
       if (due.length < batch) return summary
     }

@@ -141,6 +141,7 @@ const make = Effect.gen(function* () {
   const store = yield* ArchiveStore
   const aggregator = yield* Aggregator
   const storage = yield* Storage.ObjectStorage
+  yield* Telemetry.fromZero(Telemetry.archivedRecords, Telemetry.archivedBytes)
 
   /** Reads a file and compares it with what is known of it. */
   const check = (archive: Known) => readKnown(storage, archive, () => Effect.void)

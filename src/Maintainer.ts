@@ -259,9 +259,12 @@ const counted = (counts: Readonly<Record<string, number>>): Outcome => {
   return outcome(parts.length === 0 ? "nothing to do" : parts.join(", "), counts)
 }
 
+const stepsThat = (step: MaintenanceStepName, status: MaintenanceStep["status"]) =>
+  Metric.withAttributes(Telemetry.maintenanceSteps, { step, status })
+
 const tally = ({ millis, status, step }: MaintenanceStep) =>
   Effect.andThen(
-    Metric.update(Metric.withAttributes(Telemetry.maintenanceSteps, { step, status }), 1),
+    Metric.update(stepsThat(step, status), 1),
     Metric.update(Metric.withAttributes(Telemetry.maintenanceStepSeconds, { step }), Telemetry.seconds(millis))
   )
 
@@ -279,6 +282,8 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
   const retention = yield* Retention
   const store = yield* MaintenanceStore
   const doctor = yield* Doctor
+  const outcomes = ["done", "findings", "failed", "skipped"] as const
+  yield* Telemetry.fromZero(...maintenanceSteps.flatMap((step) => outcomes.map((status) => stepsThat(step, status))))
 
   /** This month and the two after it. */
   const ahead = Effect.map(Clock.currentTimeMillis, (now) => {

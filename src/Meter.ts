@@ -165,6 +165,10 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
     for (const waiter of asked) yield* Deferred.succeed(waiter, undefined)
   })
 
+  yield* Telemetry.fromZero(Telemetry.recordsDropped)
+  // While the batcher takes nothing, handing over waits; what is lost meanwhile must be told meanwhile.
+  yield* Effect.forkScoped(Effect.repeat(report, Schedule.spaced(every)))
+
   const pass = Effect.gen(function* () {
     yield* Effect.timeoutOption(wake.await, every)
     wake.closeUnsafe()

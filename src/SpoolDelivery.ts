@@ -113,6 +113,7 @@ const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.s
 )
 
 const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
+  yield* Telemetry.fromZero(metrics.committed, metrics.failed)
   const spool = yield* Spool
   const { directory } = spool
   const intake = makeIntake(yield* CatalogStore)

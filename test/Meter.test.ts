@@ -136,12 +136,14 @@ describe("Meter", () => {
       for (let i = 0; i < 150; i++) meter.offer(builtIns.api, request(), now)
       meter.transferred(acme, "egress", 100)
       assert.deepStrictEqual(yield* meter.state, { waiting: 300, dropped: 50 })
+      // An alert must not wait for the batcher to take something again.
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(logged, ["50 usage records dropped: more than 300 wait, because the batcher takes none"])
       const full = () => new BatcherError({ reason: new QueueFull({ capacity: 1_000 }) })
       failures.push(full(), full())
       latch.openUnsafe()
       yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual([taken.length, (yield* meter.state).waiting], [301, 0])
-      assert.deepStrictEqual(logged, ["50 usage records dropped: more than 300 wait, because the batcher takes none"])
+      assert.deepStrictEqual([taken.length, (yield* meter.state).waiting, logged.length], [301, 0, 1])
       yield* close
     })
   )

@@ -7,10 +7,12 @@ import * as Scope from "effect/Scope"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Aggregator } from "../src/Aggregator.ts"
+import { AlertChannels } from "../src/alerts/AlertChannels.ts"
 import { Batcher } from "../src/Batcher.ts"
 import { Database } from "../src/database/Database.ts"
 import { DatabaseError, Unreachable } from "../src/database/DatabaseError.ts"
 import * as Telemetry from "../src/internal/Telemetry.ts"
+import { Maintainer, maintenanceSteps } from "../src/Maintainer.ts"
 import { Metrics } from "../src/Metrics.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Spool } from "../src/Spool.ts"
@@ -18,6 +20,7 @@ import { SpoolDelivery } from "../src/SpoolDelivery.ts"
 import { DeadLetterStore } from "../src/store/DeadLetterStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
 import { TelemetryStore } from "../src/store/TelemetryStore.ts"
+import * as Usage from "../src/Usage.ts"
 import { temporaryDirectory } from "./support/child.ts"
 import { usage } from "./support/cli.ts"
 import { eachEngine, freshDatabase } from "./support/engines.ts"
@@ -48,6 +51,27 @@ const alone = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 
 const api = (customer: string) => ({ customer, service: "api", quantity: 1 })
 
+const queues = ["recorder", "batcher", "spool"].map((source) => `{source="${source}"}`)
+
+/** The counters of this package, in the order of the guide, and the labels of each. */
+const counters = new Map<string, ReadonlyArray<string>>([
+  ["usage_records_committed_total", queues],
+  ["usage_records_failed_total", queues],
+  ["usage_records_set_aside_total", queues.slice(0, 2)],
+  ["usage_records_dropped_total", [""]],
+  ["usage_flush_failures_total", queues.slice(0, 2)],
+  ["usage_rolled_up_records_total", [""]],
+  ["usage_archived_records_total", [""]],
+  ["usage_archived_bytes_total", [""]],
+  ["usage_alert_deliveries_total", ["sent", "postponed", "failed"].map((outcome) => `{outcome="${outcome}"}`)],
+  [
+    "usage_maintenance_steps_total",
+    maintenanceSteps.flatMap((step) =>
+      ["done", "findings", "failed", "skipped"].map((status) => `{step="${step}",status="${status}"}`)
+    )
+  ]
+])
+
 eachEngine("Metrics", (engine) => {
   layer(Layer.merge(engine.layer, layerSpool), { excludeTestServices: true })((it) => {
     it.effect("say what was stored and refused, and how far the rest is", () =>
@@ -60,7 +84,7 @@ eachEngine("Metrics", (engine) => {
         yield* batcher.enqueueAll([api("a"), api("b"), api("c")])
         const waiting = yield* read
         assert.strictEqual(waiting.get('usage_records_queued{source="batcher"}'), 3)
-        assert.isUndefined(waiting.get('usage_records_committed_total{source="batcher"}'))
+        assert.strictEqual(waiting.get('usage_records_committed_total{source="batcher"}'), 0)
         yield* batcher.flush
         yield* sql.unsafe(
           `insert into ${name("billing_dead_letters")} (source, place, field, problem, remedy, content) values ('t', 't', 't', 't', 't', '')`
@@ -117,6 +141,29 @@ eachEngine("Metrics", (engine) => {
             Aggregator.layer,
             SpoolDelivery.layer(),
             Batcher.layer({ size: 100, timeout: "1 hour" })
+          )
+        ),
+        alone
+      )
+    )
+
+    it.effect("every counter is there from the start, at zero, with each of its labels", () =>
+      Effect.gen(function* () {
+        const values = yield* read
+        for (const [name, series] of counters) {
+          for (const labels of series) assert.strictEqual(values.get(name + labels), 0, name + labels)
+        }
+        const guide = readFileSync("docs/observability.md", "utf8")
+        const rules = guide.slice(guide.indexOf("```yaml"))
+        for (const [name] of rules.matchAll(/usage_[a-z_]+_total/g)) assert.isTrue(counters.has(name), name)
+        const documented = [...guide.matchAll(/^\| `(usage_\w+)` \| counter \|/gm)].map(([, name]) => name!)
+        assert.deepStrictEqual(documented, [...counters.keys()])
+      }).pipe(
+        Effect.provide(
+          Layer.mergeAll(
+            Usage.layerServices({ rollUp: false }),
+            SpoolDelivery.layer(),
+            Layer.provide(Maintainer.layer({ directory: "unused" }), AlertChannels.layer)
           )
         ),
         alone

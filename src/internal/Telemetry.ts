@@ -72,6 +72,13 @@ export const spoolOldest = gauge(
 )
 export const spoolBroken = gauge("usage_spool_broken", "Damaged pieces that are kept in the spool")
 
+/**
+ * Has counters from the start, at zero. One that appears with its first event has no increase that a rule could see: an
+ * alert for what must never happen would miss the first time.
+ */
+export const fromZero = (...counters: ReadonlyArray<Metric.Counter<number>>): Effect.Effect<void> =>
+  Effect.forEach(counters, (counter) => Metric.update(counter, 0), { discard: true })
+
 /** What a gauge says, asked when somebody looks. */
 type Reading = () => number
 

@@ -161,6 +161,7 @@ export const make = Effect.fnUntraced(function* (
     seconds: Metric.withAttributes(Telemetry.flushSeconds, attributes),
     last: Metric.withAttributes(Telemetry.lastFlush, attributes)
   }
+  yield* Telemetry.fromZero(metrics.committed, metrics.failed, metrics.failures, metrics.setAside)
 
   const clock = yield* Clock.Clock
   let closed = false
