@@ -1,4 +1,8 @@
-/** Customers, services, prices, the ledger of batches, and the records, partitioned by month. */
+/**
+ * Customers, services, prices, the ledger of batches, and the records, partitioned by month.
+ *
+ * What lists are sorted by has the collation "C", here and in all later steps: their order is then the same in every database.
+ */
 import * as Effect from "effect/Effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { builtIns } from "../src/domain/Service.ts"
@@ -10,13 +14,13 @@ const initial: Step = (name) =>
     const run = (text: string) => sql.unsafe(text)
 
     yield* run(`create table ${name("billing_customers")} (
-      customer_id text primary key check (customer_id <> '' and length(customer_id) <= 255),
+      customer_id text collate "C" primary key check (customer_id <> '' and length(customer_id) <= 255),
       display_name text,
       created_at timestamptz not null default now()
     )`)
 
     yield* run(`create table ${name("billing_services")} (
-      service_name text primary key check (service_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+      service_name text collate "C" primary key check (service_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
       unit text not null check (unit <> ''),
       base_unit text not null check (base_unit <> ''),
       unit_size numeric not null check (unit_size > 0 and unit_size < 1e24 and scale(unit_size) <= 18),
@@ -27,8 +31,8 @@ const initial: Step = (name) =>
 
     yield* run(`create table ${name("billing_prices")} (
       price_id bigint generated always as identity primary key,
-      service_name text not null references ${name("billing_services")},
-      customer_id text references ${name("billing_customers")},
+      service_name text collate "C" not null references ${name("billing_services")},
+      customer_id text collate "C" references ${name("billing_customers")},
       unit_cost numeric not null check (unit_cost >= 0 and unit_cost < 1e12 and scale(unit_cost) <= 18),
       effective_from timestamptz not null default '-infinity',
       created_at timestamptz not null default now(),
@@ -73,8 +77,8 @@ const initial: Step = (name) =>
 
     // The limits of the numbers are those of domain/Decimal.ts: with them no sum in a report can run away.
     yield* run(`create table ${name("billing_usage_records")} (
-      customer_id text not null,
-      service_name text not null,
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
       amount numeric not null check (amount >= 0 and amount < 1e24 and scale(amount) <= 18),
       unit_cost numeric not null check (unit_cost >= 0 and unit_cost < 1e12 and scale(unit_cost) <= 18),
       recorded_at timestamptz not null,

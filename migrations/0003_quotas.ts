@@ -14,15 +14,15 @@ const quotas: Step = (name) =>
     const run = (text: string) => sql.unsafe(text)
 
     yield* run(`create table ${name("billing_plans")} (
-      plan_name text primary key check (plan_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
+      plan_name text collate "C" primary key check (plan_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
       ${percents},
       created_at timestamptz not null default now()
     )`)
 
     yield* run(`create table ${name("billing_subscriptions")} (
       subscription_id bigint generated always as identity primary key,
-      customer_id text not null references ${name("billing_customers")},
-      plan_name text not null references ${name("billing_plans")},
+      customer_id text collate "C" not null references ${name("billing_customers")},
+      plan_name text collate "C" not null references ${name("billing_plans")},
       every text not null check (every in ('day', 'week', 'month', 'year')),
       anchor timestamptz not null,
       started_at timestamptz not null,
@@ -33,9 +33,9 @@ const quotas: Step = (name) =>
     // A row without a limit says that there is no quota from its time on.
     yield* run(`create table ${name("billing_quotas")} (
       quota_id bigint generated always as identity primary key,
-      plan_name text references ${name("billing_plans")},
-      customer_id text references ${name("billing_customers")},
-      service_name text not null references ${name("billing_services")},
+      plan_name text collate "C" references ${name("billing_plans")},
+      customer_id text collate "C" references ${name("billing_customers")},
+      service_name text collate "C" not null references ${name("billing_services")},
       quota_limit numeric check (quota_limit = -1 or (${limit("quota_limit")})),
       period text not null check (period in ('day', 'week', 'month', 'subscription')),
       basis text not null check (basis in ('sum', 'level')),
@@ -52,8 +52,8 @@ const quotas: Step = (name) =>
 
     // By period, so that a clock that is set back finds the state of the period that it is in again.
     yield* run(`create table ${name("billing_alert_states")} (
-      customer_id text not null,
-      service_name text not null,
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
       period_start timestamptz not null,
       level smallint not null,
       highest smallint not null,
@@ -65,8 +65,8 @@ const quotas: Step = (name) =>
       alert_id bigint generated always as identity primary key,
       kind text not null check (kind in ('quota', 'recovery', 'spike')),
       level text check (level in ('warning', 'critical', 'exceeded')),
-      customer_id text not null,
-      service_name text not null,
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
       unit text not null,
       used numeric not null,
       quota_limit numeric not null,
@@ -83,7 +83,7 @@ const quotas: Step = (name) =>
     yield* run(`create table ${name("billing_alert_deliveries")} (
       delivery_id uuid primary key default gen_random_uuid(),
       alert_id bigint not null references ${name("billing_alerts")} on delete cascade,
-      channel text not null,
+      channel text collate "C" not null,
       state text not null default 'pending' check (state in ('pending', 'sent', 'failed')),
       attempts integer not null default 0,
       due_at timestamptz not null,

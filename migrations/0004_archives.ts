@@ -13,7 +13,7 @@ const archives: Step = (name) =>
       month date not null,
       generation integer not null,
       file text not null,
-      state text not null check (state in ('written', 'verified', 'removed', 'restored', 'superseded')),
+      state text collate "C" not null check (state in ('written', 'verified', 'removed', 'restored', 'superseded')),
       record_count bigint not null,
       bytes bigint not null,
       sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
@@ -31,8 +31,8 @@ const archives: Step = (name) =>
     // What is in files and not in the records table: with these, rollups can be reconciled for ever.
     yield* run(`create table ${name("billing_archive_totals")} (
       month date not null,
-      customer_id text not null,
-      service_name text not null,
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
       event_count bigint not null,
       amount numeric not null,
       weighted numeric not null,

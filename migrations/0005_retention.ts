@@ -10,9 +10,9 @@ const retention: Step = (name) =>
 
     // No days: for ever. Of records the most specific rule counts: customer and service, customer, service, neither.
     yield* run(`create table ${name("billing_retention")} (
-      subject text not null check (subject in ('records', 'keys', 'dead-letters', 'alerts')),
-      customer_id text,
-      service_name text references ${name("billing_services")},
+      subject text collate "C" not null check (subject in ('records', 'keys', 'dead-letters', 'alerts')),
+      customer_id text collate "C",
+      service_name text collate "C" references ${name("billing_services")},
       keep_days integer check (keep_days between 1 and 36500),
       action text not null check (action in ('archive', 'drop')),
       unique nulls not distinct (subject, customer_id, service_name),
@@ -22,8 +22,8 @@ const retention: Step = (name) =>
     // What records that were removed for good came to: with it, rollups can be reconciled for ever.
     yield* run(`create table ${name("billing_removed_totals")} (
       month date not null,
-      customer_id text not null,
-      service_name text not null,
+      customer_id text collate "C" not null,
+      service_name text collate "C" not null,
       event_count bigint not null,
       amount numeric not null,
       weighted numeric not null,

@@ -163,6 +163,34 @@ eachEngine("Aggregator", (engine) => {
       })
     )
 
+    it.effect(
+      "a batch of which fewer records are found than the ledger says is not stamped, and reports count it (A1)",
+      () =>
+        Effect.gen(function* () {
+          const { name, sql } = yield* Database
+          const recorder = yield* Recorder
+          const aggregator = yield* Aggregator
+          yield* recorder.record(use("found", "2026-06-02T00:00:00Z"))
+          yield* recorder.recordAll([use("short", "2026-05-31T23:59:59Z"), use("short", "2026-06-01T00:00:00Z")])
+          const months = (text: string) =>
+            sql.unsafe(
+              `update ${name("billing_usage_batches")} set months = $1::text::date[] where rolled_at is null`,
+              [text]
+            )
+          // What looks where the ledger says that the records are misses one of them.
+          yield* months("{2026-06-01}")
+          assert.deepStrictEqual(yield* aggregator.rollUp, { batches: 1, records: 1, setAside: 1 })
+          const [aside] = yield* aggregator.setAside
+          assert.include(aside!.problem, "1 of 2 records")
+          assert.strictEqual(yield* eventsOf("found"), 1)
+          assert.strictEqual(yield* eventsOf("short"), 2)
+          yield* months("{2026-05-01,2026-06-01}")
+          yield* aggregator.retrySetAside
+          assert.deepStrictEqual(yield* aggregator.rollUp, { batches: 1, records: 2, setAside: 0 })
+          assert.strictEqual(yield* eventsOf("short"), 2)
+        })
+    )
+
     it.effect("rebuilds what was changed by hand, only in its range, and names each difference", () =>
       Effect.gen(function* () {
         const { name, sql } = yield* Database

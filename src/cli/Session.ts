@@ -74,7 +74,7 @@ const openDatabase = Effect.fnUntraced(function* (
 })
 
 /** Databases that several commands of one process share: each is opened for the first, and closed after the last. */
-const SharedDatabases = Context.Reference<
+export const SharedDatabases = Context.Reference<
   | ((key: string, layer: OpenDatabase) => Effect.Effect<Context.Context<Database>, DatabaseError | InvalidInput>)
   | undefined
 >("effect-usage/cli/SharedDatabases", { defaultValue: () => undefined })

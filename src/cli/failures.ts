@@ -14,6 +14,7 @@
 import * as Cause from "effect/Cause"
 import { CliError } from "effect/cli"
 import * as Schema from "effect/Schema"
+import { Unsuitable } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { NotInstalled } from "../domain/NotInstalled.ts"
 import { Unwritable } from "../internal/NewFile.ts"
@@ -89,7 +90,10 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   return {
     line: messageOf(error),
-    hint: error instanceof Unwritable || error instanceof NotInstalled ? error.remedy : hints[tag],
+    hint:
+      error instanceof Unwritable || error instanceof NotInstalled || error instanceof Unsuitable
+        ? error.remedy
+        : hints[tag],
     exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }

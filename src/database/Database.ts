@@ -4,7 +4,8 @@
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { DatabaseError } from "./DatabaseError.ts"
 
@@ -126,6 +127,16 @@ export class Database extends Context.Service<
     ) => Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R>
   }
 >()("effect-usage/Database") {}
+
+/**
+ * Runs an effect in a transaction of a client, or behind a savepoint of the one that is open. It is READ COMMITTED, whatever the
+ * session's default: who has waited for a lock is to see what its holder did before.
+ */
+export const atomically = <A, E, R>(
+  client: PgClient,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.provideService(client.withTransaction(effect), BeginTransaction, "begin isolation level read committed")
 
 const schemaPattern = /^[a-z_][a-z0-9_]{0,62}$/
 

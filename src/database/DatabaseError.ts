@@ -8,6 +8,7 @@
  * | `InUse` | another process owns the embedded database | yes |
  * | `Refused` | the server refused the data | no |
  * | `NotMigrated` | the tables are not there | no |
+ * | `Unsuitable` | the database is one that cannot hold the tables: of another encoding, or of a server that is too old | no |
  * | `Denied` | wrong credentials or missing rights | no |
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
  * | `NotInstalled` | the embedded engine is not installed | no |
@@ -59,6 +60,17 @@ export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated"
   }
 }
 
+/** A database that the tables cannot be made in, and what to do about it. */
+export class Unsuitable extends Schema.TaggedError<Unsuitable>()("Unsuitable", {
+  detail: Schema.String,
+  remedy: Schema.String
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the database cannot be used: ${this.detail}`
+  }
+}
+
 export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
   readonly isRetryable = false
   override get message(): string {
@@ -102,6 +114,7 @@ const Reason = Schema.Union([
   Busy,
   Refused,
   NotMigrated,
+  Unsuitable,
   Denied,
   InUse,
   NotInstalled,

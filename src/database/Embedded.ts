@@ -18,12 +18,13 @@ import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
 import { resolve } from "node:path"
 import * as FileMark from "../system/FileMark.ts"
-import { Database, type OpenTransaction, type Place, qualifier, type Query, type Row } from "./Database.ts"
+import { atomically, Database, type OpenTransaction, type Place, qualifier, type Query, type Row } from "./Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as Cursor from "./embedded/Cursor.ts"
 import * as Engine from "./embedded/Engine.ts"
 import type { Answered, Question } from "./embedded/messages.ts"
 import * as Migrations from "./Migrations.ts"
+import { selectLocal } from "./SessionSettings.ts"
 
 /**
  * - `directory`: where the data is kept; it is made, and locked while this process has it. Absent: in memory.
@@ -101,8 +102,7 @@ const make = Effect.fnUntraced(function* (
   const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
   const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
     Effect.map(ask(engine, { kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
-  const inTransaction = <A, E>(body: Effect.Effect<A, E>) =>
-    Effect.uninterruptible(mapSqlError(sql.withTransaction(body)))
+  const inTransaction = <A, E>(body: Effect.Effect<A, E>) => Effect.uninterruptible(mapSqlError(atomically(sql, body)))
   const database = Database.of({
     engine: "embedded",
     place: placeOf(directory),
@@ -119,7 +119,12 @@ const make = Effect.fnUntraced(function* (
     transaction: (body) => inTransaction(body({ query, copy })),
     // Nobody else can write while a transaction has the only connection.
     snapshot: (body) =>
-      mapSqlError(sql.withTransaction(body({ query, copy, rows: Cursor.open(query), csv: undefined }))),
+      mapSqlError(
+        atomically(
+          sql,
+          Effect.andThen(query(selectLocal, []), body({ query, copy, rows: Cursor.open(query), csv: undefined }))
+        )
+      ),
     own: sql,
     bounded: mapSqlError
   })

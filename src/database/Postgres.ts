@@ -21,6 +21,7 @@ import { DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./Database
 import * as ClientTarget from "./postgres/ClientTarget.ts"
 import * as CopyPool from "./postgres/CopyPool.ts"
 import { withSnapshot } from "./postgres/Snapshot.ts"
+import { startupParameters } from "./SessionSettings.ts"
 
 /**
  * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
@@ -32,6 +33,8 @@ import { withSnapshot } from "./postgres/Snapshot.ts"
  * - `connectTimeout`: 5 s
  * - `statementTimeout`: longest statement, and longest silence of the server in a COPY transaction, 60 s
  * - `applicationName`: shown in `pg_stat_activity`, `effect-usage`
+ *
+ * Its connections begin with the time zone UTC and dates in ISO 8601, whatever the database or the role have set.
  *
  * @since 0.1.0
  */
@@ -97,7 +100,8 @@ export const layerClient = (
           types: undefined,
           startupParameters: {
             ...(client.config.prepare === false ? {} : { statement_timeout: `${statementTimeout}` }),
-            ...client.config.startupParameters
+            ...client.config.startupParameters,
+            ...startupParameters(client.config.prepare !== false)
           },
           minConnections: 0,
           maxConnections: ownConnections
@@ -139,8 +143,11 @@ const make = Effect.fnUntraced(function* (
       keepAlive: "10 seconds",
       maxConnections,
       prepare,
-      // 60 s without an answer end a statement; a pooler may ignore startup options, so they are not sent through one.
-      ...(prepare === false ? {} : { startupParameters: { statement_timeout: `${statementTimeout}` } }),
+      // 60 s without an answer end a statement; a pooler may ignore this, or refuse it, so through one it is not sent.
+      startupParameters: {
+        ...(prepare === false ? {} : { statement_timeout: `${statementTimeout}` }),
+        ...startupParameters(prepare)
+      },
       ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
     })
   const sql = yield* Effect.mapError(connect(options.maxConnections ?? 10), fromUnknown)

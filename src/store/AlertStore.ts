@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database } from "../database/Database.ts"
+import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { type Alert, type AlertLevel, levels } from "../domain/Alert.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
@@ -236,7 +236,8 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
 
   const pass: AlertStore["Service"]["pass"] = (now, scope, percents, channels, decide) =>
     bounded(
-      own.withTransaction(
+      atomically(
+        own,
         Effect.gen(function* () {
           yield* own.unsafe(`set local lock_timeout = '10s'`)
           yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
@@ -258,7 +259,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
       ),
     pass,
     recordSpikes: (alerts, channels) =>
-      bounded(own.withTransaction(putAlerts(alerts, channels))).pipe(Effect.mapError(fromUnknown)),
+      bounded(atomically(own, putAlerts(alerts, channels))).pipe(Effect.mapError(fromUnknown)),
     history: (since, scope, limit) =>
       Effect.map(
         Effect.mapError(

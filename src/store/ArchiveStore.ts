@@ -24,6 +24,7 @@ import * as IdentityStore from "./IdentityStore.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
+import { dateText } from "./Timestamp.ts"
 import type { Filter } from "./UsageSources.ts"
 
 export const archiveStates = ["written", "verified", "removed", "restored", "superseded"] as const
@@ -207,7 +208,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const lockName = archiveLock(schema)
 
   const archivesWhere = (condition: string) =>
-    `select archive_id::text as archive_id, month::text as month, generation, file, state, record_count::text as record_count,
+    `select archive_id::text as archive_id, ${dateText("month")} as month, generation, file, state, record_count::text as record_count,
         bytes::text as bytes, sha256, taken_count::text as taken_count, taken_last::text as taken_last, selection,
         ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
         ${iso("removed_at")} as removed_at
@@ -240,11 +241,14 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     const partition = partitionOf(month)
     if (selection === undefined) return partition
     yield* query(
-      `create temporary table picked (customer_id text collate "C", service_name text collate "C") on commit drop`,
+      `create temporary table ${pickedTable} (customer_id text collate "C", service_name text collate "C") on commit drop`,
       []
     )
-    yield* query(`insert into picked select customer_id, service_name from (${pairs}) p`, [month, textOf(selection)])
-    return `(select r.* from ${partition} r join picked p on p.customer_id = r.customer_id and p.service_name = r.service_name)`
+    yield* query(`insert into ${pickedTable} select customer_id, service_name from (${pairs}) p`, [
+      month,
+      textOf(selection)
+    ])
+    return `(select r.* from ${partition} r join ${pickedTable} p on p.customer_id = r.customer_id and p.service_name = r.service_name)`
   })
 
   /** Counts rows as gone: the ledger in `counter`, their totals in `into`. */
@@ -275,7 +279,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     selection === undefined
       ? query(`truncate ${partitionOf(month)}`, [])
       : query(
-          `delete from ${partitionOf(month)} r using picked p
+          `delete from ${partitionOf(month)} r using ${pickedTable} p
             where p.customer_id = r.customer_id and p.service_name = r.service_name`,
           []
         )
@@ -573,7 +577,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     removed: (start, end, filter) =>
       Effect.map(
         run(
-          `select distinct month::text as month from ${removedTotals} t
+          `select distinct ${dateText("month")} as month from ${removedTotals} t
             where t.month < $2::text::timestamptz at time zone 'UTC' and t.month + interval '1 month' > $1::text::timestamptz at time zone 'UTC'
               ${narrow("t")} order by 1`,
           [start, end, filter?.customer ?? "", filter?.service ?? ""]
@@ -582,6 +586,9 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       )
   }
 }
+
+/** Rows that are meant. Named in full: a session may look for names elsewhere first. */
+const pickedTable = "pg_temp.picked"
 
 /** `$3` and `$4` are a customer and a service, or empty. */
 const narrow = (t: string) => `and ($3 = '' or ${t}.customer_id = $3) and ($4 = '' or ${t}.service_name = $4)`

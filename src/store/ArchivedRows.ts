@@ -12,8 +12,8 @@ import type { Reading } from "./Reading.ts"
 /** Loads records, some at a time. */
 export type Load = (records: ReadonlyArray<ArchivedRecord>) => Effect.Effect<void, DatabaseError>
 
-/** What records are loaded into; it is gone with the transaction. */
-export const table = "archived_rows"
+/** What records are loaded into; it is gone with the transaction. Named in full: a session may look for names elsewhere first. */
+export const table = "pg_temp.archived_rows"
 
 export const columns = CopyBinary.columns.join(", ")
 

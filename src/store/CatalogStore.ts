@@ -11,13 +11,14 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database } from "../database/Database.ts"
+import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { Service, ServiceName } from "../domain/Service.ts"
+import { timestamp } from "./Timestamp.ts"
 
 /** What the catalog said at one version. */
 export interface Catalog {
@@ -156,13 +157,11 @@ export class CatalogStore extends Context.Service<
 
       /** Runs a change and raises the version with it; the row's lock puts changes one after the other. */
       const change = <A>(effect: Effect.Effect<A, unknown>) =>
-        sql
-          .withTransaction(Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect))
-          .pipe(
-            mapSqlError,
-            Effect.mapError(fromUnknown),
-            Effect.tap(() => reload)
-          )
+        atomically(sql, Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect)).pipe(
+          mapSqlError,
+          Effect.mapError(fromUnknown),
+          Effect.tap(() => reload)
+        )
 
       const addService = Effect.fn("CatalogStore.addService")((service: Service, unitCost: string) =>
         change(
@@ -187,9 +186,14 @@ export class CatalogStore extends Context.Service<
         yield* change(
           sql.unsafe(
             `insert into ${prices} (service_name, customer_id, unit_cost, effective_from)
-            values ($1, $2, ($3::text)::numeric, coalesce(to_timestamp(0) + ($4::text)::bigint * interval '1 microsecond', '-infinity'))
+            values ($1, $2, ($3::text)::numeric, coalesce($4::text::timestamptz, '-infinity'))
             on conflict (service_name, customer_id, effective_from) do update set unit_cost = excluded.unit_cost`,
-            [price.service, price.customer ?? null, price.unitCost, price.from === -Infinity ? null : `${price.from}`]
+            [
+              price.service,
+              price.customer ?? null,
+              price.unitCost,
+              price.from === -Infinity ? null : timestamp(price.from as Instant.Instant)
+            ]
           )
         )
       })

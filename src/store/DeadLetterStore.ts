@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database, type Query, type Row } from "../database/Database.ts"
+import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { Companion } from "./UsageStore.ts"
@@ -115,7 +115,8 @@ export class DeadLetterStore extends Context.Service<
         // The ledger takes the key once; a batch without records is a batch too.
         keepOnce: (key, letters) =>
           Effect.uninterruptible(
-            own.withTransaction(
+            atomically(
+              own,
               Effect.gen(function* () {
                 const rows = yield* query(
                   `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)

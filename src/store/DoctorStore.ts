@@ -76,7 +76,7 @@ export class DoctorStore extends Context.Service<
                 select batch_id, count(*) as found from ${records} group by batch_id
               ) r on r.batch_id = b.batch_id
               where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0)
-              order by 1 limit $1::text::integer`,
+              order by coalesce(b.batch_id, r.batch_id) limit $1::text::integer`,
             [`${limit}`]
           )
       })

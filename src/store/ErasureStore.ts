@@ -19,6 +19,7 @@ import { archiveLock } from "./ArchiveStore.ts"
 import { eraseRollups, renameRollups, rollupTables } from "./erasedRollups.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import { rollupLock } from "./RollupStore.ts"
+import { dateText } from "./Timestamp.ts"
 
 /** Files under way: those that are being written, and those that are to be removed. */
 const Pending = Schema.Struct({
@@ -375,7 +376,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
     archivedMonths: (customer) =>
       Effect.map(
         run(
-          `select distinct month::text as month from ${name("billing_archive_totals")} where customer_id = $1 order by 1`,
+          `select distinct ${dateText("month")} as month from ${name("billing_archive_totals")} where customer_id = $1 order by 1`,
           [customer]
         ),
         (rows) => rows.map((row) => row["month"]!)

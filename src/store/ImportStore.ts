@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database, type Query, type Row } from "../database/Database.ts"
+import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { DeadLetterStore, type NewDeadLetter } from "./DeadLetterStore.ts"
 import type { Companion } from "./UsageStore.ts"
@@ -169,7 +169,8 @@ export class ImportStore extends Context.Service<
           Effect.asVoid(
             Effect.uninterruptible(
               bounded(
-                own.withTransaction(
+                atomically(
+                  own,
                   companion(
                     chunk,
                     refused,

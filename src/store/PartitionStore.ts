@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Database } from "../database/Database.ts"
+import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import * as Instant from "../domain/Instant.ts"
 
@@ -64,7 +64,8 @@ export class PartitionStore extends Context.Service<
         const wanted = new Set(months)
         if (current >= "2000-01-01" && current < "2099-12-01") wanted.add(current).add(nextMonth(current))
         yield* bounded(
-          own.withTransaction(
+          atomically(
+            own,
             Effect.gen(function* () {
               yield* own.unsafe("set local lock_timeout = '10s'")
               yield* own`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`

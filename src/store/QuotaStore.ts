@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database } from "../database/Database.ts"
+import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -137,7 +137,8 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
 
   const removePlan = (plan: string) =>
     change(
-      sql.withTransaction(
+      atomically(
+        sql,
         Effect.gen(function* () {
           const used = yield* sql.unsafe(`select 1 as found from ${subscriptions} where plan_name = $1 limit 1`, [plan])
           if (used.length > 0) return "used" as const
@@ -150,7 +151,8 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
 
   const subscribe = ({ anchor, customer, every, plan, start }: Omit<Subscription, "end">) =>
     change(
-      sql.withTransaction(
+      atomically(
+        sql,
         Effect.gen(function* () {
           if (!(yield* hasPlan(plan))) return false
           // One after the other: a customer is on one plan at a time.
@@ -191,7 +193,8 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
 
   const putRule = (rule: Quota.QuotaRule) =>
     change(
-      sql.withTransaction(
+      atomically(
+        sql,
         Effect.gen(function* () {
           if (rule.owner.plan !== undefined && !(yield* hasPlan(rule.owner.plan))) return false
           const { critical, exceeded, warning } = rule.thresholds

@@ -152,7 +152,7 @@ const make = ({ bounded, name, own }: Database["Service"]): RetentionStore["Serv
     dropAlerts: (instant) =>
       Effect.map(
         run(
-          `with states as (delete from ${name("billing_alert_states")} where ${before("updated_at")} and period_start < $1::text::timestamptz - interval '366 days'),
+          `with states as (delete from ${name("billing_alert_states")} where ${before("updated_at")} and period_start < $1::text::timestamptz - interval '8784 hours'),
               gone as (delete from ${alerts} a where ${before("a.raised_at")} and ${isTold("a")} returning 1)
             select count(*)::text as found from gone`,
           [timestamp(instant)]

@@ -7,6 +7,7 @@
  *
  * Invariants:
  * - rollups + the records of batches without a stamp = all records, in every snapshot
+ * - a batch is stamped only if as many of its records were added as the ledger says that there are
  * - rows are written in the order of their keys
  * - a row whose customer is empty sums those of all customers
  */
@@ -15,11 +16,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { atomically, Database } from "../database/Database.ts"
+import { DatabaseError, fromUnknown, Unexpected } from "../database/DatabaseError.ts"
 import type * as Instant from "../domain/Instant.ts"
+import { nextMonth } from "./PartitionStore.ts"
 import { bucketOf } from "./Sketch.ts"
-import { timestamp } from "./Timestamp.ts"
+import { dateText, timestamp } from "./Timestamp.ts"
 
 /** The batches of one transaction. */
 export interface RolledUp {
@@ -199,7 +201,8 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
 
   const locked = <A, E>(work: Effect.Effect<A, E>) =>
     bounded(
-      own.withTransaction(
+      atomically(
+        own,
         Effect.gen(function* () {
           const [row] = yield* own.unsafe<{ taken: boolean }>(
             `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as taken`,
@@ -216,10 +219,11 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     execute: ({ ids, limit }) =>
       own.unsafe(
         `select batch_id::text as batch_id, record_count,
-            coalesce(months[1], '2000-01-01')::text as low, coalesce(months[array_upper(months, 1)], '2000-01-01')::text as high
+            ${dateText("coalesce(months[1], date '2000-01-01')")} as low,
+            ${dateText("coalesce(months[array_upper(months, 1)], date '2000-01-01')")} as high
           from (
             select *, sum(record_count) over (order by batch_id) - record_count as before from (
-              select batch_id, record_count, months from ${batches}
+              select batch_id, record_count - archived_count - removed_count as record_count, months from ${batches}
               where rolled_at is null and set_aside is null and ($2::text is null or batch_id = any($2::text::bigint[]))
               order by batch_id limit ${batchLimit} for update skip locked
             ) due
@@ -267,7 +271,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   const addStatement = `with taken as materialized (
       select customer_id, service_name, amount, unit_cost, recorded_at from ${records}
       where batch_id = any($1::text::bigint[])
-        and recorded_at >= $2::text::timestamptz and recorded_at < $3::text::timestamptz + interval '1 month'
+        and recorded_at >= $2::text::timestamptz and recorded_at < $3::text::timestamptz
     ), ${derive}, ${put(true)}, ${putMonths},
     stamped as (update ${batches} set rolled_at = now() where batch_id = any($1::text::bigint[]) returning 1)
     select (select count(*) from stamped)::int as batches, (select count(*) from taken)::int as records`
@@ -282,8 +286,11 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         const [done] = yield* own.unsafe<RolledUp>(addStatement, [
           `{${due.map((row) => row.batch_id).join(",")}}`,
           `${low} 00:00:00+00`,
-          `${high} 00:00:00+00`
+          `${nextMonth(high)} 00:00:00+00`
         ])
+        // A record that is not added now never would be: a stamped batch is not looked at again.
+        const said = due.reduce((sum, row) => sum + row.record_count, 0)
+        if (done!.records !== said) return yield* miscounted(done!.records, said)
         return { batches: done!.batches, records: done!.records }
       })
     )
@@ -502,6 +509,15 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     )
   }
 }
+
+const miscounted = (found: number, said: number) =>
+  new DatabaseError({
+    reason: new Unexpected({
+      detail: `${found} of ${said} records of the ledger were found, and none was added to the rollups`,
+      code: "",
+      cause: undefined
+    })
+  })
 
 const figures = (events: string | null, amount: string | null, weighted: string | null): Figures | undefined =>
   events === null ? undefined : { events, amount: amount ?? undefined, weighted: weighted ?? undefined }

@@ -59,7 +59,7 @@ export class SpikeStore extends Context.Service<
                 select customer_id, service_name, date_trunc('hour', recorded_at, 'UTC') as hour, sum(amount) as amount
                 from ${name("billing_usage_records")} r
                 where batch_id = any(array(select batch_id from ${name("billing_usage_batches")} where rolled_at is null))
-                  and recorded_at >= ${hour} - interval '7 days' and recorded_at < ${hour} + interval '1 hour' and ${scoped("r")}
+                  and recorded_at >= ${hour} - interval '168 hours' and recorded_at < ${hour} + interval '1 hour' and ${scoped("r")}
                 group by 1, 2, 3
               ), candidates as (
                 select distinct d.customer_id, d.service_name from ${name("billing_usage_days")} d
@@ -70,7 +70,7 @@ export class SpikeStore extends Context.Service<
                 from candidates c cross join lateral (
                   select date_trunc('hour', q.quarter, 'UTC') as hour, q.amount from ${quarters} q
                   where q.customer_id = c.customer_id and q.service_name = c.service_name
-                    and q.quarter >= ${hour} - interval '7 days' and q.quarter < ${hour} + interval '1 hour'
+                    and q.quarter >= ${hour} - interval '168 hours' and q.quarter < ${hour} + interval '1 hour'
                   union all
                   select t.hour, t.amount from tail t where t.customer_id = c.customer_id and t.service_name = c.service_name
                 ) h group by 1, 2, 3 having sum(h.amount) > 0

@@ -1,4 +1,10 @@
-/** Instants as PostgreSQL reads them in text. */
+/**
+ * Instants as PostgreSQL reads them in text, and dates as we read them.
+ *
+ * What a statement says does not depend on the session that it runs in, which may be an application's. So it computes in UTC
+ * (`date_trunc(…, 'UTC')`, hours instead of days, bounds that are made here), and a time or a date never becomes text by a
+ * cast, which would write it as the session's `DateStyle` and `TimeZone` say.
+ */
 import * as Instant from "../domain/Instant.ts"
 
 const microsPerDay = 86_400 * Instant.microsPerSecond
@@ -7,6 +13,9 @@ const twoDigits = Array.from({ length: 60 }, (_, i) => `${i}`.padStart(2, "0"))
 
 let cachedDay = NaN
 let cachedText = ""
+
+/** A column of type `date` as `2026-01-30`, in SQL. */
+export const dateText = (column: string): string => `to_char(${column}, 'YYYY-MM-DD')`
 
 /** `2026-01-30 16:45:23.500000+00`. Records come in the order of time, more or less, so the text of the last day is kept. */
 export const timestamp = (instant: Instant.Instant): string => {

@@ -20,7 +20,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { Database, type Query, type Row } from "../database/Database.ts"
+import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { DatabaseError, fromUnknown, KeyConflict, Unexpected } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -292,7 +292,8 @@ export class UsageStore extends Context.Service<
         const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
         return Effect.uninterruptible(
           bounded(
-            own.withTransaction(
+            atomically(
+              own,
               Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query, result)))
             )
           )

@@ -136,7 +136,7 @@ const measured = (name: Name): string => {
   const days = name("billing_usage_days")
   const quarters = name("billing_usage_quarters")
   const records = name("billing_usage_records")
-  const dayUp = `date_trunc('day', l.period_start + interval '1 day' - interval '1 microsecond', 'UTC')`
+  const dayUp = `date_trunc('day', l.period_start + interval '24 hours' - interval '1 microsecond', 'UTC')`
   const dayDown = `date_trunc('day', l.period_end, 'UTC')`
   return `sums as (
     select l.customer_id, l.service_name, m.amount from limits l join ${months} m
@@ -173,7 +173,7 @@ const measured = (name: Name): string => {
         union all
         (select t.recorded_at, t.batch_id, t.position, ${level("t")} from tail t
           where t.customer_id = l.customer_id and t.service_name = l.service_name
-            and t.recorded_at < date_trunc('day', ${now}, 'UTC') + interval '1 day'
+            and t.recorded_at < date_trunc('day', ${now}, 'UTC') + interval '24 hours'
           order by t.recorded_at desc, t.batch_id desc, t.position desc limit 1)
       ) found order by found.recorded_at desc, found.batch_id desc, found.position desc limit 1
     ) x where l.basis = 'level'

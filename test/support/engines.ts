@@ -58,26 +58,28 @@ export const postgresLayer = (
   Layer.fresh(Layer.orDie(Postgres.layer({ maxConnections: 6, ...options, url: Redacted.make(url) })))
 
 /** Makes a migrated database on the shared server and gives its URL; it is dropped when the scope closes. */
-export const freshDatabase = (): Effect.Effect<string, never, Scope.Scope> => newDatabase(templateDatabase)
+export const freshDatabase = (): Effect.Effect<string, never, Scope.Scope> =>
+  newDatabase(`template ${templateDatabase}`)
 
 /** The same without any table of ours. */
-export const emptyDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => newDatabase("template1"))
+export const emptyDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => newDatabase())
 
-const newDatabase = (template: string) =>
+/** The same on any server, with the options of `create database`. */
+export const newDatabase = (
+  options = "",
+  server: string = inject("postgresUrl")
+): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const name = `usage_${randomBytes(6).toString("hex")}`
-      await administer(`create database ${name} template ${template}`)
-      return databaseUrl(name)
+      await administer(`create database ${name} ${options}`, server)
+      const url = new URL(server)
+      url.pathname = `/${name}`
+      return url.href
     }),
-    (url) => Effect.promise(() => administer(`drop database if exists ${new URL(url).pathname.slice(1)} with (force)`))
+    (url) =>
+      Effect.promise(() => administer(`drop database if exists ${new URL(url).pathname.slice(1)} with (force)`, server))
   )
-
-const databaseUrl = (name: string): string => {
-  const url = new URL(inject("postgresUrl"))
-  url.pathname = `/${name}`
-  return url.href
-}
 
 /** Runs one statement on the shared server, or on a database of it, through a connection of its own. */
 export const administer = async (

@@ -4,6 +4,7 @@ import pg from "pg"
 import type { Copy, CopyTransaction, OpenTransaction, Query } from "../Database.ts"
 import { Busy, DatabaseError, fromUnknown } from "../DatabaseError.ts"
 import * as ClientTarget from "./ClientTarget.ts"
+import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
 
 /** The server's own statement_timeout comes first; what is given up after this much more is a server that has fallen silent. */
@@ -134,7 +135,7 @@ const transact = <A, E>(
  * months is planned with its values, which tell a customer of ten records from one of a million.
  */
 const begin = (timeoutMillis: number, long?: "long"): string =>
-  `begin isolation level read committed; set local lock_timeout = '10s'; set local plan_cache_mode = ${long === undefined ? "force_generic_plan" : "force_custom_plan"}; set local statement_timeout = ${timeoutMillis};
+  `begin isolation level read committed; ${setLocal}; set local lock_timeout = '10s'; set local plan_cache_mode = ${long === undefined ? "force_generic_plan" : "force_custom_plan"}; set local statement_timeout = ${timeoutMillis};
     set local idle_in_transaction_session_timeout = ${timeoutMillis + graceMillis}${long === undefined ? "" : endless}`
 
 const endless = `;

@@ -12,11 +12,12 @@ import type pg from "pg"
 import type { Pull, Query, Select, Snapshot } from "../Database.ts"
 import { type DatabaseError, fromUnknown } from "../DatabaseError.ts"
 import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
+import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
 
 /** What the transaction depends on, whatever the role or the database have set. */
 const begin = `begin isolation level repeatable read; set local statement_timeout = 0; set local lock_timeout = '10s';
-  set local idle_in_transaction_session_timeout = 0; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
+  set local idle_in_transaction_session_timeout = 0; ${setLocal};
   select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
   select set_config('client_connection_check_interval', '5s', true) where version() like '%linux%'`
 
