@@ -102,7 +102,7 @@ const make = Effect.fnUntraced(function* (options: SpoolOptions) {
         attempt(() => SpoolDirectory.drop(directory, lines))
       ),
     put: (key, records) => {
-      const text = Segment.header + records.map(Segment.encode).join("")
+      const text = Segment.encodeAll(records)
       return withRoom(
         Buffer.byteLength(text),
         Effect.asVoid(attempt(() => SpoolDirectory.putSealed(directory, key, text)))

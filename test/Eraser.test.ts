@@ -38,6 +38,7 @@ import { DoctorStore } from "../src/store/DoctorStore.ts"
 import { ErasureStore } from "../src/store/ErasureStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
 import { assertSound, empty, figures, year } from "./support/archives.ts"
+import { child } from "./support/child.ts"
 import { at } from "./support/clock.ts"
 import { eachEngine } from "./support/engines.ts"
 import { objectStorage } from "./support/objectStorage.ts"
@@ -376,12 +377,10 @@ eachEngine("Eraser", (engine) => {
         yield* setUp
         const eraser = yield* Eraser
         // A process that runs is writing this.
-        const open = join(root, "spool/open", `${process.pid}-other`)
+        const open = join(root, "spool/open/other")
         mkdirSync(open, { recursive: true })
-        writeFileSync(
-          join(open, "owner.json"),
-          JSON.stringify({ pid: process.pid, started: "", host: "elsewhere", command: "" })
-        )
+        const writer = yield* child("holdKernelLock.ts", join(open, "lock"))
+        yield* writer.atLeast(1)
         writeFileSync(join(open, "1-x.segment"), `["${id}"]${JSON.stringify(id)}`)
         const [january] = (yield* (yield* Archiver).list).filter(({ state }) => state === "removed")
         const whole = readFileSync(january!.file)

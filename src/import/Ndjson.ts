@@ -71,6 +71,8 @@ export const parseLine = (text: string, customer: string | undefined): Result.Re
       if (field === undefined) {
         if (!ignoredNames.has(name)) return Result.fail(unknownName(name))
         if (!isJson(raw)) return notJson(text)
+        // What is not as exports write it was put there to hide something, or by mistake.
+        if (raw.startsWith("{") || raw.startsWith("[")) return Result.fail(noValue(name))
       } else {
         const bit = 1 << fieldBits[field]
         if ((seen & bit) !== 0) return twice(name)
@@ -229,6 +231,13 @@ const notAnObject = (text: string) =>
   isJson(text)
     ? Result.fail(new InvalidInput({ field: "line", problem: `${excerpt(text)} is not a JSON object`, remedy }))
     : notJson(text)
+
+const noValue = (name: string) =>
+  new InvalidInput({
+    field: name,
+    problem: "is neither a number nor a text",
+    remedy: "Leave it out: it follows from the rest"
+  })
 
 const twice = (name: string) =>
   Result.fail(

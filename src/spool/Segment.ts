@@ -44,6 +44,9 @@ export const encode = (record: UsageRecord): string => {
   return `${Buffer.byteLength(payload)} ${crc32(payload).toString(16).padStart(8, "0")} ${payload}\n`
 }
 
+/** A whole segment. */
+export const encodeAll = (records: ReadonlyArray<UsageRecord>): string => header + records.map(encode).join("")
+
 /** Reads all that is valid. */
 export const decode = (data: Uint8Array): SegmentContent => {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)

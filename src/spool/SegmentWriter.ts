@@ -5,10 +5,10 @@
  * when it has `maxRecords` or is `maxAge` old, and handed on.
  *
  * Owners and bounds: one fiber owns the open segment; at most `capacity` appends wait for it. Closing the scope writes what
- * waits and seals the segment.
+ * waits and seals the segment. The segment lies in a directory of the writer's own, which nobody takes while it lives.
  *
  * Invariants:
- * - `append` succeeds only after its records were synced.
+ * - `append` succeeds only after its records were synced, to a file that was then still where it belongs.
  * - After a failed write or sync nothing more is appended to that segment: what of it reached the disk is not known. It is
  *   cut back to what was acknowledged and sealed; the next append begins a new one. So a disk that is full or broken
  *   refuses, acknowledges nothing, and is used again as soon as it works.
@@ -24,9 +24,11 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
-import { type FileHandle, open } from "node:fs/promises"
+import { type FileHandle, open, stat } from "node:fs/promises"
+import { join } from "node:path"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import { syncDirectory } from "../system/Files.ts"
+import { isMissing, syncDirectory } from "../system/Files.ts"
+import * as OwnDirectory from "./OwnDirectory.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 
@@ -68,8 +70,10 @@ export interface Options {
 
 /** What the writer asks of the file system. */
 export interface Io {
-  readonly create: (path: string) => Promise<Pick<FileHandle, "write" | "datasync" | "truncate" | "close">>
+  readonly create: (path: string) => Promise<SegmentFile>
 }
+
+type SegmentFile = Pick<FileHandle, "write" | "datasync" | "truncate" | "stat" | "close">
 
 const nodeIo: Io = { create: (path) => open(path, "wx", 0o600) }
 
@@ -81,7 +85,7 @@ interface Append {
 interface OpenSegment {
   readonly key: string
   readonly path: string
-  readonly file: Pick<FileHandle, "write" | "datasync" | "truncate" | "close">
+  readonly file: SegmentFile
   readonly records: Array<UsageRecord>
   readonly openedAt: number
   bytes: number
@@ -95,6 +99,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<SegmentWriter, never, Scope.Scope> {
   const io = options.io ?? nodeIo
   const queue = yield* Queue.make<Item, Cause.Done>({ capacity: options.capacity })
+  let own: OwnDirectory.OwnDirectory | undefined
   let segment: OpenSegment | undefined
   let closed = false
 
@@ -103,24 +108,35 @@ export const make = Effect.fnUntraced(function* (
 
   const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: refusal })
 
+  const create = async (name: string) => {
+    own ??= await OwnDirectory.make(spool.path)
+    const path = join(own.path, name)
+    const file = await io.create(path)
+    try {
+      await file.write(Segment.header)
+      await syncDirectory(own.path)
+    } catch (cause) {
+      await file.close().catch(() => {})
+      throw cause
+    }
+    return { path, file }
+  }
+
   const begin = Effect.gen(function* () {
     const openedAt = yield* Clock.currentTimeMillis
     const key = randomUUID()
-    const path = SpoolDirectory.openSegmentPath(spool, key)
+    const name = SpoolDirectory.segmentName(key)
     options.onBegin?.(key)
-    const file = yield* attempt(async () => {
-      await SpoolDirectory.announce(spool)
-      const created = await io.create(path)
-      try {
-        await created.write(Segment.header)
-        await syncDirectory(spool.own)
-      } catch (cause) {
-        await created.close().catch(() => {})
-        throw cause
-      }
-      return created
-    })
-    segment = { key, path, file, records: [], openedAt, bytes: Segment.header.length }
+    const created = yield* attempt(() =>
+      create(name).catch(async (cause: unknown) => {
+        // Somebody has removed the directory since the last segment.
+        if (!isMissing(cause)) throw cause
+        await own?.retire()
+        own = undefined
+        return create(name)
+      })
+    )
+    segment = { key, ...created, records: [], openedAt, bytes: Segment.header.length }
     return segment
   })
 
@@ -135,8 +151,16 @@ export const make = Effect.fnUntraced(function* (
         SpoolDirectory.remove({ kind: "segment", key: current.key, path: current.path })
       )
     }
-    // A disk that cannot even rename keeps the segment where it is: the next process finds it there.
-    const sealed = yield* Effect.option(attempt(() => SpoolDirectory.seal(spool, current.path, current.key)))
+    // A disk that cannot even rename keeps the segment where it is: whoever retires the directory finds it there.
+    const sealed = yield* Effect.option(
+      attempt(() =>
+        SpoolDirectory.seal(spool, current.path, current.key).catch((cause: unknown) => {
+          if (!isMissing(cause)) throw cause
+          // Somebody has removed it. What was acknowledged is still here.
+          return SpoolDirectory.putSealed(spool, current.key, Segment.encodeAll(current.records))
+        })
+      )
+    )
     const batch =
       sealed._tag === "Some" ? sealed.value : { kind: "segment" as const, key: current.key, path: current.path }
     yield* options.onSealed({ batch, records: current.records })
@@ -156,6 +180,7 @@ export const make = Effect.fnUntraced(function* (
               offset += (await current.file.write(data, offset, data.length - offset)).bytesWritten
             }
             await current.file.datasync()
+            if (!(await isInPlace(current))) throw new Error(`somebody has removed ${current.path} or its directory`)
           } catch (cause) {
             await current.file.truncate(before).catch(() => {})
             throw cause
@@ -203,7 +228,7 @@ export const make = Effect.fnUntraced(function* (
       yield* Queue.end(queue)
       yield* Fiber.await(fiber)
       yield* sealOpen
-      yield* Effect.promise(() => SpoolDirectory.retire(spool).catch(() => {}))
+      yield* Effect.promise(async () => own?.retire().catch(() => {}))
     })
   )
 
@@ -222,3 +247,15 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 })
+
+/** Whether a segment's file is still the one that others find. */
+const isInPlace = async ({ file, path }: OpenSegment): Promise<boolean> => {
+  const [written, found] = await Promise.all([
+    file.stat(),
+    stat(path).catch((cause: unknown) => {
+      if (!isMissing(cause)) throw cause
+      return undefined
+    })
+  ])
+  return found !== undefined && found.ino === written.ino && found.dev === written.dev
+}

@@ -2,8 +2,8 @@
  * The spool on disk: usage that is safe, but not in the database yet. Any number of processes share one directory.
  *
  *     inbox/<name>.ndjson        dropped here by anybody, by rename: one JSON object a line, as `usage import` reads it
- *     inbox/.shell-<pid>.open    lines that a shell with the functions of `usage shell-init` is adding
- *     open/<process>/            segments that a running process is writing, and `owner.json`, which says whose they are
+ *     inbox/<name>.lines         lines that a shell with the functions of `usage shell-init` is adding (see `ShellLines`)
+ *     open/<process>/            what a running process is making: segments, and claims of the inbox (see `OwnDirectory`)
  *     ready/<time>-<key>.segment sealed, to be stored by whoever comes first
  *     ready/<time>-<key>.claim/  files of the inbox that were claimed together: one batch, like a segment
  *     broken/                    what of a segment could not be read, kept for a person to look at
@@ -11,16 +11,18 @@
  * A sealed segment and a sealed claim never change, and their name has the key of their batch. So it does not matter how
  * often, or by how many processes at once, one is stored: the ledger takes it once. It is removed after that.
  *
- * A claim is made under a name that is not sealed yet (`.claiming`), file by file, and sealed by renaming the directory.
- * Whatever a process that died left of either is sealed by the next as it is.
+ * Both are made where only their process writes, and sealed by a rename. What a process that died left of either is sealed
+ * as it is by the next.
  *
  * Directories are 0700 and files 0600: usage is nobody else's business.
  */
 import { randomUUID } from "node:crypto"
 import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
-import { join } from "node:path"
-import { isMissing, makePrivateDirectory, syncDirectory, writeWhole } from "../system/Files.ts"
-import * as ProcessOwner from "../system/ProcessOwner.ts"
+import { basename, join } from "node:path"
+import { makePrivateDirectory, isMissing, syncDirectory, writeWhole } from "../system/Files.ts"
+import * as Inbox from "./Inbox.ts"
+import * as OwnDirectory from "./OwnDirectory.ts"
+import { ignoreMissing, names, sealedPattern, stampedName } from "./SpoolNames.ts"
 
 /** A batch on disk. */
 export interface SealedBatch {
@@ -44,42 +46,22 @@ export interface SpoolStatus {
 
 export interface SpoolDirectory {
   readonly path: string
-  /** This process's own directory of segments that are being written. */
-  readonly own: string
 }
-
-/** A file that a shell appends to, and the number of its process. */
-const shellPattern = /^\.shell-(\d+)\.open$/
-
-const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim)$/
 
 /** Makes a spool, or opens one that is there. */
 export const openSpool = async (path: string): Promise<SpoolDirectory> => {
-  const owner = ProcessOwner.self()
-  const own = join(path, "open", `${owner.pid}-${randomUUID().slice(0, 8)}`)
   for (const directory of [path, join(path, "inbox"), join(path, "open"), join(path, "ready"), join(path, "broken")]) {
     await makePrivateDirectory(directory)
   }
-  return { path, own }
+  return { path }
 }
 
-/** A name under which segments and claims sort by age. */
-const stampedName = (key: string): string => `${Date.now().toString(36).padStart(9, "0")}-${key}`
-
-/** Says to whom the open segments belong; done before the first of them. */
-export const announce = async (spool: SpoolDirectory): Promise<void> => {
-  await makePrivateDirectory(spool.own)
-  await writeWhole(join(spool.own, "owner.json"), JSON.stringify(ProcessOwner.self()))
-  await syncDirectory(join(spool.path, "open"))
-}
-
-/** Where a new segment of this process is written. */
-export const openSegmentPath = (spool: SpoolDirectory, key: string): string =>
-  join(spool.own, `${stampedName(key)}.segment`)
+/** The name of a new segment. */
+export const segmentName = (key: string): string => `${stampedName(key)}.segment`
 
 /** Seals a segment: it is then anybody's to store. */
 export const seal = async (spool: SpoolDirectory, openPath: string, key: string): Promise<SealedBatch> => {
-  const path = join(spool.path, "ready", openPath.slice(openPath.lastIndexOf("/") + 1))
+  const path = join(spool.path, "ready", basename(openPath))
   await rename(openPath, path)
   await syncDirectory(join(spool.path, "ready"))
   return { kind: "segment", key, path }
@@ -91,7 +73,7 @@ export const putSealed = async (
   key: string,
   data: string | Uint8Array
 ): Promise<SealedBatch> => {
-  const path = join(spool.path, "ready", `${stampedName(key)}.segment`)
+  const path = join(spool.path, "ready", segmentName(key))
   await writeWhole(path, data)
   return { kind: "segment", key, path }
 }
@@ -101,88 +83,13 @@ export const drop = async (spool: SpoolDirectory, lines: string): Promise<void> 
   await writeWhole(join(spool.path, "inbox", `${stampedName(randomUUID())}.ndjson`), lines)
 }
 
-/** Removes this process's directory when nothing is left in it. */
-export const retire = async (spool: SpoolDirectory): Promise<void> => {
-  const left = await readdir(spool.own).catch(() => [])
-  if (left.every((name) => name === "owner.json")) await rm(spool.own, { recursive: true, force: true })
-}
+/** Seals what processes that are gone have left open. */
+export const adoptOrphans = (spool: SpoolDirectory): Promise<void> => OwnDirectory.adoptAll(spool.path)
 
-/** Seals what processes that are gone have left open, and claims that they did not finish. */
-export const adoptOrphans = async (spool: SpoolDirectory): Promise<void> => {
-  const inbox = join(spool.path, "inbox")
-  for (const name of await names(inbox)) {
-    const pid = shellPattern.exec(name)?.[1]
-    if (pid === undefined || ProcessOwner.isAlive({ pid: Number(pid), started: "", host: ProcessOwner.self().host }))
-      continue
-    await rename(join(inbox, name), join(inbox, `${stampedName(randomUUID())}.ndjson`)).catch(ignoreMissing)
-  }
-  for (const name of await names(join(spool.path, "open"))) {
-    const directory = join(spool.path, "open", name)
-    if (directory === spool.own || (await isOwned(directory))) continue
-    for (const file of await names(directory)) {
-      if (!file.endsWith(".segment")) continue
-      await rename(join(directory, file), join(spool.path, "ready", file)).catch(ignoreMissing)
-    }
-    await rm(directory, { recursive: true, force: true })
-  }
-  for (const name of await names(join(spool.path, "ready"))) {
-    const match = /^(.*\.claim)\.(\d+)-(\d*)\.claiming$/.exec(name)
-    if (match === null) continue
-    if (ProcessOwner.isAlive({ pid: Number(match[2]), started: match[3]!, host: ProcessOwner.self().host })) continue
-    await rename(join(spool.path, "ready", name), join(spool.path, "ready", match[1]!)).catch(ignoreMissing)
-  }
-}
-
-/** How long a directory may be without its owner's name: it is made first, and the name a moment later. */
-const anonymousMillis = 10_000
-
-const isOwned = async (directory: string): Promise<boolean> => {
-  try {
-    const owner = JSON.parse(await readFile(join(directory, "owner.json"), "utf8")) as ProcessOwner.ProcessOwner
-    return ProcessOwner.isAlive(owner)
-  } catch (cause) {
-    if (!isMissing(cause)) return false
-    const found = await stat(directory).catch(() => undefined)
-    return found !== undefined && Date.now() - found.mtimeMs < anonymousMillis
-  }
-}
-
-/** Files of the inbox in one claim: a batch of a size that goes well in one transaction. */
-const filesInClaim = 1_000
-/** Bytes after which a claim takes no further file. */
-const bytesInClaim = 4_194_304
-
-/** Claims files of the inbox as one batch; `undefined` if there are none. A file is claimed by one process only. */
+/** Claims files of the inbox as one batch; `undefined` if there are none. */
 export const claimInbox = async (spool: SpoolDirectory): Promise<SealedBatch | undefined> => {
-  const inbox = join(spool.path, "inbox")
-  const waiting = (await names(inbox)).filter((name) => name.endsWith(".ndjson") && !name.startsWith(".")).sort()
-  if (waiting.length === 0) return undefined
-  const key = randomUUID()
-  const path = join(spool.path, "ready", `${stampedName(key)}.claim`)
-  const { pid, started } = ProcessOwner.self()
-  const claiming = `${path}.${pid}-${started}.claiming`
-  await makePrivateDirectory(claiming)
-  let files = 0
-  let bytes = 0
-  for (const name of waiting) {
-    try {
-      bytes += (await stat(join(inbox, name))).size
-      await rename(join(inbox, name), join(claiming, name))
-      files++
-    } catch (cause) {
-      // Another process has it.
-      if (!isMissing(cause)) throw cause
-    }
-    if (files === filesInClaim || bytes >= bytesInClaim) break
-  }
-  if (files === 0) {
-    await rm(claiming, { recursive: true, force: true })
-    return undefined
-  }
-  await syncDirectory(claiming)
-  await rename(claiming, path)
-  await syncDirectory(join(spool.path, "ready"))
-  return { kind: "claim", key, path }
+  const claimed = await Inbox.claim(spool.path)
+  return claimed === undefined ? undefined : { kind: "claim", ...claimed }
 }
 
 /** What is sealed, the oldest first. */
@@ -200,27 +107,9 @@ export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<Sealed
 export const readSegment = (batch: SealedBatch): Promise<Uint8Array | undefined> =>
   readFile(batch.path).catch(ignoreMissing)
 
-/** A file that was dropped into the inbox. `modified`: when it was written, in milliseconds since 1970. */
-export interface ClaimedFile {
-  readonly name: string
-  readonly data: Uint8Array
-  readonly modified: number
-}
-
 /** The files of a claim, in order; `undefined` if somebody has stored and removed it. */
-export const readClaim = async (batch: SealedBatch): Promise<ReadonlyArray<ClaimedFile> | undefined> => {
-  try {
-    const contents: Array<ClaimedFile> = []
-    for (const name of (await readdir(batch.path)).sort()) {
-      const file = join(batch.path, name)
-      contents.push({ name, data: await readFile(file), modified: (await stat(file)).mtimeMs })
-    }
-    return contents
-  } catch (cause) {
-    if (isMissing(cause)) return undefined
-    throw cause
-  }
-}
+export const readClaim = (batch: SealedBatch): Promise<ReadonlyArray<Inbox.ClaimedFile> | undefined> =>
+  Inbox.read(batch.path)
 
 /** Removes a batch that is stored. A claim is renamed first: half of one must never look like a whole. */
 export const remove = async (batch: SealedBatch): Promise<void> => {
@@ -261,6 +150,8 @@ export const removeBroken = async (spool: SpoolDirectory, isMeant: (text: string
 export const filesWith = async (spool: SpoolDirectory, text: string): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
   for (const name of await readdir(spool.path, { recursive: true })) {
+    // Opening a lock would drop it, where it is this process's.
+    if (OwnDirectory.isLock(name)) continue
     const file = join(spool.path, name)
     const data = await readFile(file).catch((cause: unknown) => {
       if ((cause as NodeJS.ErrnoException).code !== "EISDIR") return ignoreMissing(cause)
@@ -306,11 +197,9 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
     bytes += found.size
     oldest = Math.min(oldest ?? Infinity, found.mtimeMs)
   }
-  const dropped = await names(join(spool.path, "inbox"))
-  const inbox = dropped.filter((name) => name.endsWith(".ndjson") && !name.startsWith("."))
-  const shells = dropped.filter((name) => shellPattern.test(name))
-  for (const name of [...inbox, ...shells]) await look(join(spool.path, "inbox", name))
-  let openSegments = shells.length
+  const inbox = (await names(join(spool.path, "inbox"))).filter(Inbox.isMeant)
+  for (const name of inbox) await look(join(spool.path, "inbox", name))
+  let openSegments = 0
   for (const owner of await names(join(spool.path, "open"))) {
     for (const name of await names(join(spool.path, "open", owner))) {
       if (!name.endsWith(".segment")) continue
@@ -322,15 +211,4 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
   for (const batch of sealed) await look(batch.path)
   const broken = (await names(join(spool.path, "broken"))).length
   return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken }
-}
-
-const names = (directory: string): Promise<Array<string>> =>
-  readdir(directory).catch((cause: unknown) => {
-    if (isMissing(cause)) return []
-    throw cause
-  })
-
-const ignoreMissing = (cause: unknown): undefined => {
-  if (!isMissing(cause)) throw cause
-  return undefined
 }

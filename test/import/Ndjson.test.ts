@@ -107,8 +107,12 @@ describe("Ndjson.parseLine", () => {
   })
 
   it("ignores what follows from the rest and refuses what it does not know", () => {
-    const line = (name: string) => `{"service":"bandwidth","amount":1,"${name}":{"any":[1]}}`
-    for (const name of ["total_cost", "id", "unit", "event_count"]) accepted(read(line(name)))
+    const line = (name: string, value = '{"any":[1]}') => `{"service":"bandwidth","amount":1,"${name}":${value}}`
+    for (const name of ["total_cost", "id", "unit", "event_count"]) {
+      for (const value of ["1.5", '"text"', "null"]) accepted(read(line(name, value)))
+      // In nothing that an export has written there is room for the rest of somebody's metadata.
+      for (const value of ['{"k":"rest"}', '["rest"]']) assert.strictEqual(refused(read(line(name, value))).field, name)
+    }
     for (const name of ["quantiy", "__proto__", "constructor", "toString"]) {
       assert.strictEqual(refused(read(line(name))).field, name)
     }

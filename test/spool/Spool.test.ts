@@ -26,6 +26,7 @@ import { SpoolDelivery } from "../../src/SpoolDelivery.ts"
 import * as SegmentWriter from "../../src/spool/SegmentWriter.ts"
 import * as SpoolDirectory from "../../src/spool/SpoolDirectory.ts"
 import { eachEngine, freshDatabase, postgresLayer } from "../support/engines.ts"
+import { recordOf } from "../support/segments.ts"
 import { assertConsistent, assertExactlyOnce, storedCustomers, storedRecords } from "../support/stored.ts"
 
 const temporary = Effect.acquireRelease(
@@ -146,12 +147,8 @@ const suite = (live: <A, E>(name: string, body: Effect.Effect<A, E, Database | S
       const directory = yield* temporary
       const spool = yield* Effect.promise(() => SpoolDirectory.openSpool(directory))
       const { sealed } = yield* sealedSegment(spool, 20)
-      const orphan = join(directory, "open", "4194304-dead")
+      const orphan = join(directory, "open", "of-one-that-is-gone")
       mkdirSync(orphan)
-      writeFileSync(
-        join(orphan, "owner.json"),
-        JSON.stringify({ ...(yield* ownerOfThisProcess(directory)), pid: 4_194_304 })
-      )
       const whole = readFileSync(sealed.path)
       rmSync(sealed.path)
       writeFileSync(join(orphan, sealed.path.slice(sealed.path.lastIndexOf("/") + 1)), whole.subarray(0, -5))
@@ -273,30 +270,11 @@ const sealedSegment = Effect.fnUntraced(function* (
       capacity: 16,
       onSealed: (segment) => Effect.sync(() => void (sealed = segment))
     })
-    yield* writer.append(many(prefix, count).map((_) => checked(_.customer)))
+    yield* writer.append(many(prefix, count).map((_) => recordOf(_.customer)))
     yield* writer.seal
   }).pipe(Effect.scoped)
   return { sealed: sealed!.batch }
 })
-
-const checked = (customer: string) =>
-  ({
-    customer,
-    service: "api",
-    amount: "1",
-    unitCost: undefined,
-    recordedAt: 1_769_774_400_000_000,
-    metadata: null
-  }) as unknown as SegmentWriter.SealedSegment["records"][number]
-
-const ownerOfThisProcess = (directory: string) =>
-  Effect.promise(async () => {
-    const spool = await SpoolDirectory.openSpool(directory)
-    await SpoolDirectory.announce(spool)
-    const owner = JSON.parse(readFileSync(join(spool.own, "owner.json"), "utf8"))
-    await SpoolDirectory.retire(spool)
-    return owner as Record<string, unknown>
-  })
 
 describe("a disk that fails", () => {
   const writerOn = (directory: string, io: SegmentWriter.Io, sealed: Array<SegmentWriter.SealedSegment>) =>
@@ -332,15 +310,15 @@ describe("a disk that fails", () => {
           }
         }
         const writer = yield* writerOn(directory, io, sealed)
-        assert.isTrue(yield* writer.append([checked("before")]))
+        assert.isTrue(yield* writer.append([recordOf("before")]))
         broken = true
         for (let i = 0; i < 3; i++) {
-          const refused = yield* Effect.result(writer.append([checked(`during-${i}`)]))
+          const refused = yield* Effect.result(writer.append([recordOf(`during-${i}`)]))
           assert.strictEqual(refused._tag, "Failure")
           if (refused._tag === "Failure") assert.include(refused.failure.message, "no space left on device")
         }
         broken = false
-        assert.isTrue(yield* writer.append([checked("after")]))
+        assert.isTrue(yield* writer.append([recordOf("after")]))
         yield* writer.seal
         const customers = sealed.flatMap((segment) => segment.records.map((_) => _.customer as string))
         assert.deepStrictEqual(customers, ["before", "after"])

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { spawn, spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { cpSync, readdirSync, statSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
@@ -8,33 +8,15 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import * as KernelLock from "../../src/system/KernelLock.ts"
+import { apart, canBeApart } from "../support/apart.ts"
 import { child, temporaryDirectory } from "../support/child.ts"
 
 const holder = fileURLToPath(new URL("../support/holdKernelLock.ts", import.meta.url))
 
-/** Where processes may have namespaces of their own: as root, or where users may make them. */
-const apart = [
-  "unshare",
-  ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]),
-  "--pid",
-  "--uts",
-  "--fork"
-]
-const canBeApart = spawnSync(apart[0]!, [...apart.slice(1), "true"]).status === 0
-
 /** The first line of a process that asks for the lock in namespaces of its own, where it is process 1 of another host. */
 const askApart = async (file: string): Promise<string> => {
-  const script = `hostname elsewhere; exec "$0" "$1" "$2"`
-  const asking = spawn(apart[0]!, [
-    ...apart.slice(1),
-    "--kill-child",
-    "sh",
-    "-c",
-    script,
-    process.execPath,
-    holder,
-    file
-  ])
+  const [command, ...args] = apart("elsewhere", process.execPath, holder, file)
+  const asking = spawn(command, args)
   const [line] = (await once(createInterface({ input: asking.stdout }), "line")) as [string]
   asking.kill("SIGKILL")
   // Its output ends when the last process that has it is gone.

@@ -121,14 +121,12 @@ end
 
 # Batches
 #
-# `usage_batch_add` starts nothing. It appends to a file of this process in the inbox of the spool, whose name begins with a
-# dot: nobody looks at it. After USAGE_BATCH_SIZE records (100) or USAGE_BATCH_TIMEOUT seconds (5) the next one moves it to a
-# name under which whoever delivers the spool takes it: `usage_batch_flush`, `usage batch flush` from cron, or an application.
-# What a process leaves behind that ends without a flush is delivered by the next one, too.
+# `usage_batch_add` starts nothing. It appends to a file in the inbox of the spool, which whoever delivers the spool may take
+# at any moment: `usage_batch_flush`, `usage batch flush` from cron, or an application. So it does not matter what becomes of
+# the shell. What a line in the file is worth when somebody takes it in between is worked out in `src/spool/ShellLines.ts`.
 
 function usage_init_batch
-    __usage_now
-    __usage_batch_open
+    __usage_batch_inbox
 end
 
 function usage_batch_add
@@ -163,91 +161,110 @@ function usage_batch_add
     end
     # 007 is a number, but not in JSON.
     set quantity (string replace -r '^0+(?=[0-9])' '' -- $quantity)
-    set customer (string replace -ra '["\\\\]' '\\\\$0' -- $customer)
+    set customer (__usage_quote $customer)
     __usage_now
-    set -l line "{\"customer\":\"$customer\",\"service\":\"$service\",\"quantity\":$quantity,\"timestamp\":$__usage_millis"
+    set -l line "{\"customer\":$customer,\"service\":\"$service\",\"quantity\":$quantity,\"timestamp\":$__usage_millis"
     if test -n "$metadata"
-        if not string match -rq -- $__usage_json_object $metadata
+        set -l length (string length -- "$metadata")
+        if test $length -gt 65536
+            __usage_refuse metadata "has $length characters" 'Give at most 65536'
+            return
+        end
+        # A long text is left to the delivery, which tells of what it refuses.
+        set -l object $__usage_json_object
+        if test $length -gt 4096
+            set object '\A[ \t\r\n]*\{[^\x01-\x08\x0b\x0c\x0e-\x1f]*\z'
+        end
+        if not string match -rq -- $object $metadata
             __usage_refuse metadata "\""(string sub -l 60 -- $metadata | string join ' ')"\" is not a JSON object" 'Give one such as {"endpoint":"/users"}'
             return
         end
-        # Between its tokens it may have line breaks; in its strings it has none.
-        set line "$line,\"metadata\":"(string replace -ra '[\r\n]' ' ' -- $metadata | string join ' ')
+        # As a text: whatever is in it, it cannot become another field of the record.
+        set line "$line,\"metadata\":"(__usage_quote $metadata)
     end
-    __usage_batch_open; or return
-    if not printf '%s\n' "$line}" >>$__usage_batch_file
-        # Half of it may be there; what comes next is not to be appended to that.
-        __usage_batch_move
-        return 1
-    end
-    set -g __usage_batch_count (math $__usage_batch_count + 1)
-    set -l size 100
-    test -n "$USAGE_BATCH_SIZE"; and set size $USAGE_BATCH_SIZE
-    if test $__usage_batch_count -ge $size
-        __usage_batch_move
-    end
+    __usage_batch_append "$line}"
 end
 
 function usage_batch_flush
-    __usage_batch_move; and __usage_run batch flush
+    __usage_run batch flush
 end
 function usage_batch_insert
     __usage_run batch insert -- $argv
 end
 function usage_cleanup_batch
-    __usage_batch_move; and __usage_run batch cleanup
+    __usage_run batch cleanup
 end
 
 set -g __usage_batch_file ''
 set -g __usage_batch_count 0
-set -g __usage_batch_since 0
-set -g __usage_batch_serial 0
 
-# Makes sure that this process has a file to append to.
-function __usage_batch_open
+function __usage_batch_folder
     set -l home ./.usage
     test -n "$USAGE_HOME"; and set home $USAGE_HOME
-    set -l inbox $home/spool/inbox
-    set -l file $inbox/.shell-$fish_pid.open
-    if test "$__usage_batch_file" = $file
-        set -l seconds 5
-        string match -rq '^[0-9]+$' -- "$USAGE_BATCH_TIMEOUT"; and set seconds $USAGE_BATCH_TIMEOUT
-        if test (math "($__usage_millis - $__usage_batch_since) / 1000") -lt $seconds
-            return 0
-        end
-    end
-    # It is old enough, or USAGE_HOME has changed.
-    __usage_batch_move; or return
-    if not test -d $inbox
-        sh -c 'umask 077 && mkdir -p "$1"' sh $inbox; or return
-    end
-    set -g __usage_batch_file $file
-    set -g __usage_batch_count 0
-    set -g __usage_batch_since $__usage_millis
-    # An earlier process of this number has ended without a flush, maybe in the middle of a line.
-    if test -e $file
-        __usage_batch_rename; or return
-    end
-    sh -c 'umask 077 && : >>"$1"' sh $file
+    echo $home/spool/inbox
 end
 
-# Gives what this process has added a name that is looked at. Nothing to move is no failure.
-function __usage_batch_move
-    if test -z "$__usage_batch_file"
+function __usage_batch_inbox
+    set -l inbox (__usage_batch_folder)
+    test -d $inbox; or sh -c 'umask 077 && mkdir -p "$1"' sh $inbox
+end
+
+# Makes sure that there is a file to append to. It is left to itself after a hundred lines.
+function __usage_batch_open
+    set -l inbox (__usage_batch_folder)
+    if string match -q -- "$inbox/*" $__usage_batch_file; and test $__usage_batch_count -lt 100 -a -e $__usage_batch_file
         return 0
     end
-    if test -s $__usage_batch_file
-        __usage_batch_rename; or return
-    else
-        command rm -f $__usage_batch_file
-    end
-    set -g __usage_batch_file ''
+    __usage_batch_inbox; or return
+    set -g __usage_batch_file $inbox/$__usage_millis-$fish_pid-(random)-(random).lines
+    set -g __usage_batch_count 0
+    sh -c 'umask 077 && set -C && : >"$1"' sh $__usage_batch_file
 end
 
-function __usage_batch_rename
-    set -g __usage_batch_serial (math $__usage_batch_serial + 1)
-    set -l folder (string replace -r '/[^/]*$' '' -- $__usage_batch_file)
-    command mv -f $__usage_batch_file $folder/shell-$__usage_millis-$fish_pid-$__usage_batch_serial-(random).ndjson
+# Appends a line; returns when it is in a file that is read with it, or fails.
+function __usage_batch_append
+    for try in 1 2 3 4 5 6 7 8 9 10
+        __usage_batch_open; or return 1
+        set -l file $__usage_batch_file
+        set -l outcome again
+        # Where somebody takes the file before both are open nothing is written, and it is tried again.
+        begin
+            if not printf '%s\n' $argv[1]
+                set outcome failed
+            else if test -e $file; or __usage_batch_counts $argv[1]
+                set outcome added
+            end
+        end 2>/dev/null >>$file <$file
+        if test $outcome = added
+            set -g __usage_batch_count (math $__usage_batch_count + 1)
+            return 0
+        end
+        set -g __usage_batch_file ''
+        # Half of it may be there; what comes next is not to be appended to that.
+        if test $outcome = failed
+            break
+        end
+    end
+    printf 'usage: spool: %s cannot be written\nHint: %s\n' (__usage_batch_folder) 'See whether its disk is full, and whose it is' >&2
+    return 1
+end
+
+# Whether a line that was appended to a file, open at 1 to append and at 0 to read, is read with it although it was taken.
+function __usage_batch_counts
+    read -lz all
+    if not string match -rq '\nclosed\n' -- $all
+        printf '\nclosed\n'
+        read -lz more
+        set all "$all$more"
+    end
+    string match -rq '(?s)\A(?<__usage_head>.*?)\nclosed\n(\nclosed\n)*\z' -- $all
+    and test (string sub -s (math -1 - (string length -- $argv[1])) -- $__usage_head)[1] = $argv[1]
+end
+
+# A text as a JSON string.
+function __usage_quote
+    set -l text (string replace -ra '["\\\\]' '\\\\$0' -- $argv[1] | string replace -a \t '\t' | string replace -a \r '\r' | string join '\n')
+    echo "\"$text\""
 end
 
 # Errors as the command's: a line, a hint, and exit code 2.

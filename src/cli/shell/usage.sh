@@ -87,12 +87,11 @@ usage_archive() { __usage_run archive -- "${1:-}" "${2:-}"; }
 
 # Batches
 #
-# `usage_batch_add` starts nothing. It appends to a file of this process in the inbox of the spool, whose name begins with a
-# dot: nobody looks at it. After USAGE_BATCH_SIZE records (100) or USAGE_BATCH_TIMEOUT seconds (5) the next one moves it to a
-# name under which whoever delivers the spool takes it: `usage_batch_flush`, `usage batch flush` from cron, or an application.
-# What a process leaves behind that ends without a flush is delivered by the next one, too.
+# `usage_batch_add` starts nothing. It appends to a file in the inbox of the spool, which whoever delivers the spool may take
+# at any moment: `usage_batch_flush`, `usage batch flush` from cron, or an application. So it does not matter what becomes of
+# the shell. What a line in the file is worth when somebody takes it in between is worked out in `src/spool/ShellLines.ts`.
 
-usage_init_batch() { __usage_batch_open; }
+usage_init_batch() { __usage_batch_inbox; }
 
 usage_batch_add() {
   local customer="${1:-${USAGE_CUSTOMER_ID:-}}" service="${2:-}" quantity="${3:-}" metadata="${4:-}" line
@@ -119,80 +118,104 @@ usage_batch_add() {
   fi
   # 007 is a number, but not in JSON.
   while [[ $quantity == 0[0-9]* ]]; do quantity="${quantity#0}"; done
-  __usage_quote customer "$customer" || return
+  if [[ $customer == *[[:cntrl:]]* ]]; then
+    __usage_refuse customer 'contains a control character' 'Give text without line breaks and tabs'
+    return
+  fi
+  __usage_quote "$customer"
   line="{\"customer\":$reply,\"service\":\"$service\",\"quantity\":$quantity"
   __usage_millis
   line="$line,\"timestamp\":$reply"
   if [ -n "$metadata" ]; then
+    # Whatever the shell counts, characters or bytes: that is too long.
+    if [ "${#metadata}" -gt 196608 ]; then
+      __usage_refuse metadata "has ${#metadata} characters" 'Give at most 65536'
+      return
+    fi
     if ! __usage_is_object "$metadata"; then
       __usage_refuse metadata "\"${metadata:0:60}\" is not a JSON object" 'Give one such as {"endpoint":"/users"}'
       return
     fi
-    # Between its tokens it may have line breaks; in its strings it has none.
-    metadata="${metadata//$'\n'/ }"
-    line="$line,\"metadata\":${metadata//$'\r'/ }"
+    # As a text: whatever is in it, it cannot become another field of the record.
+    __usage_quote "$metadata"
+    line="$line,\"metadata\":$reply"
   fi
-  __usage_batch_open || return
-  if ! printf '%s\n' "$line}" >>"$__usage_batch_file"; then
-    # Half of it may be there; what comes next is not to be appended to that.
-    __usage_batch_move
-    return 1
-  fi
-  __usage_batch_count=$((__usage_batch_count + 1))
-  if [ "$__usage_batch_count" -ge "${USAGE_BATCH_SIZE:-100}" ]; then __usage_batch_move; fi
+  __usage_batch_append "$line}"
 }
 
-usage_batch_flush() { __usage_batch_move && __usage_run batch flush; }
+usage_batch_flush() { __usage_run batch flush; }
 usage_batch_insert() { __usage_run batch insert -- "$@"; }
-usage_cleanup_batch() { __usage_batch_move && __usage_run batch cleanup; }
+usage_cleanup_batch() { __usage_run batch cleanup; }
 
 __usage_batch_file=''
-__usage_batch_pid=''
+__usage_batch_process=''
 __usage_batch_count=0
-__usage_batch_since=0
-__usage_batch_serial=0
 
-# Makes sure that this process has a file to append to. A subshell has one of its own: two that append to one file, and one
-# of them moving it, would lose records.
+__usage_batch_inbox() {
+  local inbox="${USAGE_HOME:-./.usage}/spool/inbox"
+  [ -d "$inbox" ] || (umask 077 && command mkdir -p "$inbox")
+}
+
+# Makes sure that this process has a file to append to: one of its own, as it must know which line is its last. It is left to
+# itself after a hundred lines.
 __usage_batch_open() {
-  local inbox="${USAGE_HOME:-./.usage}/spool/inbox" seconds="${USAGE_BATCH_TIMEOUT:-5}" reply
-  __usage_pid
-  if [ "$__usage_batch_pid" = "$reply" ] && [ "$__usage_batch_file" = "$inbox/.shell-$reply.open" ]; then
-    case $seconds in *[!0-9]*) seconds=5 ;; esac
-    if [ "$((SECONDS - __usage_batch_since))" -lt "$seconds" ]; then return 0; fi
-    __usage_batch_move || return
-  elif [ "$__usage_batch_pid" = "$reply" ]; then
-    # USAGE_HOME has changed.
-    __usage_batch_move || return
-  fi
-  if ! [ -d "$inbox" ]; then (umask 077 && command mkdir -p "$inbox") || return; fi
-  __usage_batch_file="$inbox/.shell-$reply.open"
-  __usage_batch_pid=$reply
-  __usage_batch_count=0
-  __usage_batch_since=$SECONDS
-  # An earlier process of this number has ended without a flush, maybe in the middle of a line.
-  if [ -e "$__usage_batch_file" ]; then __usage_batch_rename || return; fi
-  (umask 077 && : >|"$__usage_batch_file")
-}
-
-# Gives what this process has added a name that is looked at. Nothing to move is no failure.
-__usage_batch_move() {
-  local reply
-  __usage_pid
-  if [ "$__usage_batch_pid" != "$reply" ]; then return 0; fi
-  if [ -s "$__usage_batch_file" ]; then
-    __usage_batch_rename || return
-  elif [ -e "$__usage_batch_file" ]; then
-    command rm -f "$__usage_batch_file"
-  fi
-  __usage_batch_pid=''
-}
-
-__usage_batch_rename() {
-  local reply
+  local inbox="${USAGE_HOME:-./.usage}/spool/inbox" process reply
+  __usage_process
+  process=$reply
+  if [ "$__usage_batch_process" = "$process" ] && [ "${__usage_batch_file%/*}" = "$inbox" ] &&
+    [ "$__usage_batch_count" -lt 100 ] && [ -e "$__usage_batch_file" ]; then return 0; fi
+  __usage_batch_inbox || return
   __usage_millis
-  __usage_batch_serial=$((__usage_batch_serial + 1))
-  command mv -f "$__usage_batch_file" "${__usage_batch_file%/*}/shell-$reply-$__usage_batch_pid-$__usage_batch_serial-$RANDOM.ndjson"
+  __usage_batch_file="$inbox/$reply-$process-$RANDOM-$RANDOM.lines"
+  __usage_batch_process=$process
+  __usage_batch_count=0
+  (umask 077 && set -C && : >"$__usage_batch_file")
+}
+
+# Appends a line; returns when it is in a file that is read with it, or fails.
+__usage_batch_append() {
+  local line="$1" outcome try
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    __usage_batch_open || return 1
+    outcome=again
+    # Where somebody takes the file before both are open nothing is written, and it is tried again.
+    { __usage_batch_write 8>>"$__usage_batch_file" 9<"$__usage_batch_file"; } 2>/dev/null || :
+    case $outcome in
+      added)
+        __usage_batch_count=$((__usage_batch_count + 1))
+        return 0
+        ;;
+      # Half of it may be there; what comes next is not to be appended to that.
+      failed) break ;;
+    esac
+    __usage_batch_process=''
+  done
+  __usage_batch_process=''
+  printf 'usage: spool: %s cannot be written\nHint: %s\n' "$__usage_batch_file" \
+    'See whether its disk is full, and whose it is' >&2
+  return 1
+}
+
+# Writes `line` to the file, open at 8 to append and at 9 to read. `outcome`: added, failed, or again: where it is now nobody
+# reads it.
+__usage_batch_write() {
+  local all='' more='' newline=$'\n' mark=$'\nclosed\n'
+  if ! printf '%s\n' "$line" >&8; then
+    outcome=failed
+  elif [ -e "$__usage_batch_file" ]; then
+    outcome=added
+  else
+    IFS= read -r -d '' all <&9 || :
+    if [[ $all != *"$mark"* ]]; then
+      printf '%s' "$mark" >&8 || :
+      IFS= read -r -d '' more <&9 || :
+      all="$all$more"
+    fi
+    more="${all#*"$mark"}"
+    while [[ $more == "$mark"* ]]; do more="${more#"$mark"}"; done
+    all="${all%%"$mark"*}"
+    if [ -z "$more" ] && [[ "$newline$all" == *"$newline$line$newline" ]]; then outcome=added; fi
+  fi
 }
 
 # Errors as the command's: a line, a hint, and exit code 2.
@@ -201,17 +224,17 @@ __usage_refuse() {
   return 2
 }
 
-# `reply`: the text as a JSON string. There are no control characters in the names of things.
+# `reply`: the text as a JSON string.
 __usage_quote() {
-  if [[ $2 == *[[:cntrl:]]* ]]; then
-    __usage_refuse "$1" 'contains a control character' 'Give text without line breaks and tabs'
-    return
-  fi
-  reply="${2//\\/\\\\}"
-  reply="\"${reply//\"/\\\"}\""
+  reply="${1//\\/\\\\}"
+  reply="${reply//\"/\\\"}"
+  reply="${reply//$'\n'/\\n}"
+  reply="${reply//$'\r'/\\r}"
+  reply="\"${reply//$'\t'/\\t}\""
 }
 
 __usage_json_string=$'"([^"\\\001-\037]|\\\\(["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
+__usage_never_in_json=$'[\001-\010\013\014\016-\037]'
 __usage_json_simple="-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false|null"
 
 # Whether the text is a JSON object. Its strings are emptied, one after the other, then what is innermost becomes 0 until one
@@ -225,7 +248,10 @@ __usage_is_object() {
   local array="[[]$space($simple$space(,$space$simple$space)*)?[]]"
   local innermost="$object|$array"
   if ! [[ $text =~ ^${space}[{] ]]; then return 1; fi
-  if [ "${#text}" -gt 4096 ]; then return 0; fi
+  if [ "${#text}" -gt 4096 ]; then
+    if [[ $text =~ $__usage_never_in_json ]]; then return 1; fi
+    return 0
+  fi
   if [[ $text == *[\\[:cntrl:]]* ]]; then
     while [[ $text =~ $__usage_json_string ]]; do
       __usage_matched
@@ -249,7 +275,7 @@ __usage_is_object() {
 }
 
 # What the two shells have different names for. `reply`: milliseconds since 1970, without starting anything where that can be;
-# the number of this process, also of a subshell. `found`: what the last regular expression matched.
+# a name of this process, another one in a subshell. `found`: what the last regular expression matched.
 if [ -n "${ZSH_VERSION:-}" ]; then
   zmodload zsh/datetime zsh/system
   __usage_millis() {
@@ -257,7 +283,7 @@ if [ -n "${ZSH_VERSION:-}" ]; then
     fraction="${now#*.}000"
     reply="${now%.*}${fraction:0:3}"
   }
-  __usage_pid() { reply="${sysparams[pid]}"; }
+  __usage_process() { reply="${sysparams[pid]}"; }
   __usage_matched() { found="$MATCH"; }
 else
   if [ -n "${EPOCHREALTIME:-}" ]; then
@@ -269,6 +295,6 @@ else
   else
     __usage_millis() { reply="$(command date +%s)000"; }
   fi
-  __usage_pid() { reply="${BASHPID:-$$}"; }
+  __usage_process() { reply="${BASHPID:-$$-$BASH_SUBSHELL}"; }
   __usage_matched() { found="${BASH_REMATCH[0]}"; }
 fi

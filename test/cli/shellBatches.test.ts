@@ -1,0 +1,249 @@
+/** What the shell functions write into the inbox: whatever they are given, and whenever it is taken from them. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Inbox from "../../src/spool/Inbox.ts"
+import * as ShellLines from "../../src/spool/ShellLines.ts"
+import * as SpoolDirectory from "../../src/spool/SpoolDirectory.ts"
+import { temporaryDirectory } from "../support/child.ts"
+import { usage } from "../support/cli.ts"
+import { freshDatabase } from "../support/engines.ts"
+import { random, runSeed } from "../support/random.ts"
+
+const shells = ["bash", "zsh", "fish"] as const
+type Shell = (typeof shells)[number]
+const isHere = (shell: Shell) => spawnSync(shell, ["-c", ":"]).error === undefined
+
+const functions = Effect.fnUntraced(function* (shell: Shell, directory: string) {
+  const file = join(directory, `functions.${shell}`)
+  writeFileSync(file, (yield* usage({}, "shell-init", shell)).stdout)
+  return file
+})
+
+const environment = (directory: string) => ({
+  PATH: process.env["PATH"],
+  HOME: directory,
+  ZDOTDIR: process.env["ZDOTDIR"],
+  USAGE_HOME: directory
+})
+
+/** A word of the shell that stands for a text, whatever is in it. */
+const word = (shell: Shell, text: string): string =>
+  shell === "fish" ? `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'` : `'${text.replaceAll("'", `'"'"'`)}'`
+
+const linesOf = (inbox: string) =>
+  readdirSync(inbox).flatMap((name) => readFileSync(join(inbox, name), "utf8").trimEnd().split("\n"))
+
+/** What a client would send who wants to pay less. */
+const breakouts = ['"},"unit_cost":0,"total_cost":{"k":"', '"},"idempotency_key":"same","id":"', '"}}\n{"customer":"x"']
+
+const seed = runSeed()
+
+const hostile = (): ReadonlyArray<string> => {
+  const { int, pick } = random(seed)
+  const pieces = [
+    ...breakouts,
+    '"',
+    "\\",
+    "\\\\",
+    '\\"',
+    "'",
+    "&",
+    "$(echo x)",
+    "`",
+    "$HOME",
+    "%s",
+    "\\n",
+    "*",
+    "~",
+    "é",
+    "😀",
+    "\u2028",
+    "\n",
+    "\r",
+    "\t",
+    "\u001b[31m",
+    "\u0001",
+    "\u007f",
+    "{",
+    "}",
+    "x".repeat(700)
+  ]
+  return Array.from({ length: 60 }, () => Array.from({ length: int(12) }, () => pick(pieces)).join(""))
+}
+
+describe.each(shells)("in %s", (shell) => {
+  const here = isHere(shell)
+
+  it.live.skipIf(!here)("an argument is one value, whatever is in it and however long it is", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const long = "x".repeat(4_200)
+      const texts = hostile().flatMap((text) => [`{"endpoint":"/${text}"}`, `{"endpoint":"/${long}${text}"}`])
+      const script = join(directory, "script")
+      const status = shell === "fish" ? "$status" : "$?"
+      const calls = [
+        ...texts.map((text) => word(shell, text)),
+        `"$(${shell === "fish" ? `string repeat -n 1000000 x` : `printf '{"a":"%01000000d"}' 0`})"`
+      ].map((metadata) => `usage_batch_add acme api 1 ${metadata}; echo ${status}`)
+      writeFileSync(script, [`source ${yield* functions(shell, directory)}`, ...calls].join("\n"))
+      for (const locale of ["C", "C.UTF-8"]) {
+        const run = spawnSync(shell, [script], {
+          encoding: "utf8",
+          env: { ...environment(directory), LC_ALL: locale }
+        })
+        const codes = run.stdout.trimEnd().split("\n").map(Number)
+        const added = texts.filter((_, index) => codes[index] === 0)
+        assert.strictEqual(codes.length, texts.length + 1, run.stderr)
+        // A megabyte is more than a record may have.
+        assert.strictEqual(codes.at(-1), 2)
+        assert.isAtLeast(added.length, 20, `seed ${seed}`)
+        const inbox = join(directory, "spool", "inbox")
+        const lines = linesOf(inbox).map((line) => JSON.parse(line) as Record<string, unknown>)
+        for (const line of lines) {
+          assert.deepStrictEqual(Object.keys(line), ["customer", "service", "quantity", "timestamp", "metadata"])
+        }
+        // No fish can be told to end a text in line breaks.
+        const same = (texts: ReadonlyArray<unknown>) => texts.map((text) => String(text).trimEnd()).toSorted()
+        assert.deepStrictEqual(same(lines.map(({ metadata }) => metadata)), same(added), `seed ${seed}`)
+        rmSync(inbox, { recursive: true })
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live.skipIf(!here)("nobody's metadata sets a price or a key", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: directory }
+      const texts = breakouts.map((text) => `{"endpoint":"/${"x".repeat(4_200)}${text}"}`)
+      const script = join(directory, "script")
+      writeFileSync(
+        script,
+        [
+          `source ${yield* functions(shell, directory)}`,
+          ...texts.map((text) => `usage_batch_add acme api 1 ${word(shell, text)}`),
+          `usage_batch_add acme api 1 '{"endpoint":"/good"}'`
+        ].join("\n")
+      )
+      const { status, stderr } = spawnSync(shell, [script], { encoding: "utf8", env: environment(directory) })
+      assert.deepStrictEqual([status, stderr], [0, ""])
+      const flushed = yield* usage(env, "batch", "flush")
+      assert.include(flushed.stderr, "delivered 1 records")
+      assert.include(flushed.stderr, "3 were refused")
+      const letters = yield* usage(env, "dead-letters", "list", "--format", "csv")
+      assert.strictEqual(letters.stdout.split(",metadata,").length, 4, letters.stdout)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live.skipIf(!here)("a line counts once, whenever the file is taken", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const inbox = join(directory, "spool", "inbox")
+      const taken = join(directory, "taken")
+      mkdirSync(taken)
+      const take = join(directory, "take")
+      writeFileSync(
+        take,
+        `for f in "${inbox}"/*.lines; do
+           mv "$f" "${taken}"
+           test "$1" = unmarked || printf '\\nclosed\\n' >>"${taken}/\${f##*/}"
+         done`
+      )
+      /** `printf` with somebody else before or after it, once, when it writes a line. */
+      const hook =
+        shell === "fish"
+          ? `function printf
+               set -l when never
+               string match -q '{*' -- $argv[2]; and set when $when_taken
+               test $when = before; and sh ${take} $how; and set -g when_taken never
+               builtin printf $argv; or return
+               test $when = after; and sh ${take} $how; and set -g when_taken never
+               true
+             end`
+          : `printf() {
+               local when=never
+               if [[ \${2-} == {* ]]; then when=$when_taken; fi
+               if [ $when = before ]; then when_taken=never; sh ${take} $how; fi
+               builtin printf "$@" || return
+               if [ $when = after ]; then when_taken=never; sh ${take} $how; fi
+             }`
+      const set = (name: string, value: string) => (shell === "fish" ? `set -g ${name} ${value}` : `${name}=${value}`)
+      const moments = ["never", "before", "after", "never"].flatMap((when) =>
+        ["marked", "unmarked"].map((how) => ({ when, how }))
+      )
+      const script = join(directory, "script")
+      writeFileSync(
+        script,
+        [
+          `source ${yield* functions(shell, directory)}`,
+          set("when_taken", "never"),
+          hook,
+          ...moments.flatMap(({ how, when }, index) => [
+            `usage_batch_add acme api ${index}.1`,
+            set("how", how),
+            set("when_taken", when),
+            `usage_batch_add acme api ${index}.2`
+          ])
+        ].join("\n")
+      )
+      const { status, stderr } = spawnSync(shell, [script], { encoding: "utf8", env: environment(directory) })
+      assert.deepStrictEqual([status, stderr], [0, ""])
+      const quantities: Array<number> = []
+      for (const folder of [inbox, taken]) {
+        for (const name of readdirSync(folder)) {
+          const lines = Buffer.from(yield* Effect.promise(() => ShellLines.read(join(folder, name)))).toString()
+          for (const line of lines.split("\n")) if (line !== "") quantities.push(JSON.parse(line).quantity)
+        }
+      }
+      assert.deepStrictEqual(
+        quantities.toSorted((a, b) => a - b),
+        moments.flatMap((_, index) => [index + 0.1, index + 0.2])
+      )
+      assert.isAtLeast(readdirSync(taken).length, 4)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live.skipIf(!here)("lines that are taken while they are added arrive exactly", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const spool = yield* Effect.promise(() => SpoolDirectory.openSpool(join(directory, "spool")))
+      const script = join(directory, "script")
+      const count = 800
+      const loop =
+        shell === "fish"
+          ? `for i in (seq ${count}); usage_batch_add acme api $i; or exit 9; end`
+          : `for ((i = 1; i <= ${count}; i++)); do usage_batch_add acme api $i || exit 9; done`
+      writeFileSync(script, `source ${yield* functions(shell, directory)}\n${loop}`)
+      const seen = yield* Effect.promise(async () => {
+        const adding = spawn(shell, [script], { env: environment(directory), stdio: ["ignore", "ignore", "inherit"] })
+        let ended = false
+        const exit = once(adding, "close").then(([code]) => {
+          ended = true
+          return code
+        })
+        const quantities: Array<number> = []
+        for (let last = false; ; last = ended) {
+          const claimed = await SpoolDirectory.claimInbox(spool)
+          if (claimed !== undefined) {
+            for (const { data } of (await Inbox.read(claimed.path))!) {
+              for (const line of Buffer.from(data).toString().split("\n")) {
+                if (line !== "") quantities.push(JSON.parse(line).quantity)
+              }
+            }
+            await SpoolDirectory.remove(claimed)
+          } else if (last) break
+          else await new Promise((go) => setImmediate(go))
+        }
+        assert.strictEqual(await exit, 0)
+        return quantities
+      })
+      assert.deepStrictEqual(
+        seen.toSorted((a, b) => a - b),
+        Array.from({ length: count }, (_, i) => i + 1)
+      )
+    }).pipe(Effect.scoped)
+  )
+})
