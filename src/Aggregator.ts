@@ -16,6 +16,7 @@ import { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Window } from "./domain/Window.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { batchLimit, type Difference, type Lag, RollupStore, type SetAside } from "./store/RollupStore.ts"
 
@@ -108,12 +109,12 @@ export class Aggregator extends Context.Service<
           yield* aggregator.rollUp.pipe(
             Effect.catch((error) => Effect.logWarning(`rolling up failed, to be tried again: ${error.message}`)),
             Effect.repeat(Schedule.spaced(schedule.every ?? "1 minute")),
-            Effect.forkScoped
+            Shutdown.background
           )
         })
       ),
       Aggregator.layer
-    )
+    ).pipe(Layer.provide(Shutdown.layer))
 }
 
 /** Records in a transaction. The embedded engine does nothing else meanwhile, so there it is a shorter while. */

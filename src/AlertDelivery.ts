@@ -19,6 +19,7 @@ import * as Decimal from "./domain/Decimal.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import { builtIns } from "./domain/Service.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { type AlertDeliveryRow, DeliveryStore } from "./store/DeliveryStore.ts"
 
@@ -82,12 +83,12 @@ export class AlertDelivery extends Context.Service<
           yield* delivery.deliver.pipe(
             Effect.catch((error) => Effect.logWarning(`sending alerts failed, to be tried again: ${error.message}`)),
             Effect.repeat(Schedule.spaced(options.every ?? "10 seconds")),
-            Effect.forkScoped
+            Shutdown.background
           )
         })
       ),
       AlertDelivery.layer
-    )
+    ).pipe(Layer.provide(Shutdown.layer))
 }
 
 const wrap = (reason: InvalidInput | DatabaseError | ChannelError) => new AlertDeliveryError({ reason })

@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { AlertChannels } from "./alerts/AlertChannels.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import { type Alert, levels } from "./domain/Alert.ts"
@@ -126,12 +127,12 @@ export class AlertMonitor extends Context.Service<
           yield* look.pipe(
             Effect.catch((error) => Effect.logWarning(`checking quotas failed, to be tried again: ${error.message}`)),
             Effect.repeat(Schedule.spaced(options.every ?? "1 minute")),
-            Effect.forkScoped
+            Shutdown.background
           )
         })
       ),
       AlertMonitor.layer(options)
-    )
+    ).pipe(Layer.provide(Shutdown.layer))
 }
 
 const wrap = (reason: InvalidInput | DatabaseError) => new AlertMonitorError({ reason })

@@ -23,6 +23,7 @@ import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { conflictOf, refusalOf } from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as Settings from "./internal/Settings.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as SpooledQueue from "./internal/SpooledQueue.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
@@ -77,6 +78,7 @@ export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherErr
  *
  * - `queued`: waiting; `inFlight`: taken into a batch that is not settled
  * - `committed`, `failed`: settled
+ * - `lost`: those of the failed that were neither stored nor kept anywhere else when the batcher closed
  * - `lastError`: what the batch in flight is being retried for, if anything
  * - `lastFlush`: when a batch was last stored, in milliseconds since 1970
  * - `flushingSince`: when the oldest batch was taken that is not settled, in milliseconds since 1970
@@ -91,7 +93,7 @@ export type BatcherState = WriteQueue.State
  * - `capacity`: records that may wait, ten batches and at least 1,000
  * - `onFull`: `wait` for room, or `fail` with `QueueFull`
  * - `flushes`: batches written at the same time, 1
- * - `drainTimeout`: how long closing waits for what is queued, 30 s
+ * - `drainTimeout`: how long closing waits for what is queued, at most: the deadline of the whole end may be earlier
  *
  * @since 0.1.0
  */
@@ -110,7 +112,7 @@ export interface BatcherOptions {
  * - `size`: records in a segment, which is one batch, 1,000
  * - `timeout`: longest wait of a segment to fill, and between looks at what others have put into the spool, 5 s
  * - `onFull`: `wait` until the spool has room, or `fail` with `SpoolError`
- * - `drainTimeout`: how long closing delivers, 30 s; what is left stays in the spool
+ * - `drainTimeout`: how long closing delivers, at most; what is left stays in the spool
  *
  * @since 0.1.0
  */
@@ -138,7 +140,8 @@ export class Batcher extends Context.Service<
 >()("effect-usage/Batcher") {
   static readonly layerNoDeps = (
     options: BatcherOptions = {}
-  ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> => Layer.effect(Batcher, make(options))
+  ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> =>
+    Layer.provide(Layer.effect(Batcher, make(options)), Shutdown.layer)
 
   /** A batcher on a database. */
   static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
@@ -151,13 +154,14 @@ export class Batcher extends Context.Service<
 
   /**
    * A batcher in memory that spills into a spool: when its queue has been full for longer than `patience`, and for what is
-   * left at the end of `drainTimeout` when it closes. So a database that is slow or gone stops neither the application nor
+   * cannot be stored when it closes. So a database that is slow or gone stops neither the application nor
    * its end, and what was accepted is stored; only the death of the process still takes the queue along.
    */
   static readonly layerSpilling = (options: SpillingBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
     Layer.effect(Batcher, makeSpilling(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
       Layer.provide([
+        Shutdown.layer,
         UsageStore.layer,
         DeadLetterStore.layer,
         Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
@@ -173,6 +177,7 @@ export class Batcher extends Context.Service<
     Layer.effect(Batcher, makeSpooled(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
       Layer.provide([
+        Shutdown.layer,
         UsageStore.layer,
         DeadLetterStore.layer,
         Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
@@ -195,6 +200,9 @@ export interface SpillingBatcherOptions extends BatcherOptions, SpoolOptions {
 const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
   Schedule.jittered
 )
+
+const durationOf = (input: Duration.Input | undefined) =>
+  input === undefined ? undefined : Duration.fromInputUnsafe(input)
 
 /** Where records go that the queue has no room for, or no time. */
 interface Overflow {
@@ -220,11 +228,11 @@ const makeSpilling = Effect.fnUntraced(function* (options: SpillingBatcherOption
 })
 
 const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Overflow) {
+  const shutdown = yield* Shutdown
   const store = yield* UsageStore
   const letters = yield* DeadLetterStore
   // A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever.
-  const drainTimeout = Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds")
-  const patience = options.onFull === "fail" ? undefined : Schedule.upTo(untilItWorks, { duration: drainTimeout })
+  const patience = options.onFull === "fail" ? undefined : Schedule.upTo(untilItWorks, { duration: "30 seconds" })
   const intake = makeIntake(yield* CatalogStore, patience)
   const size = options.size ?? 100
   const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
@@ -245,23 +253,9 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
     linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
     writers: options.flushes ?? 1,
     ahead: 1,
-    drainTimeout,
+    drainTimeout: durationOf(options.drainTimeout),
     retry: untilItWorks,
-    setAside:
-      overflow === undefined
-        ? undefined
-        : ({ key, records }, error) =>
-            Effect.matchEffect(overflow.put(key, records), {
-              onSuccess: () =>
-                Effect.as(
-                  Effect.annotateLogs(
-                    Effect.logWarning(`${records.length} usage records are left in the spool: ${error.message}`),
-                    { source: "batcher", records: records.length, reason: error.reason._tag }
-                  ),
-                  true
-                ),
-              onFailure: (failure) => Effect.as(Effect.logError(failure.message), false)
-            }),
+    setAside: overflow === undefined ? undefined : ({ key, records }) => overflow.put(key, records),
     // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
     isRetryable: (error) => error.reason._tag !== "Refused"
   })
@@ -281,7 +275,9 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
   ) {
     const wanted = records.length
     const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(patience)
-    while (queue.room() < wanted && (yield* Clock.currentTimeMillis) < end) yield* Effect.sleep("10 millis")
+    while (queue.room() < wanted && !shutdown.isClosing() && (yield* Clock.currentTimeMillis) < end) {
+      yield* Effect.sleep("10 millis")
+    }
     const accepted =
       queue.room() >= wanted
         ? yield* queue.offerAll(records)
@@ -334,7 +330,7 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
     size: options.size ?? 1_000,
     timeout: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
     onFull: options.onFull ?? "wait",
-    drainTimeout: Duration.fromInputUnsafe(options.drainTimeout ?? "30 seconds")
+    drainTimeout: durationOf(options.drainTimeout)
   })
   const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     if (records.length === 0) return
@@ -354,7 +350,7 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
     }),
     enqueueRecords,
     flush: queue.flush,
-    state: Effect.sync(() => ({ ...queue.state(), inFlight: 0, lastError: undefined }))
+    state: Effect.sync(() => ({ ...queue.state(), inFlight: 0, lost: 0, lastError: undefined }))
   })
 })
 

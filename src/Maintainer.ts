@@ -27,6 +27,7 @@ import { Doctor, type Finding } from "./Doctor.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Settings from "./internal/Settings.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Retention, type RetentionOptions } from "./Retention.ts"
 import { Spool } from "./Spool.ts"
@@ -195,12 +196,12 @@ export class Maintainer extends Context.Service<
               error.reason._tag === "MaintenanceRunning" ? Effect.void : Effect.logWarning(error.message)
             ),
             Effect.repeat(Schedule.spaced(options.every ?? "1 day")),
-            Effect.forkScoped
+            Shutdown.background
           )
         })
       ),
       Maintainer.layer(options)
-    )
+    ).pipe(Layer.provide(Shutdown.layer))
 }
 
 const shared = [

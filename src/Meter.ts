@@ -5,8 +5,8 @@
  * A record waits here for at most `every` and goes on to the `Batcher`, in order. Bytes are added up by customer and
  * direction as they flow, and become one record of bandwidth each time; a download of hours is metered while it runs.
  *
- * Owners and bounds: one fiber hands over; it belongs to the layer's scope, and closing that hands over what is left, for at
- * most `drainTimeout`. While the batcher takes nothing (its queue is full, and there is no spool to go to) up to `capacity`
+ * Owners and bounds: one fiber hands over; it belongs to the layer's scope, and closing that hands over what is left, until
+ * the deadline that the end of the application has. While the batcher takes nothing (its queue is full, and there is no spool to go to) up to `capacity`
  * records wait here. Beyond that records are dropped and counted, and the log says so: instrumentation is where availability
  * comes before completeness. Bytes are never dropped, only added up for longer. With a spool (`Usage.layer({ spool })`)
  * nothing of this happens before the disk is full.
@@ -15,7 +15,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
@@ -29,12 +29,13 @@ import * as Instant from "./domain/Instant.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns, type Service } from "./domain/Service.ts"
 import * as UsageRecord from "./domain/UsageRecord.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 
 /**
  * - `every`: how long records wait here, 1 s
  * - `capacity`: how many may wait while the batcher takes none, 100,000
- * - `drainTimeout`: how long closing hands over what is left, 30 s
+ * - `drainTimeout`: how long closing hands over what is left, at most
  *
  * @since 0.1.0
  */
@@ -46,7 +47,7 @@ export interface MeterOptions {
 
 /**
  * - `waiting`: records that the batcher has not taken
- * - `dropped`: records that there was no room for, or that were refused, since the start
+ * - `dropped`: records that there was no room for, that were refused, or that were left when the meter closed, since the start
  *
  * @since 0.1.0
  */
@@ -74,14 +75,17 @@ export class Meter extends Context.Service<
   }
 >()("effect-usage/Meter") {
   static readonly layer = (options: MeterOptions = {}): Layer.Layer<Meter, never, Batcher> =>
-    Layer.effect(Meter, make(options))
+    Layer.provide(Layer.effect(Meter, make(options)), Shutdown.layer)
 }
 
 /** Records that are handed over together: no more than the smallest queue of a batcher holds. */
 const chunkSize = 100
+/** Chunks that are handed over at the same time when the meter closes: a spool syncs them together. */
+const closingChunks = 16
 
 const make = Effect.fnUntraced(function* (options: MeterOptions) {
   const batcher = yield* Batcher
+  const shutdown = yield* Shutdown
   const every = options.every ?? "1 second"
   const capacity = options.capacity ?? 100_000
   const wake = Latch.makeUnsafe()
@@ -134,7 +138,8 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
           dropped += chunk.length
           refusal = Cause.pretty(cause)
         })
-      )
+      ),
+      Effect.ensuring(Effect.sync(() => (handing -= chunk.length)))
     )
 
   let reported = 0
@@ -156,11 +161,15 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
     takeBytes(yield* Clock.currentTimeMillis)
     const records = pending
     pending = []
-    for (let start = 0; start < records.length; start += chunkSize) {
-      handing = records.length - start
-      yield* hand(records.slice(start, start + chunkSize))
+    handing = records.length
+    for (let start = 0; start < records.length;) {
+      const together: Array<ReadonlyArray<UsageRecord.UsageRecord>> = []
+      do {
+        together.push(records.slice(start, start + chunkSize))
+        start += chunkSize
+      } while (closing && start < records.length && together.length < closingChunks)
+      yield* Effect.forEach(together, hand, { concurrency: "unbounded", discard: true })
     }
-    handing = 0
     yield* report
     for (const waiter of asked) yield* Deferred.succeed(waiter, undefined)
   })
@@ -176,14 +185,21 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
   })
   const fiber = yield* pass.pipe(Effect.repeat({ while: () => !closing }), Effect.andThen(handOver), Effect.forkScoped)
 
-  yield* Effect.addFinalizer(() => {
-    closing = true
-    wake.openUnsafe()
-    return Effect.timeoutOrElse(Effect.interruptible(Fiber.await(fiber)), {
-      duration: options.drainTimeout ?? "30 seconds",
-      orElse: () => Effect.logError(`closed while ${pending.length + handing} usage records could not be queued`)
-    })
-  })
+  yield* Effect.addFinalizer(() =>
+    shutdown.close(({ all }) =>
+      Effect.gen(function* () {
+        closing = true
+        wake.openUnsafe()
+        const limit = Duration.min(all(), Duration.fromInputUnsafe(options.drainTimeout ?? Duration.infinity))
+        const inTime = yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), limit)
+        if (inTime._tag === "Some") return
+        const left = pending.length + handing
+        yield* Fiber.interrupt(fiber)
+        dropped += left
+        yield* Effect.logError(`closed while ${left} usage records could not be queued`)
+      })
+    )
+  )
 
   return Meter.of({
     put,

@@ -20,6 +20,7 @@ import * as Schedule from "effect/Schedule"
 import type { Database } from "./database/Database.ts"
 import type { DatabaseError } from "./database/DatabaseError.ts"
 import { inTime } from "./internal/inTime.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool, type SpoolError } from "./Spool.ts"
 import { archiveStates } from "./store/ArchiveStore.ts"
@@ -78,11 +79,11 @@ export class Metrics extends Context.Service<
     Layer.provideMerge(
       Layer.effectDiscard(
         Effect.flatMap(Metrics, ({ observe }) =>
-          Effect.forkScoped(Effect.repeat(observe, Schedule.spaced(options.every ?? "30 seconds")))
+          Shutdown.background(Effect.repeat(observe, Schedule.spaced(options.every ?? "30 seconds")))
         )
       ),
       Metrics.layer
-    )
+    ).pipe(Layer.provide(Shutdown.layer))
 
   /** Serves them to Prometheus, at `/metrics` if nothing else is said. */
   static readonly layerHttp = (

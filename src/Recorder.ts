@@ -24,6 +24,7 @@ import { CurrentCustomer } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { makeIntake } from "./internal/Intake.ts"
+import { Shutdown } from "./internal/Shutdown.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
 import { SpoolError } from "./Spool.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
@@ -115,7 +116,8 @@ const forCurrent = <Input extends { readonly customer: string }>(
 export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
   static readonly layerNoDeps = (
     options: RecorderOptions = {}
-  ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> => Layer.effect(Recorder, make(options))
+  ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
+    Layer.provide(Layer.effect(Recorder, make(options)), Shutdown.layer)
 
   /** A recorder on a database: what it returns from is stored. */
   static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
@@ -168,13 +170,9 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     writers: options.writers ?? 2,
     // A batch that was taken early would be a small one: callers gather until a writer is free.
     ahead: 0,
-    drainTimeout: Duration.sum(retryFor, Duration.seconds(5)),
     retry,
     isRetryable: (error) => error.isRetryable,
-    setAside:
-      options.setAside === undefined
-        ? undefined
-        : (batch, error) => Effect.map(Effect.result(options.setAside!(batch, error)), (_) => _._tag === "Success")
+    setAside: options.setAside
   })
 
   const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {

@@ -19,7 +19,7 @@ import type { PgClient } from "@effect/sql-pg"
 import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -48,6 +48,7 @@ import { HtmlReport } from "./HtmlReport.ts"
 import { Importer } from "./Importer.ts"
 import { layer as discreetTracer } from "./internal/DiscreetTracer.ts"
 import * as Settings from "./internal/Settings.ts"
+import { GracePeriod } from "./internal/Shutdown.ts"
 import { Meter, type MeterOptions } from "./Meter.ts"
 import { Metered } from "./MeteredHttp.ts"
 import { Metrics } from "./Metrics.ts"
@@ -100,6 +101,8 @@ export type Services =
  * - `meter`: of the instrumentation
  * - `quota`: of `Quota`
  * - `health`: of `Health`
+ * - `shutdown`: how long the end may take in all, 6 s; three quarters of it are for storing what is queued, the rest for
+ *   setting it aside. Give whoever kills the process more than that.
  * - `rollUp`: how often new records are added to the rollups, every minute; `false`: not in this process
  *
  * @since 0.1.0
@@ -112,6 +115,7 @@ export interface UsageOptions {
   readonly quota?: QuotaOptions | undefined
   readonly health?: HealthOptions | undefined
   readonly rollUp?: Duration.Input | false | undefined
+  readonly shutdown?: Duration.Input | undefined
 }
 
 type Failure = DatabaseError | InvalidInput | SpoolError
@@ -151,8 +155,16 @@ export const layerServices = (options: UsageOptions = {}): Layer.Layer<Services,
     Quotas.layer,
     Reporter.layer,
     Retention.layer()
-  ).pipe(Layer.provide(ready))
+  ).pipe(Layer.provide(ready), graced(options))
 }
+
+/** One deadline for the end of the services and of their database. */
+const graced =
+  ({ shutdown }: UsageOptions) =>
+  <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+    shutdown === undefined
+      ? layer
+      : Layer.provide(layer, Layer.succeed(GracePeriod, Duration.fromInputUnsafe(shutdown)))
 
 /** Engines are loaded when they are used: an application needs one of them. */
 const loadPostgres = Effect.promise(() => import("./database/Postgres.ts"))
@@ -170,7 +182,7 @@ export const layer = (
   Layer.provideMerge(
     layerServices(options),
     Layer.unwrap(Effect.map(loadPostgres, ({ layerClient }) => layerClient(options)))
-  )
+  ).pipe(graced(options))
 
 /**
  * All services, on a PostgreSQL server. `url` may be plain text; it is kept redacted.
@@ -184,7 +196,7 @@ export const layerPostgres = (
   return Layer.provideMerge(
     layerServices(options),
     Layer.unwrap(Effect.map(loadPostgres, (Postgres) => Postgres.layer({ ...options, url })))
-  )
+  ).pipe(graced(options))
 }
 
 /**
@@ -198,7 +210,7 @@ export const layerEmbedded = (
   Layer.provideMerge(
     layerServices({ ...options, migrate: false }),
     Layer.unwrap(Effect.map(loadEmbedded, (Embedded) => Embedded.layer(options)))
-  )
+  ).pipe(graced(options))
 
 /**
  * All services, where the environment says: on the server of `USAGE_DATABASE_URL`, or embedded in `USAGE_HOME` if there is

@@ -56,7 +56,14 @@ eachEngine("Batcher", (engine) => {
           ]
         )
         const { flushingSince, lastFlush, ...counts } = yield* batcher.state
-        assert.deepStrictEqual(counts, { queued: 0, inFlight: 0, committed: 120, failed: 0, lastError: undefined })
+        assert.deepStrictEqual(counts, {
+          queued: 0,
+          inFlight: 0,
+          committed: 120,
+          failed: 0,
+          lost: 0,
+          lastError: undefined
+        })
         assert.isUndefined(flushingSince)
         assert.isAtLeast(lastFlush!, started)
         yield* close

@@ -29,6 +29,7 @@ const batcherInState = (state: Partial<BatcherState>) =>
       inFlight: 0,
       committed: 0,
       failed: 0,
+      lost: 0,
       lastError: undefined,
       lastFlush: undefined,
       flushingSince: undefined,

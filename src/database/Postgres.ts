@@ -15,6 +15,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
+import { Shutdown } from "../internal/Shutdown.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
 import { Database, qualifier } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
@@ -22,6 +23,7 @@ import * as ClientTarget from "./postgres/ClientTarget.ts"
 import * as CopyPool from "./postgres/CopyPool.ts"
 import { withSnapshot } from "./postgres/Snapshot.ts"
 import { startupParameters } from "./SessionSettings.ts"
+import * as Sockets from "./postgres/Sockets.ts"
 
 /**
  * - `url`: `postgresql://user:password@host:port/database`, see `ConnectionUrl` for its parameters
@@ -62,7 +64,7 @@ export const layer = (
     Effect.map(make(options), (database) =>
       Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql))
     )
-  ).pipe(Layer.provide(Reactivity.layer))
+  ).pipe(Layer.provide([Reactivity.layer, Shutdown.layer]))
 
 /**
  * - `schema`: PostgreSQL schema of the tables, `public`
@@ -92,9 +94,11 @@ export const layerClient = (
       const connectTimeout = Duration.toMillis(Duration.fromInputUnsafe(client.config.connectTimeout ?? "5 seconds"))
       const target = yield* ClientTarget.fromConfig(client.config, connectTimeout)
       const statementTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "60 seconds"))
-      const own = yield* Effect.mapError(
+      const sockets = yield* Sockets.make(target)
+      const own = yield* connectClient(
         PgClient.make({
           ...client.config,
+          stream: sockets.connect,
           transformQueryNames: undefined,
           transformResultNames: undefined,
           types: undefined,
@@ -105,10 +109,10 @@ export const layerClient = (
           },
           minConnections: 0,
           maxConnections: ownConnections
-        }),
-        fromUnknown
+        })
       )
       return yield* assemble({
+        sockets,
         sql: client.withoutTransforms(),
         own,
         target,
@@ -119,17 +123,27 @@ export const layerClient = (
         copyConnections: options.copyConnections
       })
     })
-  ).pipe(Layer.provide(Reactivity.layer))
+  ).pipe(Layer.provide([Reactivity.layer, Shutdown.layer]))
+
+/** How long the end of a pool is waited for: a silent server does not let a connection go. Its sockets are ended after it. */
+const poolLimit = Duration.millis(500)
+
+const bounded = <A, E, R>(pool: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Shutdown, (shutdown) => shutdown.bounded(pool, poolLimit))
+
+const connectClient = <E, R>(client: Effect.Effect<PgClient.PgClient, E, R>) =>
+  bounded(Effect.mapError(client, fromUnknown))
 
 const make = Effect.fnUntraced(function* (
   options: PostgresOptions
-): Effect.fn.Return<Database["Service"], DatabaseError | InvalidInput, Scope.Scope | Reactivity.Reactivity> {
+): Effect.fn.Return<Database["Service"], DatabaseError | InvalidInput, Scope.Scope | Reactivity.Reactivity | Shutdown> {
   const target = yield* Effect.fromResult(ConnectionUrl.parse(options.url))
   const connectTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.connectTimeout ?? "5 seconds"))
   const statementTimeout = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "60 seconds"))
   const applicationName = options.applicationName ?? "effect-usage"
   const ssl = yield* ConnectionUrl.resolveTls(target, connectTimeout)
   const prepare = options.prepare ?? target.prepare
+  const sockets = yield* Sockets.make(target)
   const connect = (maxConnections: number) =>
     PgClient.make({
       host: target.host,
@@ -140,7 +154,7 @@ const make = Effect.fnUntraced(function* (
       ssl,
       applicationName,
       connectTimeout,
-      keepAlive: "10 seconds",
+      stream: sockets.connect,
       maxConnections,
       prepare,
       // 60 s without an answer end a statement; a pooler may ignore this, or refuse it, so through one it is not sent.
@@ -150,9 +164,10 @@ const make = Effect.fnUntraced(function* (
       },
       ...(target.startupOptions === undefined ? {} : { startupOptions: target.startupOptions })
     })
-  const sql = yield* Effect.mapError(connect(options.maxConnections ?? 10), fromUnknown)
-  const own = yield* Effect.mapError(connect(ownConnections), fromUnknown)
+  const sql = yield* connectClient(connect(options.maxConnections ?? 10))
+  const own = yield* connectClient(connect(ownConnections))
   return yield* assemble({
+    sockets,
     sql,
     own,
     target: { ...target, ssl },
@@ -170,13 +185,14 @@ const longMillis = 3_600_000
 const assemble = Effect.fnUntraced(function* (parts: {
   readonly sql: PgClient.PgClient
   readonly own: PgClient.PgClient
+  readonly sockets: Sockets.Sockets
   readonly target: ClientTarget.ClientTarget
   readonly connectTimeout: number
   readonly statementTimeout: number
   readonly applicationName: string
   readonly schema: string | undefined
   readonly copyConnections: number | undefined
-}): Effect.fn.Return<Database["Service"], DatabaseError, Scope.Scope> {
+}): Effect.fn.Return<Database["Service"], DatabaseError, Scope.Scope | Shutdown> {
   const { own, sql, statementTimeout } = parts
   const schema = parts.schema ?? "public"
   // The pool connects when it is first used; a wrong address or password should show at start.
@@ -187,12 +203,15 @@ const assemble = Effect.fnUntraced(function* (parts: {
   if (settings?.commit === "off") {
     yield* Effect.logWarning("synchronous_commit is off: the server may forget usage that it has acknowledged")
   }
-  const pool = yield* CopyPool.make({
-    target: parts.target,
-    connectTimeout: parts.connectTimeout,
-    applicationName: parts.applicationName,
-    size: parts.copyConnections ?? 4
-  })
+  const pool = yield* bounded(
+    CopyPool.make({
+      target: parts.target,
+      connectTimeout: parts.connectTimeout,
+      applicationName: parts.applicationName,
+      size: parts.copyConnections ?? 4,
+      sockets: parts.sockets
+    })
+  )
   return Database.of({
     engine: "postgres",
     place: { name: ConnectionUrl.describe(parts.target), directory: undefined, mark: undefined },

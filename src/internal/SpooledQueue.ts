@@ -5,11 +5,12 @@
  * to do, whatever else is in the spool: the inbox, and what processes that died have left. A segment's records stay in
  * memory until it is delivered, but only of a few segments; of the others the disk has them.
  *
- * Closing the scope seals the open segment and delivers until `drainTimeout`. What is left is in the spool.
+ * Closing the scope seals the open segment and delivers until `drainTimeout`, or until nothing was delivered for two seconds.
+ * What is left is in the spool.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -22,6 +23,7 @@ import type { Spool } from "../Spool.ts"
 import type { SpoolDelivery } from "../SpoolDelivery.ts"
 import * as SegmentWriter from "../spool/SegmentWriter.ts"
 import type { SealedBatch } from "../spool/SpoolDirectory.ts"
+import { Shutdown, silence } from "./Shutdown.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 export interface Options {
@@ -30,7 +32,7 @@ export interface Options {
   /** Longest wait of a segment for more records, and between looks into the inbox. */
   readonly timeout: Duration.Duration
   readonly onFull: "wait" | "fail"
-  readonly drainTimeout: Duration.Duration
+  readonly drainTimeout?: Duration.Duration | undefined
 }
 
 export interface SpooledQueue {
@@ -76,7 +78,8 @@ export const make = Effect.fnUntraced(function* (
   spool: Spool["Service"],
   delivery: SpoolDelivery["Service"],
   options: Options
-): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope> {
+): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope | Shutdown> {
+  const shutdown = yield* Shutdown
   const sealed = yield* Queue.unbounded<Item>()
   const room = yield* Latch.make(true)
   /** Keys of the segments that are being written or wait in `sealed`: no look around delivers them. */
@@ -143,22 +146,29 @@ export const make = Effect.fnUntraced(function* (
     else yield* deliver(item)
   })
 
-  const deliverer = yield* Effect.forkScoped(Effect.forever(turn))
+  // An attempt on its way is left alone: its batch is in the spool, and is stored once.
+  const deliverer = yield* shutdown.bounded(Effect.forkScoped(Effect.forever(turn)), Duration.zero)
   yield* Effect.addFinalizer(() =>
-    Effect.gen(function* () {
-      closing = true
-      yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
-      const inTime = yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(deliverer)), options.drainTimeout)
-      if (inTime._tag === "None" && queued > 0) {
+    shutdown.close(({ storing }) =>
+      Effect.gen(function* () {
+        closing = true
+        yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
+        const delivered = Effect.raceFirst(
+          Fiber.await(deliverer),
+          silence(() => committed + failed)
+        )
+        const limit = Duration.min(storing(), options.drainTimeout ?? Duration.infinity)
+        yield* Effect.timeoutOption(Effect.interruptible(delivered), limit)
+        if (queued === 0) return
         yield* Effect.annotateLogs(
-          Effect.logWarning(`${queued} usage records are left in the spool; the next process delivers them`),
+          Effect.logWarning(`${queued} usage records are left in the spool, for the next process to deliver`),
           { source: "spool", records: queued }
         )
-      }
-    })
+      })
+    )
   )
   // Made after the deliverer, so that it is closed first: what it seals then is still delivered.
-  const writer = yield* SegmentWriter.make(spool.directory, {
+  const writing = SegmentWriter.make(spool.directory, {
     maxRecords: options.size,
     maxAge: options.timeout,
     capacity: 1_024,
@@ -177,6 +187,8 @@ export const make = Effect.fnUntraced(function* (
         )
       })
   })
+  // A disk that does not answer is not waited for.
+  const writer = yield* shutdown.bounded(writing)
 
   const append = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     while (isFull()) {

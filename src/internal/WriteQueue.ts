@@ -7,8 +7,9 @@
  *
  * Owners and bounds: at most `capacity` items wait in the queue and `writers + ahead` batches outside it. The fiber and its
  * writes belong to the scope that `make` runs in. When that closes the queue takes nothing more, is drained, and every
- * batch is settled before the scope is closed. What is not stored at the deadline is failed, so nobody waits for ever; only
- * an attempt that is on its way is waited for, since what becomes of it must be known.
+ * batch is settled before the scope is closed. Where batches can be set aside, one that fails then is, and all are after two
+ * seconds in which none was settled. What is neither at the deadline is failed, so nobody waits for ever. An attempt that
+ * is on its way then is left alone: it may yet store its batch, so that is set aside under the key of the attempt.
  *
  * Invariants:
  * - What was taken is settled: committed, or failed and reported; an interrupted caller changes nothing about it.
@@ -27,13 +28,14 @@ import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { randomUUID } from "node:crypto"
 import { DatabaseError, fromUnknown, Unreachable } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended, Batch, Companion, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
+import { leavable, Shutdown, silence } from "./Shutdown.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
@@ -72,12 +74,14 @@ interface Collected {
 /**
  * Counts of records since the queue was made, and the failure that the writer is struggling with, if any. `lastFlush`: when
  * a batch was last stored; `flushingSince`: when the oldest batch was taken that is not settled. Milliseconds since 1970.
+ * `lost`: those of the failed that nobody waited for, when the queue was closed before they could be stored.
  */
 export interface State {
   readonly queued: number
   readonly inFlight: number
   readonly committed: number
   readonly failed: number
+  readonly lost: number
   readonly lastError: DatabaseError | undefined
   readonly lastFlush: number | undefined
   readonly flushingSince: number | undefined
@@ -96,8 +100,8 @@ export interface Options {
   readonly writers: number
   /** Batches encoded ahead of the writers. */
   readonly ahead: number
-  /** How long closing waits for what is still to be stored. */
-  readonly drainTimeout: Duration.Duration
+  /** How long closing waits for what is still to be stored, at most; the deadline of the whole end comes before. */
+  readonly drainTimeout?: Duration.Duration | undefined
   /** When, and for how long, a batch is tried again. */
   readonly retry: Schedule.Schedule<unknown, DatabaseError>
   /** What becomes of records whose idempotency keys were used before with other content: see `Batch`. */
@@ -106,8 +110,8 @@ export interface Options {
   readonly companion?: ((batch: Batch) => Companion) | undefined
   /** Keeps a record that the database refuses for its data, where no caller waits to hear of it. */
   readonly bury?: ((batch: Batch, error: DatabaseError) => Effect.Effect<void, DatabaseError>) | undefined
-  /** Takes over a batch that could not be stored: `true` if it is safe elsewhere, under the batch's key. */
-  readonly setAside?: ((batch: Batch, error: DatabaseError) => Effect.Effect<boolean>) | undefined
+  /** Takes over a batch that could not be stored. If it succeeds, that is safe elsewhere, under its key. */
+  readonly setAside?: ((batch: Batch, error: DatabaseError) => Effect.Effect<void, unknown>) | undefined
   /** Which failures are worth another try. */
   readonly isRetryable: (error: DatabaseError) => boolean
 }
@@ -129,13 +133,10 @@ export interface WriteQueue {
 /** Whether a batch fails for what is in it, so that a part of it may succeed. */
 const isDataRefused = ({ reason }: DatabaseError): boolean => reason._tag === "Refused" || reason._tag === "KeyConflict"
 
-/** How long setting aside may take once the deadline for shutting down has passed: an attempt on its way ends by itself. */
-const setAsideTimeout = Duration.seconds(90)
+/** When closing, longest wait before the next attempt. */
+const closingDelay = Duration.millis(500)
 
-const interrupted = () =>
-  new DatabaseError({
-    reason: new Unreachable({ detail: "shut down before the records could be stored", code: "", cause: undefined })
-  })
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A defect below is a bug, but those who wait for the batch must hear of it. */
 const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
@@ -144,11 +145,13 @@ const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Eff
 export const make = Effect.fnUntraced(function* (
   store: UsageStore["Service"],
   options: Options
-): Effect.fn.Return<WriteQueue, never, Scope.Scope> {
+): Effect.fn.Return<WriteQueue, never, Scope.Scope | Shutdown> {
+  const shutdown = yield* Shutdown
   const queue = yield* Queue.make<Item, Cause.Done>({ capacity: options.capacity })
   const slots = yield* Semaphore.make(options.writers + options.ahead)
   const writing = yield* Semaphore.make(options.writers)
   const wake = yield* Latch.make(false)
+  const closing = yield* Latch.make(false)
   const deadline = yield* Latch.make(false)
   const writes = yield* FiberSet.make<void>()
   const attributes = { source: options.source }
@@ -170,6 +173,13 @@ export const make = Effect.fnUntraced(function* (
   let inFlight = 0
   let committed = 0
   let failed = 0
+  let lost = 0
+  let aside = 0
+  /** Why the last batch that could not be set aside was not. */
+  let asideFailure: string | undefined
+  let isOver = false
+  /** Why what is lost, or set aside, was not stored when the queue closed. */
+  let endReason: DatabaseError | undefined
   let lastError: DatabaseError | undefined
   let lastFlush: number | undefined
 
@@ -195,31 +205,51 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 
-  const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
-    effect.pipe(
-      Effect.tapError((error) =>
-        Effect.suspend(() => {
-          lastError = error
-          const again = options.isRetryable(error)
-            ? Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
-                source: options.source,
-                reason: error.reason._tag
-              })
-            : Effect.void
-          return Effect.andThen(Metric.update(metrics.failures, 1), again)
+  const interrupted = () =>
+    lastError !== undefined && options.isRetryable(lastError)
+      ? lastError
+      : new DatabaseError({
+          reason: new Unreachable({ detail: "it gave no answer before the end", code: "", cause: undefined })
         })
-      ),
-      Effect.retry({ schedule: options.retry, while: options.isRetryable })
-    )
 
-  /** When the deadline for shutting down has passed, what can be set aside is tried no longer. */
+  const canSetAside = () => options.setAside !== undefined && asideFailure === undefined
+
+  /** Tries again while that may help. Closing wakes who waits; then a failure is the last where a batch can be set aside. */
+  const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    Effect.gen(function* () {
+      const step = yield* Schedule.toStep(options.retry)
+      for (;;) {
+        const result = yield* Effect.result(effect)
+        if (result._tag === "Success") return result.success
+        const error = result.failure
+        lastError = error
+        yield* Metric.update(metrics.failures, 1)
+        if (!options.isRetryable(error) || (closed && canSetAside())) return yield* error
+        const next = yield* Effect.option(step(clock.currentTimeMillisUnsafe(), error))
+        if (next._tag === "None") return yield* error
+        yield* Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
+          source: options.source,
+          reason: error.reason._tag
+        })
+        const [, delay] = next.value
+        // Closing, and its deadline, wake who waits.
+        yield* closed
+          ? Effect.timeoutOption(deadline.await, Duration.min(delay, closingDelay))
+          : Effect.timeoutOption(closing.await, delay)
+        if (isOver) return yield* error
+      }
+    })
+
+  /** When the deadline for shutting down has passed, nothing is tried or waited for any longer. */
   const untilDeadline = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
-    options.setAside === undefined
-      ? defectsAsErrors(effect)
-      : Effect.raceFirst(
-          defectsAsErrors(effect),
-          Effect.flatMap(deadline.await, () => Effect.fail(interrupted()))
-        )
+    Effect.suspend(() => {
+      const over = Effect.suspend(() => Effect.fail(interrupted()))
+      return isOver ? over : Effect.raceFirst(leavable(defectsAsErrors(effect)), Effect.andThen(deadline.await, over))
+    })
+
+  /** A write on its way is waited for where its batch cannot be set aside: what becomes of it should be known. */
+  const untilKnown = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    options.setAside === undefined && !isOver ? leavable(defectsAsErrors(effect)) : untilDeadline(effect)
 
   const recordsOf = (items: ReadonlyArray<Item>): ReadonlyArray<UsageRecord> => {
     const records: Array<UsageRecord> = []
@@ -261,14 +291,22 @@ export const make = Effect.fnUntraced(function* (
       attended += item.records.length
       Deferred.doneUnsafe(item.settled, Exit.fail(error))
     }
+    const unattended = count - attended
+    const told = Metric.update(metrics.failed, count)
+    if (unattended === 0) return told
+    if (closed && options.isRetryable(error)) {
+      // Closing reports them all in one line.
+      lost += unattended
+      endReason = error
+      return told
+    }
     return Effect.andThen(
-      Metric.update(metrics.failed, count),
-      count <= attended
-        ? Effect.void
-        : Effect.annotateLogs(
-            Effect.logError(`${count - attended} usage records could not be stored: ${error.message}`),
-            { source: options.source, records: count - attended, reason: error.reason._tag }
-          )
+      told,
+      Effect.annotateLogs(Effect.logError(`${unattended} usage records could not be stored: ${error.message}`), {
+        source: options.source,
+        records: unattended,
+        reason: error.reason._tag
+      })
     )
   }
 
@@ -280,13 +318,16 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.Effect<DatabaseError | undefined> =>
     Effect.gen(function* () {
       const records = encoded?.batch.records ?? recordsOf(items)
-      let attempted: Batch | undefined
+      let ready = encoded
       let settled = false
+      /** Another has the batch: what becomes of an attempt that was left alone is no longer ours to tell. */
+      let abandoned = false
       // Whoever waits is told in the same breath: no interruption comes between a commit and its announcement.
       const write = (batch: EncodedBatch) =>
         persistently(
           Effect.uninterruptible(
             Effect.flatMap(store.write(batch, companionOf(batch)), (appended) => {
+              if (abandoned) return Effect.void
               settled = true
               succeed(collected, items, records.length, appended)
               lastFlush = clock.currentTimeMillisUnsafe()
@@ -298,13 +339,12 @@ export const make = Effect.fnUntraced(function* (
           )
         )
       const result = yield* Effect.result(
-        untilDeadline(
-          Effect.flatMap(encoded === undefined ? encode(records) : Effect.succeed(encoded), (ready) => {
-            attempted = ready.batch
-            return write(ready)
-          })
-        )
+        Effect.flatMap(encoded === undefined ? untilDeadline(encode(records)) : Effect.succeed(encoded), (batch) => {
+          ready = batch
+          return untilKnown(write(batch))
+        })
       )
+      abandoned = true
       if (result._tag === "Success" || settled) return undefined
       if (isDataRefused(result.failure) && items.length > 1) {
         const middle = items.length >> 1
@@ -314,8 +354,13 @@ export const make = Effect.fnUntraced(function* (
       }
       if (options.setAside !== undefined && options.isRetryable(result.failure)) {
         // An attempt may have committed although it failed: whoever takes the batch over must have its key.
-        const batch = attempted ?? batchOf(records)
-        if (yield* options.setAside(batch, result.failure)) {
+        const batch = ready?.batch ?? batchOf(records)
+        const taken = yield* Effect.result(options.setAside(batch, result.failure))
+        if (taken._tag === "Success") {
+          if (closed) {
+            aside += records.length
+            endReason = result.failure
+          }
           succeed(collected, items, records.length, {
             key: batch.key,
             records: records.length,
@@ -326,9 +371,12 @@ export const make = Effect.fnUntraced(function* (
           yield* Metric.update(metrics.setAside, records.length)
           return undefined
         }
+        asideFailure = messageOf(taken.failure)
+        // Then the database alone is left.
+        if (closed && !isOver) return yield* storeItems(collected, items, ready)
       }
       if (options.bury !== undefined && isDataRefused(result.failure) && !(items[0] instanceof Group)) {
-        const burial = persistently(options.bury(attempted ?? batchOf(records), result.failure))
+        const burial = persistently(options.bury(ready?.batch ?? batchOf(records), result.failure))
         yield* Effect.ignore(untilDeadline(burial))
       }
       yield* fail(collected, items, records.length, result.failure)
@@ -422,31 +470,54 @@ export const make = Effect.fnUntraced(function* (
   })
 
   const collector = yield* Effect.forkScoped(Effect.ignore(Effect.forever(collect)))
+  const reportEnd = Effect.suspend(() => {
+    const why = endReason === undefined ? "" : `: ${endReason.message}`
+    const lines: Array<Effect.Effect<void>> = []
+    if (aside > 0) {
+      const line = `${aside} usage records are left in the spool, for the next process to deliver${why}`
+      lines.push(Effect.annotateLogs(Effect.logWarning(line), { source: options.source, records: aside }))
+    }
+    if (lost > 0) {
+      const also = asideFailure === undefined ? "" : `; ${asideFailure}`
+      const line = `${lost} usage records were not stored before the deadline for shutting down${why}${also}`
+      lines.push(Effect.annotateLogs(Effect.logError(line), { source: options.source, records: lost }))
+    }
+    return Effect.all(lines, { discard: true })
+  })
+
   // Registered after the fiber is forked, so it runs before the fiber would be interrupted.
   yield* Effect.addFinalizer(() =>
-    Effect.gen(function* () {
-      closed = true
-      yield* Queue.end(queue)
-      wake.openUnsafe()
-      const drained = Effect.andThen(Fiber.await(collector), FiberSet.awaitEmpty(writes))
-      let inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), options.drainTimeout)
-      if (inTime._tag === "None" && options.setAside !== undefined) {
-        deadline.openUnsafe()
-        inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), setAsideTimeout)
-      }
-      if (inTime._tag === "None") {
-        const left = queued + inFlight
-        const why = lastError === undefined ? "" : `: ${lastError.message}`
-        yield* Effect.annotateLogs(
-          Effect.logError(`${left} usage records were not stored before the deadline for shutting down${why}`),
-          { source: options.source, records: left }
-        )
-        yield* Fiber.interrupt(collector)
-        yield* abandon
-        yield* FiberSet.clear(writes)
-      }
-      Deferred.doneUnsafe(finished, untold === undefined ? Exit.void : Exit.fail(untold))
-    })
+    shutdown.close(({ all, storing }) =>
+      Effect.gen(function* () {
+        closed = true
+        yield* Queue.end(queue)
+        closing.openUnsafe()
+        wake.openUnsafe()
+        const drained = Effect.as(Effect.andThen(Fiber.await(collector), FiberSet.awaitEmpty(writes)), true)
+        const quiet =
+          options.setAside === undefined
+            ? Effect.never
+            : Effect.as(
+                silence(() => committed + failed),
+                false
+              )
+        const limit = Duration.min(storing(), options.drainTimeout ?? Duration.infinity)
+        const stored = yield* Effect.timeoutOption(Effect.interruptible(Effect.raceFirst(drained, quiet)), limit)
+        if (stored._tag === "None" || !stored.value) {
+          isOver = true
+          deadline.openUnsafe()
+          const inTime = yield* Effect.timeoutOption(Effect.interruptible(drained), all())
+          if (inTime._tag === "None") {
+            yield* Fiber.interrupt(collector)
+            yield* abandon
+            yield* FiberSet.clear(writes)
+          }
+        }
+        if (lost > 0) lastError = untold = endReason
+        yield* reportEnd
+        Deferred.doneUnsafe(finished, untold === undefined ? Exit.void : Exit.fail(untold))
+      })
+    )
   )
 
   const uncount = (group: Group) => {
@@ -536,6 +607,7 @@ export const make = Effect.fnUntraced(function* (
       inFlight,
       committed,
       failed,
+      lost,
       lastError,
       lastFlush,
       flushingSince: flushingSince()

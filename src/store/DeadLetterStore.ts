@@ -7,6 +7,7 @@ import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Instant } from "../domain/Instant.ts"
+import { toItsEnd } from "../internal/Shutdown.ts"
 import type { Companion } from "./UsageStore.ts"
 
 /**
@@ -114,7 +115,7 @@ export class DeadLetterStore extends Context.Service<
         write,
         // The ledger takes the key once; a batch without records is a batch too.
         keepOnce: (key, letters) =>
-          Effect.uninterruptible(
+          toItsEnd(
             atomically(
               own,
               Effect.gen(function* () {

@@ -26,6 +26,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
+import { toItsEnd } from "../internal/Shutdown.ts"
 import { type Catalog, CatalogStore } from "./CatalogStore.ts"
 import { arrayText } from "./ArrayText.ts"
 import * as CopyBinary from "./CopyBinary.ts"
@@ -288,9 +289,9 @@ export class UsageStore extends Context.Service<
         if (encoded.payload.way === "keyed") return byKeys(encoded, encoded.payload, companion)
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
         const statement = byStatement(own, encoded, encoded.payload.columns)
-        if (companion === undefined) return Effect.uninterruptible(bounded(statement))
+        if (companion === undefined) return toItsEnd(bounded(statement))
         const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
-        return Effect.uninterruptible(
+        return toItsEnd(
           bounded(
             atomically(
               own,

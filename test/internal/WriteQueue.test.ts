@@ -5,10 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
+import { GracePeriod, Shutdown } from "../../src/internal/Shutdown.ts"
 import * as WriteQueue from "../../src/internal/WriteQueue.ts"
 import { busy, FakeStore, named, names, refusedData, unreachable } from "../support/FakeStore.ts"
 import { random, runSeed } from "../support/random.ts"
@@ -22,11 +24,14 @@ const make = (store: FakeStore, options: Partial<WriteQueue.Options> = {}) =>
     linger: Duration.seconds(5),
     writers: 1,
     ahead: 1,
-    drainTimeout: Duration.seconds(30),
     retry: Schedule.spaced("1 second"),
     isRetryable: (error) => error.reason._tag !== "Refused",
     ...options
-  })
+  }).pipe(
+    Effect.provide(Layer.fresh(Shutdown.layer)),
+    // Three quarters of it are for storing.
+    Effect.provideService(GracePeriod, Duration.seconds(40))
+  )
 
 /** A queue whose scope the test closes. */
 const makeClosable = Effect.fnUntraced(function* (store: FakeStore, options: Partial<WriteQueue.Options> = {}) {
@@ -296,6 +301,7 @@ describe("WriteQueue: bounds", () => {
         inFlight: 0,
         committed: 1000,
         failed: 0,
+        lost: 0,
         lastError: undefined,
         lastFlush: 0,
         flushingSince: undefined
@@ -371,6 +377,7 @@ describe("WriteQueue: failures", () => {
         inFlight: 0,
         committed: 0,
         failed: 1,
+        lost: 0,
         lastError: undefined,
         lastFlush: undefined,
         flushingSince: undefined

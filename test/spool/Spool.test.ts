@@ -101,7 +101,14 @@ const suite = (live: <A, E>(name: string, body: Effect.Effect<A, E, Database | S
           yield* batcher.enqueueAll(many("many", 250))
           yield* batcher.flush
           const { flushingSince, lastFlush, ...counts } = yield* batcher.state
-          assert.deepStrictEqual(counts, { queued: 0, inFlight: 0, committed: 251, failed: 0, lastError: undefined })
+          assert.deepStrictEqual(counts, {
+            queued: 0,
+            inFlight: 0,
+            committed: 251,
+            failed: 0,
+            lost: 0,
+            lastError: undefined
+          })
           assert.isUndefined(flushingSince)
           assert.isDefined(lastFlush)
         })

@@ -53,6 +53,7 @@ export class PostgresServer {
   readonly #settings: ReadonlyArray<string>
   #process: ChildProcess | undefined
   #log = ""
+  #frozen: ReadonlyArray<number> = []
 
   private constructor(directory: string, binaries: string, port: number, settings: ReadonlyArray<string>) {
     this.#directory = directory
@@ -150,8 +151,23 @@ export class PostgresServer {
     this.#process = undefined
   }
 
+  /** Stops all its processes that a client could hear of, without a word to the clients: connections stay open. */
+  async freeze(): Promise<void> {
+    const rows = await this.query("select pid from pg_stat_activity where backend_type = 'client backend'")
+    process.kill(this.pid!, "SIGSTOP")
+    this.#frozen = [this.pid!, ...rows.map(({ pid }) => Number(pid))]
+    for (const pid of this.#frozen) signal(pid, "SIGSTOP")
+  }
+
+  /** Lets them go on. */
+  thaw(): void {
+    for (const pid of this.#frozen) signal(pid, "SIGCONT")
+    this.#frozen = []
+  }
+
   /** Stops the server and removes its data. */
   async destroy(): Promise<void> {
+    this.thaw()
     await this.stop("immediate")
     rmSync(this.#directory, { recursive: true, force: true })
   }
@@ -171,5 +187,14 @@ export class PostgresServer {
     } finally {
       await client.end()
     }
+  }
+}
+
+/** One that has ended is not there to be told. */
+const signal = (pid: number, name: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, name)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ESRCH") throw cause
   }
 }

@@ -55,6 +55,20 @@ export class Child {
       return this.lines
     })
 
+  /** Asks it to end, and kills it ten seconds later, as `docker stop` does. Gives how long it took, and whether it was killed. */
+  async terminate(): Promise<{ readonly millis: number; readonly killed: boolean; readonly code: number | null }> {
+    const started = performance.now()
+    const exited = once(this.process, "exit")
+    const drained = once(this.process.stdout!, "close")
+    this.process.kill("SIGTERM")
+    const timer = setTimeout(() => this.process.kill("SIGKILL"), 10_000)
+    const [code, signal] = (await exited) as [number | null, NodeJS.Signals | null]
+    clearTimeout(timer)
+    const millis = performance.now() - started
+    await drained
+    return { millis, killed: signal === "SIGKILL", code }
+  }
+
   async kill(): Promise<void> {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return
     const exited = once(this.process, "exit")

@@ -3,9 +3,11 @@ import * as Effect from "effect/Effect"
 import pg from "pg"
 import type { Copy, CopyTransaction, OpenTransaction, Query } from "../Database.ts"
 import { Busy, DatabaseError, fromUnknown } from "../DatabaseError.ts"
+import { toItsEnd } from "../../internal/Shutdown.ts"
 import * as ClientTarget from "./ClientTarget.ts"
 import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
+import { gone, type Sockets } from "./Sockets.ts"
 
 /** The server's own statement_timeout comes first; what is given up after this much more is a server that has fallen silent. */
 export const graceMillis = 5_000
@@ -15,6 +17,7 @@ export const make = (options: {
   readonly connectTimeout: number
   readonly applicationName: string
   readonly size: number
+  readonly sockets: Sockets
 }) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -29,6 +32,7 @@ export const make = (options: {
         application_name: options.applicationName,
         connectionTimeoutMillis: options.connectTimeout,
         max: options.size,
+        stream: options.sockets.create,
         idleTimeoutMillis: 60_000,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
@@ -62,14 +66,17 @@ const endStale = ({ pool, stale }: CopyPool, timeoutMillis: number): Effect.Effe
     const client = yield* attempt(() => pool.connect())
     const ended = yield* Effect.exit(
       attempt(() =>
-        withTimeout(client, timeoutMillis, () =>
-          client.query(
-            `select pg_terminate_backend(pid) from pg_stat_activity
+        withTimeout(
+          timeoutMillis,
+          () =>
+            client.query(
+              `select pg_terminate_backend(pid) from pg_stat_activity
               where datname = current_database() and usename = current_user and pid <> pg_backend_pid() and state <> 'idle'
                 and query <> ''
                 and exists (select from unnest($1::text[]) as text where starts_with(text, query) or starts_with(query, text))`,
-            [texts]
-          )
+              [texts]
+            ),
+          (error) => socketOf(client).destroy(error)
         )
       )
     )
@@ -88,22 +95,37 @@ interface Session {
   readonly query: Query
 }
 
-/** Runs `body`, which begins a transaction, on a connection of the pool, and commits; or leaves nothing. */
+/**
+ * Runs `body`, which begins a transaction, on a connection of the pool, and commits; or leaves nothing. Whoever is interrupted
+ * waits a moment for its end, and then the connection is cut.
+ */
 const transact = <A, E>(
   copies: CopyPool,
   timeoutMillis: number,
   body: (session: Session) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | DatabaseError> =>
-  Effect.uninterruptible(
-    Effect.gen(function* () {
+  Effect.suspend(() => {
+    let cut: ((error: Error) => void) | undefined
+    let left = false
+    const work = Effect.gen(function* () {
       const client = yield* attempt(() => copies.pool.connect())
-      const release = (broken: boolean) => Effect.sync(() => client.release(broken))
+      const release = (broken: boolean) =>
+        Effect.sync(() => {
+          cut = undefined
+          client.release(broken)
+        })
+      if (left) {
+        yield* release(false)
+        return yield* Effect.interrupt
+      }
       const guarded = <B>(run: () => Promise<B>, text?: string) =>
-        attempt(() =>
-          withTimeout(client, timeoutMillis, run, () => {
+        attempt(() => {
+          cut = (error) => {
             if (text !== undefined) copies.stale.add(text.slice(0, staleTextLength))
-          })
-        )
+            socketOf(client).destroy(error)
+          }
+          return withTimeout(timeoutMillis, run, cut)
+        })
       const query: Query = (text, params) =>
         Effect.map(
           guarded(() => client.query(text, params as Array<unknown>)),
@@ -127,7 +149,11 @@ const transact = <A, E>(
       }
       return exit.value
     })
-  )
+    return toItsEnd(Effect.uninterruptible(work), () => {
+      left = true
+      cut?.(gone())
+    })
+  })
 
 /**
  * Begins a transaction whose waits are bounded. `set local` is what a pooler lets through. A generic plan is not made from
@@ -182,17 +208,9 @@ export const openTransaction = <A, E>(
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
   Effect.tryPromise({ try: run, catch: fromUnknown })
 
-/** Ends the socket under a statement that gets no answer: it then fails, and the transaction with it. */
-const withTimeout = <A>(
-  client: pg.PoolClient,
-  millis: number,
-  run: () => Promise<A>,
-  onTimeout?: () => void
-): Promise<A> => {
-  const timer = setTimeout(() => {
-    onTimeout?.()
-    socketOf(client).destroy(new Error(`timed out after ${millis + graceMillis} ms`))
-  }, millis + graceMillis)
+/** Cuts the connection of a statement that gets no answer: it then fails, and the transaction with it. */
+const withTimeout = <A>(millis: number, run: () => Promise<A>, cut: (error: Error) => void): Promise<A> => {
+  const timer = setTimeout(() => cut(new Error(`timed out after ${millis + graceMillis} ms`)), millis + graceMillis)
   return run().finally(() => clearTimeout(timer))
 }
 

@@ -1,0 +1,144 @@
+/**
+ * The end of an application has one deadline, which all parts of this package share, whatever is broken.
+ *
+ * It runs from the first part that closes; parts that close after another use what is left. Three quarters of it are for the
+ * database. What is not stored then is set aside on the disk, or lost and reported. At its end nothing is waited for any
+ * more: a resource that does not close is left behind, and goes with the process.
+ *
+ * A part may also close by itself while the application lives. Where nothing has been closing for a second, the next to
+ * close begins anew.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+
+/** How long the end may take in all. What a container or a service manager waits before it kills is often 10 s. */
+export const GracePeriod = Context.Reference<Duration.Duration>("effect-usage/GracePeriod", {
+  defaultValue: () => Duration.seconds(6)
+})
+
+/** How long what nobody depends on may take to stop: a pass that comes again, an attempt that is made again. */
+const backgroundLimit = Duration.seconds(2)
+
+export class Shutdown extends Context.Service<
+  Shutdown,
+  {
+    /** Whether a part is closing. */
+    readonly isClosing: () => boolean
+    /** Runs the closing of a part, which is told how long the database, and then the disk, may take. */
+    readonly close: <A, E, R>(closing: (limits: Limits) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** Makes a resource whose closing is waited for until the deadline, or for `atMost`, and not after that. */
+    readonly bounded: <A, E, R>(
+      resource: Effect.Effect<A, E, R>,
+      atMost?: Duration.Duration
+    ) => Effect.Effect<A, E, Exclude<R, Scope.Scope> | Scope.Scope>
+    /** Runs an effect in the background until the scope closes. */
+    readonly background: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<void, never, R | Scope.Scope>
+  }
+>()("effect-usage/internal/Shutdown") {
+  /** Runs an effect in the background until the scope closes. */
+  static readonly background = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(Shutdown, (shutdown) => shutdown.background(effect))
+
+  /** One value, so that all layers which are built together share it. */
+  static readonly layer: Layer.Layer<Shutdown> = Layer.effect(
+    Shutdown,
+    Effect.suspend(() => make)
+  )
+}
+
+/** What is left, each time it is asked. */
+export interface Limits {
+  readonly storing: () => Duration.Duration
+  readonly all: () => Duration.Duration
+}
+
+/** With nothing closing for so long, the last end is over. */
+const pauseMillis = 1_000
+
+const make = Effect.gen(function* () {
+  const clock = yield* Clock.Clock
+  const grace = Duration.toMillis(yield* GracePeriod)
+  let closing = 0
+  let beganAt = -Infinity
+  let quietSince = -Infinity
+
+  const left = (part: number) => () =>
+    Duration.millis(Math.max(0, beganAt + grace * part - clock.currentTimeMillisUnsafe()))
+  const limits: Limits = { storing: left(0.75), all: left(1) }
+
+  const close: Shutdown["Service"]["close"] = (run) =>
+    Effect.suspend(() => {
+      const now = clock.currentTimeMillisUnsafe()
+      if (closing++ === 0 && now - quietSince > pauseMillis) beganAt = now
+      return Effect.ensuring(
+        run(limits),
+        Effect.sync(() => {
+          closing--
+          quietSince = clock.currentTimeMillisUnsafe()
+        })
+      )
+    })
+
+  const bounded: Shutdown["Service"]["bounded"] = (resource, atMost = Duration.infinity) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      yield* Effect.addFinalizer((exit) =>
+        close(({ all }) =>
+          Effect.flatMap(Effect.forkDetach(Scope.close(scope, exit), { startImmediately: true }), (closed) =>
+            Effect.timeoutOption(Effect.interruptible(Fiber.await(closed)), Duration.min(all(), atMost))
+          )
+        )
+      )
+      return yield* Scope.provide(resource, scope)
+    })
+
+  return Shutdown.of({
+    isClosing: () => closing > 0,
+    close,
+    bounded,
+    background: (effect) => Effect.asVoid(bounded(Effect.forkScoped(effect), backgroundLimit))
+  })
+})
+
+/** A database that takes nothing for so long is waited for no longer, where there is another place. */
+const silenceLimit = Duration.seconds(2)
+
+/** Returns when a count has not changed for two seconds. */
+export const silence = (count: () => number): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    let before: number
+    do {
+      before = count()
+      yield* Effect.sleep(silenceLimit)
+    } while (count() !== before)
+  })
+
+/**
+ * Runs an effect that is not interrupted in its middle: it has two seconds to come to its end, and is left alone then. What
+ * becomes of it is not known to whoever was interrupted. `leave`: cuts what it waits for.
+ */
+export const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>, leave?: () => void): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+        Effect.map(Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), backgroundLimit), (ended) => {
+          if (ended._tag === "Some") return
+          leave?.()
+          fiber.interruptUnsafe()
+        })
+      )
+    )
+  )
+
+/** Runs an effect that is not waited for when it is interrupted: that goes on by itself. */
+export const leavable = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () => Effect.sync(() => fiber.interruptUnsafe()))
+    )
+  )

@@ -1,0 +1,108 @@
+/**
+ * The end of an application, whatever is broken: within ten seconds of SIGTERM, and with a spool nothing that was answered is
+ * lost. `npm test` does each kind of brokenness once, `npm run test:faults` the server's twenty times; the figures are printed.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { setTimeout } from "node:timers/promises"
+import * as Migrations from "../src/database/Migrations.ts"
+import * as Postgres from "../src/database/Postgres.ts"
+import { Spool } from "../src/Spool.ts"
+import { SpoolDelivery } from "../src/SpoolDelivery.ts"
+import { type Child, child, temporaryDirectory } from "./support/child.ts"
+import { postgresLayer } from "./support/engines.ts"
+import { PostgresServer } from "./support/PostgresServer.ts"
+import { Proxy } from "./support/Proxy.ts"
+import { assertConsistent, assertExactlyOnce, storedCustomers } from "./support/stored.ts"
+
+const ends = Number(process.env["EFFECT_USAGE_SHUTDOWNS"] ?? 1)
+
+/** A server of its own, with tables: it is going to be broken. */
+const ownServer = Effect.acquireRelease(
+  Effect.promise(() => PostgresServer.start(["fsync=off"])),
+  (server) => Effect.promise(() => server.destroy())
+).pipe(
+  Effect.tap((server) =>
+    Migrations.migrate.pipe(Effect.provide(Layer.fresh(Postgres.layer({ url: Redacted.make(server.url()) }))))
+  )
+)
+
+const ownProxy = (server: PostgresServer) =>
+  Effect.acquireRelease(
+    Effect.promise(() => Proxy.start("127.0.0.1", server.port)),
+    (proxy) => Effect.promise(() => proxy.close())
+  )
+
+const deliver = (url: string, directory: string) =>
+  Effect.flatMap(SpoolDelivery, (delivery) => delivery.deliverAll()).pipe(
+    Effect.provide(
+      Layer.fresh(SpoolDelivery.layer({ retryFor: "20 seconds" })).pipe(
+        Layer.provide([postgresLayer(url), Spool.layer({ directory })])
+      )
+    )
+  )
+
+/** What is broken while an application runs, and mended after its end. */
+interface Breakage {
+  readonly url: string
+  readonly strike: () => Promise<void>
+  readonly mend: () => Promise<void>
+}
+
+const breakages: Record<string, (server: PostgresServer) => Effect.Effect<Breakage, never, Scope.Scope>> = {
+  "that is away": (server) =>
+    Effect.succeed({ url: server.url(), strike: () => server.stop("immediate"), mend: () => server.resume() }),
+  "that is silent": (server) =>
+    Effect.succeed({ url: server.url(), strike: () => server.freeze(), mend: async () => server.thaw() }),
+  "behind a network that swallows everything": (server) =>
+    Effect.map(ownProxy(server), (proxy) => ({
+      url: proxy.url(server.url()),
+      strike: async () => proxy.fallSilent(() => true),
+      mend: async () => {}
+    }))
+}
+
+/** Lets an application run into it for a moment, ends it, and gives what it had answered. */
+const endBroken = (application: Child, { mend, strike }: Breakage, broken: number) =>
+  Effect.gen(function* () {
+    yield* application.atLeast(300)
+    yield* Effect.promise(strike)
+    yield* Effect.promise(() => setTimeout(broken))
+    const ended = yield* Effect.promise(() => application.terminate())
+    yield* Effect.promise(mend)
+    return { ...ended, answered: application.lines.filter((line) => /^run\d+-\d+$/.test(line)) }
+  })
+
+describe.concurrent("SIGTERM with a server", () => {
+  it.live.each(Object.entries(breakages))(
+    `%s, ${ends} times: ended in time, and all is stored that was answered`,
+    ([name, breakage]) =>
+      Effect.gen(function* () {
+        const server = yield* ownServer
+        const directory = yield* temporaryDirectory
+        const broken = yield* breakage(server)
+        const answered: Array<string> = []
+        let slowest = 0
+        for (let run = 0; run < ends; run++) {
+          const application = yield* child("meterForever.ts", broken.url, directory, `run${run}`)
+          // The waits between attempts grow with the outage, so that an end meets all of them.
+          const ended = yield* endBroken(application, broken, 500 + (run % 5) * 1_000)
+          slowest = Math.max(slowest, ended.millis)
+          answered.push(...ended.answered)
+          assert.isFalse(ended.killed, `run ${run}: was killed after ten seconds`)
+          assert.strictEqual(ended.code, 130)
+          yield* deliver(server.url(), directory)
+        }
+        const stored = yield* Effect.provide(storedCustomers("run"), postgresLayer(server.url()))
+        console.log(
+          `a server ${name}: ${ends} ends, after ${(slowest / 1_000).toFixed(1)} s at most, ${answered.length} answered, ${stored.length} stored`
+        )
+        assertExactlyOnce(stored, answered, name)
+        yield* Effect.provide(assertConsistent, postgresLayer(server.url()))
+      }).pipe(Effect.scoped),
+    { timeout: 60_000 + ends * 30_000 }
+  )
+})
