@@ -16,7 +16,7 @@ import { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as Instant from "./domain/Instant.ts"
 import type { Window } from "./domain/Window.ts"
-import { Shutdown } from "./internal/Shutdown.ts"
+import { Shutdown } from "./system/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { batchLimit, type Difference, type Lag, RollupStore, type SetAside } from "./store/RollupStore.ts"
 

@@ -19,7 +19,7 @@ import * as Decimal from "./domain/Decimal.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import { builtIns } from "./domain/Service.ts"
-import { Shutdown } from "./internal/Shutdown.ts"
+import { Shutdown } from "./system/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { type AlertDeliveryRow, DeliveryStore } from "./store/DeliveryStore.ts"
 

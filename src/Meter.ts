@@ -29,7 +29,7 @@ import * as Instant from "./domain/Instant.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns, type Service } from "./domain/Service.ts"
 import * as UsageRecord from "./domain/UsageRecord.ts"
-import { Shutdown } from "./internal/Shutdown.ts"
+import { Shutdown } from "./system/Shutdown.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 
 /**
@@ -163,11 +163,9 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
     pending = []
     handing = records.length
     for (let start = 0; start < records.length;) {
+      const end = Math.min(records.length, start + (closing ? closingChunks : 1) * chunkSize)
       const together: Array<ReadonlyArray<UsageRecord.UsageRecord>> = []
-      do {
-        together.push(records.slice(start, start + chunkSize))
-        start += chunkSize
-      } while (closing && start < records.length && together.length < closingChunks)
+      for (; start < end; start += chunkSize) together.push(records.slice(start, Math.min(end, start + chunkSize)))
       yield* Effect.forEach(together, hand, { concurrency: "unbounded", discard: true })
     }
     yield* report

@@ -23,7 +23,7 @@ import type { Spool } from "../Spool.ts"
 import type { SpoolDelivery } from "../SpoolDelivery.ts"
 import * as SegmentWriter from "../spool/SegmentWriter.ts"
 import type { SealedBatch } from "../spool/SpoolDirectory.ts"
-import { Shutdown, silence } from "./Shutdown.ts"
+import { Shutdown, silence } from "../system/Shutdown.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 export interface Options {

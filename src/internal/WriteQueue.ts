@@ -35,7 +35,7 @@ import { randomUUID } from "node:crypto"
 import { DatabaseError, fromUnknown, Unreachable } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended, Batch, Companion, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
-import { leavable, Shutdown, silence } from "./Shutdown.ts"
+import { leavable, Shutdown, silence } from "../system/Shutdown.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */

@@ -7,7 +7,7 @@ import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Instant } from "../domain/Instant.ts"
-import { toItsEnd } from "../internal/Shutdown.ts"
+import { toItsEnd } from "../system/Shutdown.ts"
 import type { Companion } from "./UsageStore.ts"
 
 /**

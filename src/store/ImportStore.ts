@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import { toItsEnd } from "../internal/Shutdown.ts"
+import { toItsEnd } from "../system/Shutdown.ts"
 import { DeadLetterStore, type NewDeadLetter } from "./DeadLetterStore.ts"
 import type { Companion } from "./UsageStore.ts"
 

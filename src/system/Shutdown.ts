@@ -39,7 +39,7 @@ export class Shutdown extends Context.Service<
     /** Runs an effect in the background until the scope closes. */
     readonly background: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<void, never, R | Scope.Scope>
   }
->()("effect-usage/internal/Shutdown") {
+>()("effect-usage/system/Shutdown") {
   /** Runs an effect in the background until the scope closes. */
   static readonly background = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.flatMap(Shutdown, (shutdown) => shutdown.background(effect))
