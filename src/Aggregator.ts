@@ -240,6 +240,5 @@ const plus = (a: RollUpSummary, b: RollUpSummary): RollUpSummary => ({
   setAside: a.setAside + b.setAside
 })
 
-/** Whether the data is at fault, and not the moment. */
-const isRefusal = (error: DatabaseError): boolean =>
-  error.reason._tag === "Refused" || error.reason._tag === "Unexpected"
+/** Whether the data is at fault: neither the moment, nor what nobody expected. */
+const isRefusal = (error: DatabaseError): boolean => error.reason._tag === "Refused"

@@ -33,8 +33,8 @@ export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError"
 /**
  * The outcome of one check.
  *
- * - `check`: its name: `database`, `version`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`, `erasures`, `partitions`,
- *   `dead-letters`, `spool`
+ * - `check`: its name: `database`, `version`, `writes`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`,
+ *   `erasures`, `partitions`, `dead-letters`, `spool`
  * - `status`: `wrong` is a broken promise, `warning` something to look at
  * - `remedy`: empty where all is well
  *
@@ -111,7 +111,7 @@ const make = Effect.gen(function* () {
   )
 
   const server = Effect.gen(function* () {
-    const { fsync, now, synchronousCommit, version } = yield* store.settings
+    const { fsync, now, readOnly, synchronousCommit, version } = yield* store.settings
     const here = yield* Clock.currentTimeMillis
     const skew = Math.abs(here - now)
     // The embedded engine never syncs, which its documentation says; there is nothing to mend.
@@ -124,6 +124,15 @@ const make = Effect.gen(function* () {
       version >= oldestVersion
         ? ok("version", `PostgreSQL ${Math.floor(version / 10_000)}`)
         : wrong("version", `PostgreSQL ${Math.floor(version / 10_000)}`, "Use PostgreSQL 15 or later"),
+      readOnly === undefined
+        ? ok("writes", "the server takes them")
+        : wrong(
+            "writes",
+            readOnly === "standby"
+              ? "the server is a standby and takes none"
+              : "default_transaction_read_only is on: the server takes none",
+            "Usage is retried or spooled meanwhile. Name the primary in the URL, or let the server write again"
+          ),
       off.length === 0
         ? ok(
             "durability",

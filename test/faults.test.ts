@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { randomUUID } from "node:crypto"
+import pg from "pg"
 import { Batcher } from "../src/Batcher.ts"
 import { Database } from "../src/database/Database.ts"
 import type { CustomerId } from "../src/domain/CustomerId.ts"
@@ -39,6 +40,19 @@ const proxied = Effect.gen(function* () {
   )
   return { direct, proxy, url: proxy.url(direct) }
 })
+
+/** A session that has said `begin`, and nothing since. */
+const openTransaction = (url: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new pg.Client({ connectionString: url })
+      client.on("error", () => {})
+      await client.connect()
+      await client.query("begin")
+      return client
+    }),
+    (client) => Effect.promise(() => client.end())
+  )
 
 /** Reads with a connection that no fault touches. */
 const verify = (url: string, acknowledged: ReadonlyArray<string>, why: string) =>
@@ -113,17 +127,28 @@ describe("the answer to a COMMIT is lost", () => {
 describe("a peer falls silent", () => {
   const impatient = { statementTimeout: "200 millis", connectTimeout: "2 seconds" } as const
 
-  it.live.each(ways)(
+  it.live.each([
+    ["statement", 20, (sent: Buffer) => sent.includes("silence")],
+    ["copy", 600, (sent: Buffer) => sent.includes("silence")],
+    ["keyed", 600, (sent: Buffer) => sent.includes(" copy ")]
+  ] as const)(
     "%s: the attempt times out, its connection is thrown away, and the batch is stored once",
-    ([way, count]) =>
+    ([way, count, silences]) =>
       Effect.gen(function* () {
         const { direct, proxy, url } = yield* proxied
+        // Somebody else's session, of the same user, in a transaction that he thinks about.
+        const stranger = yield* openTransaction(direct)
         yield* Effect.gen(function* () {
           const store = yield* UsageStore
           yield* store.append({ key: randomUUID(), source: "warm-up", records: names("w", count).map(record) })
           let left = 1
-          proxy.fallSilent((sent) => sent.includes("silence") && left-- > 0)
-          const batch = { key: randomUUID(), source: "silence", records: names("s", count).map(record) }
+          proxy.fallSilent((sent) => silences(sent) && left-- > 0)
+          const withKey = (name: string) => ({ ...record(name), key: { id: name, fingerprint: randomUUID() } })
+          const batch = {
+            key: randomUUID(),
+            source: "silence",
+            records: names("s", count).map(way === "keyed" ? withKey : record)
+          }
           const start = Date.now()
           const error = yield* Effect.flip(store.append(batch))
           assert.isTrue(error.isRetryable, error.message)
@@ -135,6 +160,7 @@ describe("a peer falls silent", () => {
           assert.strictEqual(again.records, count)
           assert.isBelow(Date.now() - start, 25_000)
         }).pipe(Effect.provide(UsageStore.layer.pipe(Layer.provideMerge(postgresLayer(url, impatient)))))
+        yield* Effect.promise(() => stranger.query("commit"))
         yield* verify(direct, [...names("w", count), ...names("s", count)], way)
       })
   )

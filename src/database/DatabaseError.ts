@@ -4,7 +4,7 @@
  * | reason | meaning | retry |
  * |---|---|---|
  * | `Unreachable` | no connection, or it was lost: the outcome of the statement in flight is unknown | yes |
- * | `Busy` | the server cannot do it now: restart, deadlock, lock or statement timeout, too many connections, full disk | yes |
+ * | `Busy` | the server cannot do it now: start or recovery, read-only, deadlock, lock or statement timeout, too many connections, full disk | yes |
  * | `InUse` | another process owns the embedded database | yes |
  * | `Refused` | the server refused the data | no |
  * | `NotMigrated` | the tables are not there | no |
@@ -13,11 +13,15 @@
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
  * | `NotInstalled` | the embedded engine is not installed | no |
  * | `Unexpected` | anything else | no |
+ *
+ * What the server says is sorted by its code (`SqlState`), in whatever language its words are. An error without one is a
+ * driver's, and sorted by what is known of the connection, never by its words: they change from one version to the next.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { NotInstalled } from "../domain/NotInstalled.ts"
+import { type Sort, sortOf } from "./SqlState.ts"
 
 const fields = {
   /** The server's or the operating system's words, one line. */
@@ -135,20 +139,6 @@ export class DatabaseError extends Schema.TaggedError<DatabaseError>()("Database
   }
 }
 
-const networkCodes = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "EPIPE",
-  "ETIMEDOUT",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "ENOENT",
-  "ECONNABORTED",
-  "EADDRNOTAVAIL"
-])
-
 const stringOf = (value: unknown, key: string): string => {
   const found = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
   return typeof found === "string" ? found : ""
@@ -166,58 +156,55 @@ const innermost = (error: unknown): unknown => {
   return current
 }
 
-/** Sorts an error of either driver. */
-export const fromUnknown = (error: unknown): DatabaseError => {
+/** Sorts an error of either driver. `connection`: what is known of the one that it came from. */
+export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError => {
   if (error instanceof DatabaseError) return error
   if (error instanceof NotInstalled) return new DatabaseError({ reason: error })
   const cause = innermost(error)
   const code = stringOf(cause, "code")
   const own = stringOf(cause, "message") || String(cause)
-  const detail = own.split("\n")[0]!
-  const props = { detail, code, cause: error }
+  const props = { detail: own.split("\n")[0]!, code, cause: error }
+  const sorted = sortOf(code, stringOf(cause, "routine"))
   return new DatabaseError({
-    reason: reasonOf(code, props, cause, error)
+    reason: sorted === "Unexpected" ? withoutCode(props, error, connection) : reasonOf(sorted, props, cause)
   })
 }
 
-/** The server ended the connection: for a restart, or because it was idle for too long, in a transaction or out of it. */
-const connectionEnded = new Set(["57P01", "57P02", "57P05", "25P03", "25P04"])
-
-const reasonOf = (
-  code: string,
-  props: { readonly detail: string; readonly code: string; readonly cause: unknown },
-  cause: unknown,
-  error: unknown
-): (typeof Reason)["Type"] => {
-  // 08: connection; 57P01…05: shutdown and restart; the rest of class 57 and 53: the server is short of something.
-  if (networkCodes.has(code) || code.startsWith("08") || connectionEnded.has(code)) {
-    return new Unreachable(props)
-  }
-  if (code === "57P03" || code === "57014" || code.startsWith("53") || code.startsWith("40") || code === "55P03") {
-    return new Busy(props)
-  }
-  if (code === "58030") return new Busy(props)
-  if (code.startsWith("22") || code.startsWith("23")) {
-    const more = stringOf(cause, "detail")
-    return new Refused({
-      ...props,
-      detail: more === "" ? props.detail : `${props.detail} (${more})`,
-      where: stringOf(cause, "where").split("\n")[0]!,
-      constraint: stringOf(cause, "constraint")
-    })
-  }
-  if (code === "42P01" || code === "3F000" || code === "42703") return new NotMigrated(props)
-  if (code.startsWith("28") || code === "42501" || code === "3D000") return new Denied(props)
-  if (isConnectionReason(error) || /^ERR_(STREAM|SOCKET)/.test(code)) return new Unreachable(props)
-  if (code === "" && /terminated|closed|timeout|timed out|ended/i.test(props.detail)) return new Unreachable(props)
-  return new Unexpected(props)
+interface Props {
+  readonly detail: string
+  readonly code: string
+  readonly cause: unknown
 }
 
-const isConnectionReason = (error: unknown): boolean =>
-  typeof error === "object" &&
-  error !== null &&
-  "reason" in error &&
-  stringOf((error as { readonly reason: unknown }).reason, "_tag") === "ConnectionError"
+const reasonOf = (sort: Sort, props: Props, cause: unknown): (typeof Reason)["Type"] => {
+  switch (sort) {
+    case "Unreachable":
+      return new Unreachable(props)
+    case "Busy":
+      return new Busy(props)
+    case "NotMigrated":
+      return new NotMigrated(props)
+    case "Denied":
+      return new Denied(props)
+    case "Refused": {
+      const more = stringOf(cause, "detail")
+      return new Refused({
+        ...props,
+        detail: more === "" ? props.detail : `${props.detail} (${more})`,
+        where: stringOf(cause, "where").split("\n")[0]!,
+        constraint: stringOf(cause, "constraint")
+      })
+    }
+  }
+}
+
+/** An error that no code explains: the connection may, or `@effect/sql-pg`, which says what it was about. */
+const withoutCode = (props: Props, error: unknown, connection: "lost" | undefined): (typeof Reason)["Type"] => {
+  const about =
+    typeof error === "object" && error !== null && "reason" in error ? stringOf(error.reason, "_tag") : undefined
+  if (connection === "lost" || about === "ConnectionError") return new Unreachable(props)
+  return about === "AuthenticationError" ? new Denied(props) : new Unexpected(props)
+}
 
 /**
  * Replaces `SqlError` by `DatabaseError`; other errors pass. When the server is gone in the middle of a transaction, the

@@ -108,7 +108,8 @@ export const layerClient = (
             ...startupParameters(client.config.prepare !== false)
           },
           minConnections: 0,
-          maxConnections: ownConnections
+          maxConnections: ownConnections,
+          connectionTTL: CopyPool.lifetimeMillis
         })
       )
       return yield* assemble({
@@ -156,6 +157,7 @@ const make = Effect.fnUntraced(function* (
       connectTimeout,
       stream: sockets.connect,
       maxConnections,
+      connectionTTL: CopyPool.lifetimeMillis,
       prepare,
       // 60 s without an answer end a statement; a pooler may ignore this, or refuse it, so through one it is not sent.
       startupParameters: {

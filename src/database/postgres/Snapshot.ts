@@ -10,7 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type pg from "pg"
 import type { Pull, Query, Select, Snapshot } from "../Database.ts"
-import { type DatabaseError, fromUnknown } from "../DatabaseError.ts"
+import type { DatabaseError } from "../DatabaseError.ts"
+import { attempt, connect } from "./Connection.ts"
 import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
 import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
@@ -21,20 +22,17 @@ const begin = `begin isolation level repeatable read; set local statement_timeou
   select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
   select set_config('client_connection_check_interval', '5s', true) where version() like '%linux%'`
 
-const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, DatabaseError> =>
-  Effect.tryPromise({ try: run, catch: fromUnknown })
-
 export const withSnapshot = <A, E, R>(
   pool: pg.Pool,
   body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | DatabaseError, R> =>
   Effect.acquireUseRelease(
-    attempt(() => pool.connect()),
+    connect(pool),
     (client) =>
       Effect.gen(function* () {
-        yield* attempt(() => client.query(begin))
+        yield* attempt(client, () => client.query(begin))
         const result = yield* body(snapshotOf(client))
-        yield* attempt(() => client.query("commit"))
+        yield* attempt(client, () => client.query("commit"))
         return result
       }),
     // A result that was not read to its end is given up with its connection.
@@ -44,7 +42,7 @@ export const withSnapshot = <A, E, R>(
 const snapshotOf = (client: pg.PoolClient): Snapshot => {
   const query: Query = (text, params) =>
     Effect.map(
-      attempt(() => client.query(text, params as Array<unknown>)),
+      attempt(client, () => client.query(text, params as Array<unknown>)),
       ({ rows }) => rows
     )
   const copyOut = <A>(select: Select, format: string, collector: Collector<A>): Effect.Effect<Pull<A>, DatabaseError> =>
@@ -57,13 +55,13 @@ const snapshotOf = (client: pg.PoolClient): Snapshot => {
       const copied = client.query(
         new CopyOut(`copy (${text}) to stdout (format ${format}, encoding 'UTF8')`, collector)
       )
-      return attempt(() => copied.next())
+      return attempt(client, () => copied.next())
     })
   return {
     query,
     copy: (request) =>
       Effect.map(
-        attempt(() => copyIn(client, "", request)),
+        attempt(client, () => copyIn(client, "", request)),
         ({ count }) => count
       ),
     rows: (select) => copyOut(select, "binary", textRows()),
