@@ -191,6 +191,23 @@ eachEngine("Aggregator", (engine) => {
         })
     )
 
+    it.effect("what nobody expected is no fault of the data's, and sets nothing aside", () =>
+      Effect.gen(function* () {
+        const { name, sql } = yield* Database
+        const aggregator = yield* Aggregator
+        yield* sql.unsafe(`create function ${name("break")}() returns trigger language plpgsql as
+          $$ begin raise exception 'page verification failed' using errcode = 'XX001'; end $$`)
+        yield* sql.unsafe(
+          `create trigger broken before insert on ${name("billing_usage_days")} execute function ${name("break")}()`
+        )
+        yield* (yield* Recorder).record(use("innocent", "2026-06-01T00:00:00Z"))
+        assert.strictEqual((yield* Effect.flip(aggregator.rollUp)).reason.reason._tag, "Unexpected")
+        assert.deepStrictEqual(yield* aggregator.setAside, [])
+        yield* sql.unsafe(`drop function ${name("break")} cascade`)
+        assert.deepStrictEqual(yield* aggregator.rollUp, { batches: 1, records: 1, setAside: 0 })
+      })
+    )
+
     it.effect("rebuilds what was changed by hand, only in its range, and names each difference", () =>
       Effect.gen(function* () {
         const { name, sql } = yield* Database

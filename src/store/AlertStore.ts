@@ -13,6 +13,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import * as Quota from "../domain/Quota.ts"
 import * as Service from "../domain/Service.ts"
+import * as Sequences from "./Sequences.ts"
 import * as QuotaStates from "./quotaStates.ts"
 import { timestamp } from "./Timestamp.ts"
 
@@ -154,7 +155,8 @@ export class AlertStore extends Context.Service<
 
 type Params = ReadonlyArray<string | null>
 
-const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["Service"] => {
+const make = (database: Database["Service"]): AlertStore["Service"] => {
+  const { bounded, name, own, schema } = database
   const alertsTable = name("billing_alerts")
   const statesTable = name("billing_alert_states")
   const deliveries = name("billing_alert_deliveries")
@@ -216,7 +218,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
         x.period_start::timestamptz, x.period_end::timestamptz, x.raised_at::timestamptz
       from json_to_recordset($1::text::json) as x(kind text, level text, customer_id text, service_name text, unit text, used text,
         quota_limit text, percent text, period_start text, period_end text, raised_at text)
-      on conflict do nothing returning ${alertColumns}`
+      on conflict (customer_id, service_name, period_start) where kind = 'spike' do nothing returning ${alertColumns}`
   )
   const putAlerts = Effect.fnUntraced(function* (alerts: ReadonlyArray<NewAlert>, channels: ReadonlyArray<string>) {
     if (alerts.length === 0) return []
@@ -234,23 +236,23 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
     return stored
   })
 
+  const transaction = <A, E>(body: Effect.Effect<A, E>) =>
+    Sequences.withFreshIds(database)(Effect.mapError(bounded(atomically(own, body)), fromUnknown))
+
   const pass: AlertStore["Service"]["pass"] = (now, scope, percents, channels, decide) =>
-    bounded(
-      atomically(
-        own,
-        Effect.gen(function* () {
-          yield* own.unsafe(`set local lock_timeout = '10s'`)
-          yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
-          const states = (yield* readKnown(params(now, scope, percents))).map((row) => ({
-            state: stateOf(row),
-            known: { level: row.known_level, highest: row.known_highest }
-          }))
-          const { alerts, changes } = decide(states)
-          yield* putStates(changes, now)
-          return { states, alerts: yield* putAlerts(alerts, channels) }
-        })
-      )
-    ).pipe(Effect.mapError(fromUnknown))
+    transaction(
+      Effect.gen(function* () {
+        yield* own.unsafe(`set local lock_timeout = '10s'`)
+        yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
+        const states = (yield* readKnown(params(now, scope, percents))).map((row) => ({
+          state: stateOf(row),
+          known: { level: row.known_level, highest: row.known_highest }
+        }))
+        const { alerts, changes } = decide(states)
+        yield* putStates(changes, now)
+        return { states, alerts: yield* putAlerts(alerts, channels) }
+      })
+    )
 
   return {
     states: (now, scope, percents) =>
@@ -258,8 +260,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): AlertStore["
         rows.map(stateOf)
       ),
     pass,
-    recordSpikes: (alerts, channels) =>
-      bounded(atomically(own, putAlerts(alerts, channels))).pipe(Effect.mapError(fromUnknown)),
+    recordSpikes: (alerts, channels) => transaction(putAlerts(alerts, channels)),
     history: (since, scope, limit) =>
       Effect.map(
         Effect.mapError(

@@ -24,6 +24,7 @@ import * as IdentityStore from "./IdentityStore.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
+import * as Sequences from "./Sequences.ts"
 import { dateText } from "./Timestamp.ts"
 import type { Filter } from "./UsageSources.ts"
 
@@ -532,7 +533,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           textOf(archive.selection),
           id
         ]
-      )
+      ).pipe(Sequences.withFreshIds(database))
       return rows.length > 0
     }),
     verified: (id) =>

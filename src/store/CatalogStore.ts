@@ -18,6 +18,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { Service, ServiceName } from "../domain/Service.ts"
+import * as Sequences from "./Sequences.ts"
 import { timestamp } from "./Timestamp.ts"
 
 /** What the catalog said at one version. */
@@ -160,6 +161,7 @@ export class CatalogStore extends Context.Service<
         atomically(sql, Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect)).pipe(
           mapSqlError,
           Effect.mapError(fromUnknown),
+          Sequences.withFreshIds(database),
           Effect.tap(() => reload)
         )
 

@@ -8,6 +8,7 @@ import { atomically, Database, type Query, type Row } from "../database/Database
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
+import * as Sequences from "./Sequences.ts"
 import type { Companion } from "./UsageStore.ts"
 
 /**
@@ -68,7 +69,10 @@ export class DeadLetterStore extends Context.Service<
   static readonly layer: Layer.Layer<DeadLetterStore, never, Database> = Layer.effect(
     DeadLetterStore,
     Effect.gen(function* () {
-      const { bounded, name, own } = yield* Database
+      const database = yield* Database
+      const { bounded, name, own } = database
+      const ids = Sequences.makeBatchIds(database)
+      const withFreshIds = Sequences.withFreshIds(database)
       const table = name("billing_dead_letters")
 
       const insert = `insert into ${table} (source, place, field, problem, remedy, content)
@@ -111,24 +115,38 @@ export class DeadLetterStore extends Context.Service<
         execute: (id) => own.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id])
       })
 
+      const batches = name("billing_usage_batches")
+      // The ledger takes the key once; a batch without records is a batch too.
+      const keepOnce = Effect.fnUntraced(function* (
+        key: string,
+        letters: ReadonlyArray<NewDeadLetter>,
+        left: number
+      ): Effect.fn.Return<void, DatabaseError> {
+        const id = yield* ids.next
+        const known = yield* toItsEnd(
+          atomically(
+            own,
+            Effect.gen(function* () {
+              const rows = yield* query(
+                `insert into ${batches} (batch_id, batch_key, record_count, months, source)
+                  values ($1::text::bigint, $2::text::uuid, 0, '{}', $3) on conflict do nothing returning 1 as taken`,
+                [id, key, letters[0]?.source ?? "dead letters"]
+              )
+              if (rows.length === 0)
+                return yield* query(`select 1 as found from ${batches} where batch_key = $1::text::uuid`, [key])
+              yield* write(query, letters)
+              return rows
+            })
+          )
+        ).pipe(Effect.mapError(fromUnknown))
+        if (known.length > 0) return
+        yield* ids.giveUp(id)
+        return yield* left === 0 ? Effect.fail(Sequences.stillTaken) : keepOnce(key, letters, left - 1)
+      })
+
       return DeadLetterStore.of({
         write,
-        // The ledger takes the key once; a batch without records is a batch too.
-        keepOnce: (key, letters) =>
-          toItsEnd(
-            atomically(
-              own,
-              Effect.gen(function* () {
-                const rows = yield* query(
-                  `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)
-                    values (nextval('${name("billing_usage_batch_ids")}'), $1::text::uuid, 0, '{}', $2)
-                    on conflict (batch_key) do nothing returning 1 as taken`,
-                  [key, letters[0]?.source ?? "dead letters"]
-                )
-                if (rows.length > 0) yield* write(query, letters)
-              })
-            )
-          ).pipe(Effect.mapError(fromUnknown)),
+        keepOnce: (key, letters) => withFreshIds(Effect.suspend(() => keepOnce(key, letters, Sequences.attempts))),
         list: (options) => Effect.map(Effect.mapError(read(options), fromUnknown), (rows) => rows.map(letterOf)),
         find: (id) =>
           Effect.map(Effect.mapError(readOne(id), fromUnknown), (rows) =>

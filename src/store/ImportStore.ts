@@ -15,6 +15,7 @@ import { atomically, Database, type Query, type Row } from "../database/Database
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
 import { DeadLetterStore, type NewDeadLetter } from "./DeadLetterStore.ts"
+import * as Sequences from "./Sequences.ts"
 import type { Companion } from "./UsageStore.ts"
 
 /**
@@ -81,7 +82,8 @@ export class ImportStore extends Context.Service<
   static readonly layerNoDeps: Layer.Layer<ImportStore, never, Database | DeadLetterStore> = Layer.effect(
     ImportStore,
     Effect.gen(function* () {
-      const { bounded, name, own } = yield* Database
+      const database = yield* Database
+      const { bounded, name, own } = database
       const letters = yield* DeadLetterStore
       const chunks = name("billing_import_chunks")
 
@@ -169,20 +171,22 @@ export class ImportStore extends Context.Service<
         insert: (chunk, refused) =>
           Effect.asVoid(
             toItsEnd(
-              bounded(
-                atomically(
-                  own,
-                  companion(
-                    chunk,
-                    refused,
-                    () => refused[0]!
-                  )(query, {
-                    key: chunk.batchKey,
-                    records: 0,
-                    duplicates: 0,
-                    conflicts: [],
-                    alreadyCommitted: false
-                  })
+              Sequences.withFreshIds(database)(
+                bounded(
+                  atomically(
+                    own,
+                    companion(
+                      chunk,
+                      refused,
+                      () => refused[0]!
+                    )(query, {
+                      key: chunk.batchKey,
+                      records: 0,
+                      duplicates: 0,
+                      conflicts: [],
+                      alreadyCommitted: false
+                    })
+                  )
                 )
               )
             )

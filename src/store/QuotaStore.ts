@@ -11,6 +11,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Quota from "../domain/Quota.ts"
 import type { ServiceName } from "../domain/Service.ts"
+import * as Sequences from "./Sequences.ts"
 import { timestamp } from "./Timestamp.ts"
 
 /** A plan and the thresholds that its quotas have unless they say otherwise, in percent. @since 0.1.0 */
@@ -99,7 +100,8 @@ export class QuotaStore extends Context.Service<
   )
 }
 
-const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
+const make = (database: Database["Service"]): QuotaStore["Service"] => {
+  const { name, sql } = database
   const plans = name("billing_plans")
   const subscriptions = name("billing_subscriptions")
   const quotas = name("billing_quotas")
@@ -117,7 +119,8 @@ const make = ({ name, sql }: Database["Service"]): QuotaStore["Service"] => {
       })(params),
       fromUnknown
     )
-  const change = <A, E>(effect: Effect.Effect<A, E>) => Effect.mapError(mapSqlError(effect), fromUnknown)
+  const change = <A, E>(effect: Effect.Effect<A, E>) =>
+    Sequences.withFreshIds(database)(Effect.mapError(mapSqlError(effect), fromUnknown))
   const hasPlan = (plan: string) =>
     Effect.map(
       sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]),

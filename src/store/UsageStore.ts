@@ -32,6 +32,8 @@ import { arrayText } from "./ArrayText.ts"
 import * as CopyBinary from "./CopyBinary.ts"
 import * as IdempotencyKeys from "./IdempotencyKeys.ts"
 import { PartitionStore } from "./PartitionStore.ts"
+import * as Sequences from "./Sequences.ts"
+import { TakenId } from "./Sequences.ts"
 import { timestamp } from "./Timestamp.ts"
 
 /**
@@ -94,9 +96,6 @@ export type Companion = (query: Query, appended: Appended) => Effect.Effect<unkn
 /** Up to here one statement is faster than BEGIN, ledger, COPY and COMMIT. */
 const statementLimit = 150
 
-/** Ids in a block of the sequence, as the first migration made it. */
-const idBlock = 256
-
 /** How often a batch is encoded or sent again because the catalog or the partitions changed under it. */
 const adjustments = 5
 
@@ -130,11 +129,11 @@ export class UsageStore extends Context.Service<
       const insertLedger = `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)`
       const answer = `(select batch_id::text from ledger) as batch_id, (select version::text from ${name("billing_catalog")}) as version`
       const ledgerStatement = `with ledger as (
-          ${insertLedger} values (${ledgerValues}) on conflict (batch_key) do nothing returning batch_id
+          ${insertLedger} values (${ledgerValues}) on conflict do nothing returning batch_id
         ) select ${answer}`
       const batchStatement = `with ledger as (
           ${insertLedger} select ${ledgerValues} from ${name("billing_catalog")} where version = $6::text::bigint
-          on conflict (batch_key) do nothing returning batch_id
+          on conflict do nothing returning batch_id
         ), stored as (
           insert into ${records} (${CopyBinary.columns.join(", ")})
           select u.customer, u.service, u.amount, u.cost, u.at, nullif(u.metadata, '')::json, ledger.batch_id, u.place - 1
@@ -150,16 +149,12 @@ export class UsageStore extends Context.Service<
         returning 1 as stored`
       const keys = IdempotencyKeys.make(name("billing_usage_keys"))
 
-      const nextId = yield* makeIds(
-        Effect.map(
-          own.unsafe<{ id: string }>(`select nextval('${name("billing_usage_batch_ids")}')::text as id`),
-          (rows) => BigInt(rows[0]!.id)
-        )
-      )
+      const ids = Sequences.makeBatchIds(database)
+      const withFreshIds = Sequences.withFreshIds(database)
 
       const encode = Effect.fnUntraced(function* (batch: Batch) {
         const catalog = yield* catalogs.current
-        return yield* encodeWith(batch, yield* nextId, catalog)
+        return yield* encodeWith(batch, yield* ids.next, catalog)
       })
 
       const ledgerParams = (encoded: EncodedBatch) => [
@@ -178,9 +173,28 @@ export class UsageStore extends Context.Service<
         alreadyCommitted
       })
 
-      /** `undefined`: the catalog has changed since the batch was encoded, and nothing was written. */
-      const outcome = (encoded: EncodedBatch, rows: ReadonlyArray<Row>): "new" | "known" | "stale" =>
-        rows[0]?.["version"] !== encoded.version ? "stale" : rows[0]?.["batch_id"] === null ? "known" : "new"
+      /**
+       * What became of the batch's row in the ledger. Without one an earlier attempt had stored the batch, or its id is
+       * taken: a key that is there for sure is seen by a statement of its own.
+       */
+      const outcome = Effect.fnUntraced(function* (
+        query: Query,
+        encoded: EncodedBatch,
+        rows: ReadonlyArray<Row>
+      ): Effect.fn.Return<"new" | "known", DatabaseError | StaleCatalog | TakenId> {
+        if (rows[0]?.["version"] !== encoded.version) return yield* new StaleCatalog()
+        if (rows[0]?.["batch_id"] !== null) return "new"
+        const known = yield* query(
+          `select 1 as found from ${name("billing_usage_batches")} where batch_key = $1::text::uuid`,
+          [encoded.batch.key]
+        )
+        return known.length > 0 ? "known" : yield* new TakenId()
+      })
+
+      const queryOf =
+        (client: Database["Service"]["sql"]): Query =>
+        (text, params) =>
+          Effect.mapError(client.unsafe<Row>(text, params), fromUnknown)
 
       // Failing rolls back: the ledger row of a stale batch, and the rows of one that is known.
       const byCopy = (encoded: EncodedBatch, data: Uint8Array, companion: Companion | undefined) =>
@@ -195,9 +209,7 @@ export class UsageStore extends Context.Service<
             },
             ({ count, query, rows }) =>
               Effect.gen(function* () {
-                const found = outcome(encoded, rows)
-                if (found === "known") return yield* new KnownBatch()
-                if (found === "stale") return yield* new StaleCatalog()
+                if ((yield* outcome(query, encoded, rows)) === "known") return yield* new KnownBatch()
                 if (count !== encoded.batch.records.length) return yield* unexpectedCount(count, encoded)
                 const result = appended(encoded, false)
                 if (companion !== undefined) yield* companion(query, result)
@@ -208,13 +220,9 @@ export class UsageStore extends Context.Service<
 
       const byStatement = (client: Database["Service"]["sql"], encoded: EncodedBatch, columns: Columns) =>
         Effect.gen(function* () {
-          const rows = yield* Effect.mapError(
-            client.unsafe<Row>(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns]),
-            fromUnknown
-          )
-          const found = outcome(encoded, rows)
-          if (found === "stale") return yield* new StaleCatalog()
-          return appended(encoded, found === "known")
+          const query = queryOf(client)
+          const rows = yield* query(batchStatement, [...ledgerParams(encoded), encoded.version, ...columns])
+          return appended(encoded, (yield* outcome(query, encoded, rows)) === "known")
         })
 
       /** A batch with idempotency keys, in an open transaction. `store` stores the records at some of its positions. */
@@ -225,9 +233,8 @@ export class UsageStore extends Context.Service<
         store: (fresh: ReadonlyArray<number>) => Effect.Effect<number, DatabaseError>
       ) {
         const { batch, batchId } = encoded
-        const found = outcome(encoded, yield* query(ledgerStatement, ledgerParams(encoded)))
-        if (found === "known") return appended(encoded, true)
-        if (found === "stale") return yield* new StaleCatalog()
+        const rows = yield* query(ledgerStatement, ledgerParams(encoded))
+        if ((yield* outcome(query, encoded, rows)) === "known") return appended(encoded, true)
         const { conflicts, duplicates } = yield* keys.take(query, batchId, batch.records, prepared)
         if (conflicts.length > 0 && batch.onConflict === "fail")
           return yield* keyConflict(batch.records[conflicts[0]!]!)
@@ -267,7 +274,7 @@ export class UsageStore extends Context.Service<
 
       /** In the caller's transaction, behind a savepoint: after a conflict he may go on with it. */
       const byKeysInTransaction = (encoded: EncodedBatch, { catalog, keys: prepared }: Keyed) => {
-        const query: Query = (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+        const query = queryOf(sql)
         const store = (fresh: ReadonlyArray<number>) =>
           Effect.map(
             query(freshStatement, [
@@ -281,7 +288,7 @@ export class UsageStore extends Context.Service<
             (rows) => rows.length
           )
         return Effect.mapError(sql.withTransaction(keyed(encoded, prepared, query, store)), (error) =>
-          error instanceof StaleCatalog ? error : fromUnknown(error)
+          isAdjustable(error) ? error : fromUnknown(error)
         )
       }
 
@@ -290,12 +297,13 @@ export class UsageStore extends Context.Service<
         if (encoded.payload.way === "copy") return byCopy(encoded, encoded.payload.data, companion)
         const statement = byStatement(own, encoded, encoded.payload.columns)
         if (companion === undefined) return toItsEnd(bounded(statement))
-        const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
         return toItsEnd(
           bounded(
             atomically(
               own,
-              Effect.tap(statement, (result) => (result.alreadyCommitted ? Effect.void : companion(query, result)))
+              Effect.tap(statement, (result) =>
+                result.alreadyCommitted ? Effect.void : companion(queryOf(own), result)
+              )
             )
           )
         )
@@ -303,19 +311,20 @@ export class UsageStore extends Context.Service<
 
       const write = Effect.fnUntraced(function* (first: EncodedBatch, companion?: Companion) {
         let encoded = first
-        for (let turn = 0; ; turn++) {
+        const adjusted = makeAdjustments()
+        for (;;) {
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
-          const result = yield* Effect.result(send(encoded, companion))
+          const result = yield* Effect.result(withFreshIds(send(encoded, companion)))
           if (result._tag === "Success") return result.success
           const error = result.failure
-          if (turn === adjustments) {
-            return yield* error instanceof StaleCatalog ? unexpected("the catalog keeps changing") : error
-          }
-          if (error instanceof StaleCatalog) {
+          yield* adjusted.count(error)
+          if (error._tag === "StaleCatalog") {
             encoded = yield* encodeWith(encoded.batch, encoded.batchId, yield* catalogs.reload)
-          } else if (isMissingPartition(error)) yield* partitions.forget
-          else return yield* error
+          } else if (error._tag === "TakenId") {
+            yield* ids.giveUp(encoded.batchId)
+            encoded = yield* encode(encoded.batch)
+          } else yield* partitions.forget
         }
       })
 
@@ -324,8 +333,9 @@ export class UsageStore extends Context.Service<
       })
 
       const appendInTransaction = Effect.fn("UsageStore.appendInTransaction")(function* (batch: Batch) {
-        for (let turn = 0; ; turn++) {
-          const encoded = yield* encodeWith(batch, yield* nextId, yield* catalogs.current, "statement")
+        const adjusted = makeAdjustments()
+        for (;;) {
+          const encoded = yield* encodeWith(batch, yield* ids.next, yield* catalogs.current, "statement")
           yield* catalogs.ensureCustomers(encoded.customers)
           yield* partitions.ensure(encoded.months)
           const { payload } = encoded
@@ -334,12 +344,14 @@ export class UsageStore extends Context.Service<
             payload.way === "keyed" ? byKeysInTransaction(encoded, payload) : byStatement(sql, encoded, payload.columns)
           )
           if (result._tag === "Success") return result.success
+          const error = result.failure
           // That ended the caller's transaction; his next one finds the partition.
-          if (!(result.failure instanceof StaleCatalog) && isMissingPartition(result.failure)) yield* partitions.forget
-          // A stale catalog wrote nothing and left the transaction usable; any other failure has ended it.
-          if (!(result.failure instanceof StaleCatalog)) return yield* result.failure
-          if (turn === adjustments) return yield* unexpected("the catalog keeps changing")
-          yield* catalogs.reload
+          if (isMissingPartition(error)) yield* partitions.forget
+          // What can be adjusted wrote nothing and left the transaction usable; any other failure has ended it.
+          if (!isAdjustable(error)) return yield* error
+          yield* adjusted.count(error)
+          if (error._tag === "TakenId") yield* ids.giveUp(encoded.batchId)
+          else yield* catalogs.reload
         }
       })
 
@@ -377,25 +389,32 @@ const keyConflict = ({ customer, key }: UsageRecord) =>
 const unexpectedCount = (count: number, encoded: EncodedBatch) =>
   unexpected(`COPY stored ${count} of ${encoded.batch.records.length} records`)
 
-const isMissingPartition = (error: DatabaseError): boolean =>
-  // In whatever language the server says so: a check that fails has a name, a missing partition has none.
-  error.reason._tag === "Refused" && error.reason.code === "23514" && error.reason.constraint === ""
+type Failure = StaleCatalog | TakenId | DatabaseError
 
-/** Hands out ids from blocks that the sequence reserves. */
-const makeIds = (reserve: Effect.Effect<bigint, unknown>) =>
-  Effect.sync(() => {
-    let next = 0n
-    let end = 0n
-    return Effect.gen(function* () {
-      if (next === end) {
-        const first = yield* Effect.mapError(reserve, fromUnknown)
-        // Another fiber may have reserved meanwhile; its block is then given up, which only leaves a gap.
-        next = first
-        end = first + BigInt(idBlock)
-      }
-      return `${next++}`
-    })
-  })
+const isAdjustable = (error: unknown): error is StaleCatalog | TakenId =>
+  error instanceof StaleCatalog || error instanceof TakenId
+
+const isMissingPartition = (error: Failure): boolean =>
+  // In whatever language the server says so: a check that fails has a name, a missing partition has none.
+  !isAdjustable(error) &&
+  error.reason._tag === "Refused" &&
+  error.reason.code === "23514" &&
+  error.reason.constraint === ""
+
+/** Counts what a batch is sent again for; fails with what it is not, or not any more. */
+const makeAdjustments = () => {
+  let changes = 0
+  let taken = 0
+  return {
+    count: (error: Failure): Effect.Effect<void, DatabaseError> => {
+      if (error._tag === "TakenId")
+        return ++taken > Sequences.attempts ? Effect.fail(Sequences.stillTaken) : Effect.void
+      if (error._tag === "DatabaseError" && !isMissingPartition(error)) return Effect.fail(error)
+      if (++changes <= adjustments) return Effect.void
+      return Effect.fail(error._tag === "StaleCatalog" ? unexpected("the catalog keeps changing") : error)
+    }
+  }
+}
 
 const encodeWith = Effect.fnUntraced(function* (
   batch: Batch,
