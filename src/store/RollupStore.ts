@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database } from "../database/Database.ts"
-import { DatabaseError, fromUnknown, Unexpected } from "../database/DatabaseError.ts"
+import { DatabaseError, fromUnknown, Refused } from "../database/DatabaseError.ts"
 import type * as Instant from "../domain/Instant.ts"
 import { nextMonth } from "./PartitionStore.ts"
 import { bucketOf } from "./Sketch.ts"
@@ -510,11 +510,14 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   }
 }
 
+/** It is for these batches: the others can be added. */
 const miscounted = (found: number, said: number) =>
   new DatabaseError({
-    reason: new Unexpected({
+    reason: new Refused({
       detail: `${found} of ${said} records of the ledger were found, and none was added to the rollups`,
       code: "",
+      where: "",
+      constraint: "",
       cause: undefined
     })
   })
