@@ -5,126 +5,41 @@
  * Three ways lead to a server: connections of our own, which begin with settings of ours; a pooler that ignores those; and a
  * connection of the application's, whose session is not ours to alter. In the last two the statements must do without.
  *
- * `EFFECT_USAGE_SETTINGS=all` (`npm run test:settings`): the whole history, each setting alone and on every way, other versions of
- * PostgreSQL where they can be had, and a dump that is restored.
+ * Here many settings are made at once; each alone, and more, is in `settingsMatrix.test.ts`.
  */
 import { PgClient } from "@effect/sql-pg"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import { inject } from "vitest"
+import { Database, serialized } from "../src/database/Database.ts"
+import { isSerialization } from "../src/database/DatabaseError.ts"
 import * as Embedded from "../src/database/Embedded.ts"
-import * as Postgres from "../src/database/Postgres.ts"
-import { administer, emptyDatabase, newDatabase, snapshot } from "./support/engines.ts"
-import { Pooler } from "./support/Pooler.ts"
+import { administer, emptyDatabase, newDatabase, postgres, snapshot } from "./support/engines.ts"
 import { usage } from "./support/cli.ts"
-import { assertSame, inItsOwnProcess, inProcess, onDatabase, tell, type Told } from "./support/settings.ts"
-
-const all = process.env["EFFECT_USAGE_SETTINGS"] === "all"
-const length = all ? "whole" : "short"
-
-type Settings = Readonly<Record<string, string>>
-
-/** Sets them for all sessions of a database from now on. */
-const alter = (url: string, settings: Settings) =>
-  Effect.promise(async () => {
-    const name = new URL(url).pathname.slice(1)
-    for (const [setting, value] of Object.entries(settings)) {
-      await administer(`alter database ${name} set ${setting} = ${value}`, url)
-    }
-  })
-
-/** What those who look for names elsewhere first would find. */
-const decoys = `create schema decoys;
-  create table decoys.picked (wrong integer); create table decoys.archived_rows (wrong integer);
-  create table decoys.billing_usage_records (wrong integer); create table decoys.billing_catalog (version bigint)`
-
-/** A telling, by the way to the server. */
-const ways: Readonly<Record<string, (url: string) => Effect.Effect<Told, never, Scope.Scope>>> = {
-  direct: (url) => tell({ USAGE_DATABASE_URL: url }, length, inProcess),
-  pooler: (url) =>
-    Effect.gen(function* () {
-      const pooler = yield* Effect.acquireRelease(
-        Effect.promise(() => Pooler.start(url)),
-        (started) => Effect.promise(() => started.close())
-      )
-      return yield* tell({ USAGE_DATABASE_URL: `${pooler.url}?prepare=false` }, length, inProcess)
-    }),
-  application: (url) => tell({}, length, onDatabase(application(url)))
-}
-
-const application = (url: string) =>
-  Layer.fresh(
-    Layer.provide(
-      Postgres.layerClient(),
-      PgClient.layer({ url: Redacted.make(url), transformResultNames: (name) => name.toUpperCase() })
-    )
-  )
-
-const americas: Settings = {
-  TimeZone: "'America/New_York'",
-  DateStyle: "'SQL, DMY'",
-  IntervalStyle: "'sql_standard'",
-  timezone_abbreviations: "'Australia'",
-  default_transaction_isolation: "'serializable'",
-  client_encoding: "'LATIN1'",
-  bytea_output: "'escape'",
-  extra_float_digits: "-10",
-  standard_conforming_strings: "off",
-  array_nulls: "off",
-  quote_all_identifiers: "on",
-  search_path: "decoys, pg_temp",
-  plan_cache_mode: "'force_generic_plan'",
-  row_security: "off",
-  client_min_messages: "'debug1'"
-}
-
-const german: Settings = {
-  TimeZone: "'Australia/Lord_Howe'",
-  DateStyle: "'German'",
-  IntervalStyle: "'iso_8601'",
-  default_transaction_isolation: "'repeatable read'",
-  default_transaction_deferrable: "on",
-  plan_cache_mode: "'force_custom_plan'",
-  statement_timeout: "'20s'",
-  lock_timeout: "'10s'",
-  idle_in_transaction_session_timeout: "'20s'",
-  enable_hashagg: "off",
-  jit_above_cost: "0",
-  synchronous_commit: "'local'"
-}
-
-const turkish = "template template0 encoding 'UTF8' locale_provider icu icu_locale 'tr-TR' locale 'C'"
-
-const plainly = Effect.flatMap(emptyDatabase, ways["direct"]!)
-
-/** A database of these options and settings, told about in one of the ways. */
-const toldUnder = (way: string, settings: Settings, options = "") =>
-  Effect.gen(function* () {
-    const url = yield* newDatabase(options)
-    yield* Effect.promise(() => administer(decoys, url))
-    yield* alter(url, settings)
-    return yield* ways[way]!(url)
-  })
+import { assertSame, inItsOwnProcess, onDatabase, tell, type Told } from "./support/history.ts"
+import { americas, german, type Settings, toldUnder, turkish, ways } from "./support/settings.ts"
 
 describe("settings", () => {
   let plain: Told
 
   beforeAll(async () => {
-    plain = await Effect.runPromise(Effect.scoped(plainly))
+    plain = await Effect.runPromise(Effect.scoped(toldUnder({})))
   })
 
   const same = (name: string, telling: Effect.Effect<Told, never, Scope.Scope>) =>
     it.live(name, () => Effect.map(telling, (told) => assertSame(told, plain, name)))
 
   for (const way of Object.keys(ways)) {
-    same(`many at once, with New York's time: ${way}`, toldUnder(way, americas))
+    same(`many at once, with New York's time: ${way}`, toldUnder(americas, { way }))
   }
-  same("others, with German dates: pooler", toldUnder("pooler", german))
-  same("a database that sorts in Turkish: pooler", toldUnder("pooler", { TimeZone: "'Pacific/Apia'" }, turkish))
+  same("others, with German dates: pooler", toldUnder(german, { way: "pooler" }))
+  same(
+    "a database that sorts in Turkish: pooler",
+    toldUnder({ TimeZone: "'Pacific/Apia'" }, { options: turkish, way: "pooler" })
+  )
 
   same(
     "two schemas at once, of a role that has nothing else",
@@ -143,7 +58,7 @@ describe("settings", () => {
       const theirs = new URL(url)
       theirs.username = role
       const [one, two] = yield* Effect.all(
-        ["one", "two"].map((schema) => tell({ USAGE_DATABASE_URL: theirs.href, USAGE_SCHEMA: schema }, length)),
+        ["one", "two"].map((schema) => tell({ USAGE_DATABASE_URL: theirs.href, USAGE_SCHEMA: schema }, "short")),
         { concurrency: 2 }
       )
       assertSame(two!, one!, "two")
@@ -156,7 +71,7 @@ describe("settings", () => {
     Effect.gen(function* () {
       const told = yield* tell(
         {},
-        length,
+        "short",
         onDatabase(embedded(american(["TimeZone", "DateStyle", "IntervalStyle", "search_path"])))
       )
       // Made with its tables already, and durable in its own way.
@@ -168,7 +83,7 @@ describe("settings", () => {
   it.live("the time zone and the language of the process", () =>
     Effect.gen(function* () {
       const inProcessOf = (environment: Record<string, string>) =>
-        Effect.flatMap(emptyDatabase, (url) => tell({ USAGE_DATABASE_URL: url }, length, inItsOwnProcess(environment)))
+        Effect.flatMap(emptyDatabase, (url) => tell({ USAGE_DATABASE_URL: url }, "short", inItsOwnProcess(environment)))
       const [told, usual] = yield* Effect.all(
         [
           inProcessOf({
@@ -214,6 +129,27 @@ const newRole = Effect.acquireRelease(
   }),
   (role) => Effect.promise(() => administer(`drop role ${role}`))
 )
+
+describe("what the server could not serialize", () => {
+  it.live("is run again, but not in a transaction of the caller's", () =>
+    Effect.gen(function* () {
+      const { bounded, own, sql } = yield* Database
+      // Sequences remember what is rolled back.
+      yield* sql.unsafe("create sequence tries")
+      yield* sql.unsafe(`create function flaky() returns integer language plpgsql as $$
+        begin
+          if nextval('tries') % 3 <> 0 then raise exception 'again' using errcode = '40001'; end if;
+          return 1;
+        end $$`)
+      const flaky = "select flaky() as found"
+      assert.deepStrictEqual(yield* bounded(own.unsafe(flaky)), [{ found: 1 }])
+      assert.deepStrictEqual(yield* serialized(sql, sql.unsafe(flaky)), [{ found: 1 }])
+      const error = yield* Effect.flip(sql.withTransaction(serialized(sql, sql.unsafe(flaky))))
+      assert.isTrue(isSerialization(error))
+      assert.deepStrictEqual(yield* sql.unsafe("select last_value::integer as tries from tries"), [{ tries: 7 }])
+    }).pipe(Effect.provide(postgres.layer))
+  )
+})
 
 describe("encodings", () => {
   for (const encoding of ["LATIN1", "SQL_ASCII"]) {

@@ -170,6 +170,12 @@ export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError 
   })
 }
 
+/** Whether the server could not run a transaction beside others that it ran: nothing of it was done. */
+export const isSerialization = (error: unknown): boolean => {
+  const { reason } = fromUnknown(error)
+  return "code" in reason && reason.code === "40001"
+}
+
 interface Props {
   readonly detail: string
   readonly code: string

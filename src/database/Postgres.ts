@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as ConnectionUrl from "./ConnectionUrl.ts"
-import { Database, qualifier } from "./Database.ts"
+import { Database, qualifier, retrySerialization } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError, Unreachable } from "./DatabaseError.ts"
 import * as ClientTarget from "./postgres/ClientTarget.ts"
 import * as CopyPool from "./postgres/CopyPool.ts"
@@ -226,7 +226,7 @@ const assemble = Effect.fnUntraced(function* (parts: {
     snapshot: (body) => withSnapshot(pool.pool, body),
     own,
     bounded: (effect) =>
-      Effect.timeoutOrElse(mapSqlError(effect), {
+      Effect.timeoutOrElse(retrySerialization(mapSqlError(effect)), {
         duration: statementTimeout + CopyPool.graceMillis,
         orElse: () =>
           Effect.fail(

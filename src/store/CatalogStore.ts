@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { atomically, Database } from "../database/Database.ts"
+import { atomically, Database, serialized } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -114,16 +114,22 @@ export class CatalogStore extends Context.Service<
           Request: Schema.Void,
           Result: PriceRow,
           execute: () =>
-            client.unsafe(`select service_name, customer_id, trim_scale(unit_cost)::text as unit_cost,
-              (extract(epoch from effective_from) * 1000000)::text as effective_from
-            from ${prices} order by service_name, customer_id nulls first, effective_from`)
+            serialized(
+              client,
+              client.unsafe(`select service_name, customer_id, trim_scale(unit_cost)::text as unit_cost,
+                (extract(epoch from effective_from) * 1000000)::text as effective_from
+              from ${prices} order by service_name, customer_id nulls first, effective_from`)
+            )
         })
       const readCustomers = SqlSchema.findAll({
         Request: Schema.Void,
         Result: CustomerRow,
         execute: () =>
-          sql.unsafe(`select customer_id, display_name, (extract(epoch from created_at) * 1000000)::bigint::text as created_at
-            from ${customers} order by customer_id`)
+          serialized(
+            sql,
+            sql.unsafe(`select customer_id, display_name, (extract(epoch from created_at) * 1000000)::bigint::text as created_at
+              from ${customers} order by customer_id`)
+          )
       })
       const readVersion = Effect.map(
         own.unsafe<{ version: string }>(`select version::text from ${catalogTable}`),
@@ -203,10 +209,13 @@ export class CatalogStore extends Context.Service<
       const putCustomer = Effect.fn("CatalogStore.putCustomer")((id: CustomerId, displayName: string | undefined) =>
         Effect.asVoid(
           Effect.mapError(
-            sql.unsafe(
-              `insert into ${customers} (customer_id, display_name) values ($1, $2)
-              on conflict (customer_id) do update set display_name = coalesce(excluded.display_name, ${customers}.display_name)`,
-              [id, displayName ?? null]
+            serialized(
+              sql,
+              sql.unsafe(
+                `insert into ${customers} (customer_id, display_name) values ($1, $2)
+                on conflict (customer_id) do update set display_name = coalesce(excluded.display_name, ${customers}.display_name)`,
+                [id, displayName ?? null]
+              )
             ),
             fromUnknown
           )

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { atomically, Database } from "../database/Database.ts"
+import { atomically, Database, serialized } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -115,7 +115,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
       SqlSchema.findAll({
         Request: Schema.Array(Schema.NullOr(Schema.String)),
         Result: result,
-        execute: (given) => sql.unsafe(text, given)
+        execute: (given) => serialized(sql, sql.unsafe(text, given))
       })(params),
       fromUnknown
     )

@@ -1,6 +1,6 @@
 /** What stores read through: the database, or one snapshot of it, and what the tables are called there. */
 import * as Effect from "effect/Effect"
-import type { Database, Row } from "../database/Database.ts"
+import { type Database, type Row, serialized } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 
 export interface Reading {
@@ -14,5 +14,5 @@ export interface Reading {
 
 export const ofDatabase = ({ name, sql }: Database["Service"]): Reading => ({
   name,
-  query: (text, params) => Effect.mapError(sql.unsafe<Row>(text, params), fromUnknown)
+  query: (text, params) => Effect.mapError(serialized(sql, sql.unsafe<Row>(text, params)), fromUnknown)
 })

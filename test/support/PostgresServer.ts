@@ -26,8 +26,7 @@ export const nativeDirectory = (): string => {
 export const identity = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
 /** A folder that root made may be closed to `nobody`: the binaries are then copied to one that is open. */
-const usableBinaries = (scratch: string): string => {
-  const native = nativeDirectory()
+const usableBinaries = (scratch: string, native: string): string => {
   const probe = spawnSync(join(native, "bin", "initdb"), ["--version"], { ...identity, cwd: "/" })
   if (probe.status === 0) return join(native, "bin")
   const copy = join(scratch, "native")
@@ -62,12 +61,12 @@ export class PostgresServer {
     this.#settings = settings
   }
 
-  /** Makes a cluster and starts it. `settings` are lines of `postgresql.conf`. */
-  static async start(settings: ReadonlyArray<string> = []): Promise<PostgresServer> {
+  /** Makes a cluster and starts it. `settings` are lines of `postgresql.conf`; `native` has the binaries in `bin`. */
+  static async start(settings: ReadonlyArray<string> = [], native = nativeDirectory()): Promise<PostgresServer> {
     const directory = mkdtempSync(join(tmpdir(), "effect-usage-postgres-"))
     chmodSync(directory, 0o755)
     if (identity.uid !== undefined) chownSync(directory, identity.uid, identity.gid)
-    const binaries = usableBinaries(directory)
+    const binaries = usableBinaries(directory, native)
     const passwordFile = join(directory, "password")
     writeFileSync(passwordFile, password, { mode: 0o644 })
     const made = spawnSync(
