@@ -39,6 +39,7 @@ import * as Storage from "./storage/Storage.ts"
 import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { type Done, type Erasure, ErasureStore, type Note, type Pending, type Swap } from "./store/ErasureStore.ts"
+import { printable } from "./domain/Shown.ts"
 
 const Reason = Schema.Union([
   InvalidInput,
@@ -219,9 +220,12 @@ const make = Effect.gen(function* () {
       const { half, holding } = yield* Strays.find(directory, known, (record) => record.customer === customer, now)
       found.push(
         ...holding.map(
-          (file) => `${file}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
+          (file) =>
+            `${printable(file)}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
         ),
-        ...half.map((file) => `${file}: half an archive, which is being written or was left by a run that was killed`)
+        ...half.map(
+          (file) => `${printable(file)}: half an archive, which is being written or was left by a run that was killed`
+        )
       )
     }
     return found
@@ -380,7 +384,7 @@ const make = Effect.gen(function* () {
     }
     const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
     return certificateOf(last!, [
-      ...(yield* waiting(customer)).map((file) => `${file}: a process that runs is writing it`),
+      ...(yield* waiting(customer)).map((file) => `${printable(file)}: a process that runs is writing it`),
       ...(yield* strays(
         customer,
         (options.directories ?? []).filter((one) => !isObjectUrl(one))

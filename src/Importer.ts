@@ -35,6 +35,7 @@ import { makeIntake } from "./internal/Intake.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { ImportStore, isConflict } from "./store/ImportStore.ts"
 import { type Appended, UsageStore } from "./store/UsageStore.ts"
+import { printable } from "./domain/Shown.ts"
 
 /** The source cannot be read, or not to its end. What was read of it before is imported. @since 0.1.0 */
 export class UnreadableSource extends Schema.TaggedError<UnreadableSource>()("UnreadableSource", {
@@ -44,7 +45,7 @@ export class UnreadableSource extends Schema.TaggedError<UnreadableSource>()("Un
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${this.name} cannot be read: ${this.detail}`
+    return `${printable(this.name)} cannot be read: ${this.detail}`
   }
 }
 
@@ -324,13 +325,11 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
       "Name the customer (--customer ID), or the part of the lines that does (--customer-from user)"
     )
   }
-  return { ...options, name: oneLine(options.name) }
+  return {
+    ...options, // A file may be called anything, but the ledger holds one line of text.
+    name: printable(options.name).slice(0, 255)
+  }
 })
-
-// oxlint-disable-next-line no-control-regex -- a file may be called anything, but the ledger holds one line of text
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
-
-const oneLine = (name: string): string => name.toWellFormed().replace(controlCharacters, "?").slice(0, 255)
 
 /** The text of a source. */
 const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> => {

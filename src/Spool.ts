@@ -13,6 +13,7 @@ import type { UsageRecord } from "./domain/UsageRecord.ts"
 import * as Segment from "./spool/Segment.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import { printable } from "./domain/Shown.ts"
 
 /** The spool holds as much as it may. @since 0.1.0 */
 export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
@@ -21,7 +22,7 @@ export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `the spool in ${this.path} is full (${this.maxBytes} bytes): deliver it with \`usage batch flush\`, or allow it more`
+    return `the spool in ${printable(this.path)} is full (${this.maxBytes} bytes): deliver it with \`usage batch flush\`, or allow it more`
   }
 }
 

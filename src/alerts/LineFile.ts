@@ -5,6 +5,7 @@ import type { Unwritable } from "../internal/NewFile.ts"
 import { appendLine } from "../system/AppendFile.ts"
 import * as Stdout from "../system/Stdout.ts"
 import { ChannelError } from "./AlertChannels.ts"
+import { printable } from "../domain/Shown.ts"
 
 /** What will be so at the next attempt too, until a person changes it. */
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EISDIR", "ENOTDIR", "EROFS", "ENAMETOOLONG", "ELOOP"])
@@ -32,7 +33,11 @@ export const make = (channel: string, file: string): Effect.Effect<Append, Inval
       try: () => appendLine(file, line),
       catch: (cause) => {
         const code = (cause as NodeJS.ErrnoException).code ?? "failed"
-        return new ChannelError({ channel, problem: `cannot write ${file} (${code})`, isRetryable: !lasting.has(code) })
+        return new ChannelError({
+          channel,
+          problem: `cannot write ${printable(file)} (${code})`,
+          isRetryable: !lasting.has(code)
+        })
       }
     })
   )

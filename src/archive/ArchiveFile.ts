@@ -21,6 +21,7 @@ import { makePrivateDirectory } from "../system/Files.ts"
 import { type ArchivedRecord, columns, readRow, Totals } from "./ArchiveRows.ts"
 import { CsvReader } from "./CsvReader.ts"
 import * as ParquetRecords from "./ParquetRecords.ts"
+import { printable } from "../domain/Shown.ts"
 
 /** A file could not be written or read. @since 0.1.0 */
 export class ArchiveFileError extends Schema.TaggedError<ArchiveFileError>()("ArchiveFileError", {
@@ -30,7 +31,7 @@ export class ArchiveFileError extends Schema.TaggedError<ArchiveFileError>()("Ar
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${this.file}: ${this.problem}`
+    return `${printable(this.file)}: ${this.problem}`
   }
 }
 
@@ -41,7 +42,7 @@ export class ArchiveBroken extends Schema.TaggedError<ArchiveBroken>()("ArchiveB
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${this.file} does not verify: ${this.problem}`
+    return `${printable(this.file)} does not verify: ${this.problem}`
   }
 }
 

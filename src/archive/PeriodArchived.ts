@@ -1,5 +1,6 @@
 /** Records that are asked for are in files. */
 import * as Schema from "effect/Schema"
+import { printable } from "../domain/Shown.ts"
 
 /**
  * The question needs records, and those of some months are archived: totals by hour, day and month are there, details are
@@ -13,7 +14,7 @@ export class PeriodArchived extends Schema.TaggedError<PeriodArchived>()("Period
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `the records of ${this.months.join(", ")} are archived in ${this.files.join(", ")}`
+    return `the records of ${this.months.join(", ")} are archived in ${this.files.map(printable).join(", ")}`
   }
 }
 

@@ -30,6 +30,7 @@ import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
 import { shellInit } from "./commands/shellInit.ts"
 import { track } from "./commands/track.ts"
+import { printable, withoutPasswords } from "../domain/Shown.ts"
 import { exitCodes, present, told } from "./failures.ts"
 import * as Flags from "./flags.ts"
 
@@ -93,7 +94,19 @@ const layer = Layer.mergeAll(
 )
 
 /** Runs the command line `args`; gives the exit code and has said everything that there is to say. */
-export const run = (args: ReadonlyArray<string>) => Effect.provide(runCommand(args), layer)
+export const run = (args: ReadonlyArray<string>) =>
+  runCommand(args).pipe(Effect.provide(layer), Effect.updateService(Console.Console, discreet))
+
+/**
+ * Whatever is said on stderr, by whomever: it goes to terminals and into logs, so it acts on none, and shows no password of an
+ * address that stood where none was expected. Stdout is data, and stays as it is.
+ */
+const discreet = (console: Console.Console): Console.Console =>
+  Object.assign(Object.create(console) as Console.Console, {
+    log: console.log.bind(console),
+    error: (...parts: ReadonlyArray<unknown>) =>
+      console.error(withoutPasswords(parts.join(" ")).split("\n").map(printable).join("\n"))
+  })
 
 const runCommand = (args: ReadonlyArray<string>) =>
   Command.runWith(usage, { version: packageJson.version })(args).pipe(

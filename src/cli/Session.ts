@@ -12,7 +12,8 @@ import { Catalog } from "../Catalog.ts"
 import type { Database } from "../database/Database.ts"
 import { isSchemaName } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import { printable } from "../domain/Shown.ts"
 import { Spool, type SpoolError } from "../Spool.ts"
 import * as Settings from "../internal/Settings.ts"
 import { layerObjectStorageConfig } from "../storage/Storage.ts"
@@ -27,7 +28,7 @@ export const target = Effect.gen(function* () {
   if (!isSchemaName(schema)) {
     return yield* new InvalidInput({
       field: "schema",
-      problem: `${JSON.stringify(schema)} is not a schema's name`,
+      problem: `${excerpt(schema)} is not a schema's name`,
       remedy: "Give lower-case letters, digits and underscores, at most 63"
     })
   }
@@ -164,6 +165,11 @@ export const isWatched: Effect.Effect<boolean, never, ServiceOf<typeof Quiet>> =
 
 /** Whether a person reads stdout, who would rather see figures than read them. */
 export const isRead: Effect.Effect<boolean> = Effect.sync(() => process.stdout.isTTY === true)
+
+/** The path of a file that was written, on stdout: as it is for a script, harmless for a terminal. */
+export const printPath = Effect.fnUntraced(function* (path: string) {
+  yield* Console.log((yield* isRead) ? printable(path) : path)
+})
 
 /** A line on stderr, unless `--quiet`. */
 export const say = Effect.fnUntraced(function* (line: string) {

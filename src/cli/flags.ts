@@ -2,7 +2,7 @@
 import { Flag, GlobalFlag } from "effect/cli"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 
 /** `--database-url`: also `USAGE_DATABASE_URL`. */
 export const DatabaseUrl = GlobalFlag.Setting("database-url")({
@@ -118,7 +118,7 @@ export const readLiteral = <K extends string, A extends string>(
   return Result.fail(
     new InvalidInput({
       field,
-      problem: `${JSON.stringify(text.slice(0, 40))} is not known`,
+      problem: `${excerpt(text)} is not known`,
       remedy: `Give one of ${Object.keys(words).join(", ")}`
     })
   )

@@ -3,7 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Window from "../domain/Window.ts"
 import { given } from "./flags.ts"
 
@@ -41,7 +41,7 @@ export const readCount = (field: string, written: Text, otherwise: number): Resu
   return Result.fail(
     new InvalidInput({
       field,
-      problem: `${JSON.stringify(text.slice(0, 40))} is not a whole number above zero`,
+      problem: `${excerpt(text)} is not a whole number above zero`,
       remedy: `Give a number such as ${otherwise}`
     })
   )

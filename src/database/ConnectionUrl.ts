@@ -12,7 +12,7 @@ import type { ConnectionOptions } from "node:tls"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import { DatabaseError, Unreachable } from "./DatabaseError.ts"
 
 export interface ConnectionTarget {
@@ -45,7 +45,7 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
   const parsed = URL.parse(Redacted.value(url))
   if (parsed === null) return refuse("is not a URL", shape)
   if (parsed.protocol !== "postgres:" && parsed.protocol !== "postgresql:") {
-    return refuse(`has the protocol ${JSON.stringify(parsed.protocol)}`, shape)
+    return refuse(`has the protocol ${excerpt(parsed.protocol)}`, shape)
   }
   const query = parsed.searchParams
   let username, password, database, host
@@ -62,7 +62,7 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
   const mode =
     query.get("sslmode") === "allow" ? "prefer" : (query.get("sslmode") ?? (isLocal(host) ? "disable" : "prefer"))
   if (!isSslMode(mode)) {
-    return refuse(`has the unknown sslmode ${JSON.stringify(mode)}`, `Use one of ${sslModes.join(", ")}`)
+    return refuse("has an unknown sslmode", `Use one of ${sslModes.join(", ")}`)
   }
   return Result.succeed({
     host,

@@ -20,7 +20,9 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
+import { excerpt } from "../domain/InvalidInput.ts"
 import { NotInstalled } from "../domain/NotInstalled.ts"
+import { printable, withoutPasswords } from "../domain/Shown.ts"
 import { type Sort, sortOf } from "./SqlState.ts"
 
 const fields = {
@@ -90,7 +92,7 @@ export class InUse extends Schema.TaggedError<InUse>()("InUse", {
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `the embedded database in ${this.directory} is in use by ${this.owner}: wait until it ends, or use a PostgreSQL server`
+    return `the embedded database in ${printable(this.directory)} is in use by ${printable(this.owner)}: wait until it ends, or use a PostgreSQL server`
   }
 }
 
@@ -108,7 +110,7 @@ export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict"
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `the idempotency key ${JSON.stringify(this.key)} of ${JSON.stringify(this.customer)} was used before, with other content`
+    return `the idempotency key ${excerpt(this.key)} of ${excerpt(this.customer)} was used before, with other content`
   }
 }
 
@@ -162,8 +164,10 @@ export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError 
   if (error instanceof NotInstalled) return new DatabaseError({ reason: error })
   const cause = innermost(error)
   const code = stringOf(cause, "code")
-  const own = stringOf(cause, "message") || String(cause)
-  const props = { detail: own.split("\n")[0]!, code, cause: error }
+  const own = (stringOf(cause, "message") || String(cause)).split("\n")[0]!
+  const detail = withoutPasswords(own)
+  // What quotes a password is not passed on.
+  const props = { detail, code, cause: detail === own ? error : undefined }
   const sorted = sortOf(code, stringOf(cause, "routine"))
   return new DatabaseError({
     reason: sorted === "Unexpected" ? withoutCode(props, error, connection) : reasonOf(sorted, props, cause)

@@ -3,6 +3,7 @@ import type { CustomerId } from "./CustomerId.ts"
 import * as Decimal from "./Decimal.ts"
 import * as Instant from "./Instant.ts"
 import type { ServiceName } from "./Service.ts"
+import { printable } from "./Shown.ts"
 
 /** From the lowest to the highest. @since 0.1.0 */
 export const levels = ["warning", "critical", "exceeded"] as const
@@ -61,11 +62,8 @@ export const sentence = (alert: Told): string => {
 export const logLine = (alert: Told & Pick<Alert, "raisedAt">): string =>
   `[${Instant.toIso(alert.raisedAt).slice(0, 19).replace("T", " ")}] ${word(alert)} ALERT for ${alert.service}: ${number(alert.used)}/${number(alert.limit)} (${alert.percent}%)`
 
-/** Ends of lines and changes of direction, which an id may contain and which would make a line read as another. */
-const misleading = /[\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
-
 /** The customer's id as it is shown to people. */
-export const customerText = ({ customer }: Pick<Alert, "customer">): string => customer.replace(misleading, "\ufffd")
+export const customerText = ({ customer }: Pick<Alert, "customer">): string => printable(customer)
 
 /** `text`, and whom it is about: `WARNING: api usage at 78% - 78000/100000 [acme]`. */
 export const withCustomer = (text: string, alert: Pick<Alert, "customer">): string => `${text} [${customerText(alert)}]`

@@ -3,6 +3,7 @@
  * to give instead. It is raised before anything is written, so the records beside a refused one are unharmed.
  */
 import * as Schema from "effect/Schema"
+import { printable, withoutPasswords } from "./Shown.ts"
 
 /** Longest excerpt of a refused value that a message repeats. */
 const excerptLength = 60
@@ -34,13 +35,18 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
   }
 }
 
-/** Shows a refused value in a message: quoted, with control characters escaped, and never longer than one line. */
+/**
+ * Shows a refused value in a message: quoted, with control characters escaped, without the password of an address, and never
+ * longer than one line.
+ */
 export const excerpt = (value: unknown): string => {
-  let text: string
   switch (typeof value) {
-    case "string":
-      text = JSON.stringify(value.length > excerptLength ? value.slice(0, excerptLength) : value)
-      return value.length > excerptLength ? `${text} (${value.length} characters)` : text
+    case "string": {
+      // An address is read whole: cut off, its password could not be told from a host.
+      const text = withoutPasswords(value.slice(0, 4_096))
+      const shown = printable(JSON.stringify(text.slice(0, excerptLength)))
+      return value.length > excerptLength ? `${shown} (${value.length} characters)` : shown
+    }
     case "number":
       return Object.is(value, -0) ? "-0" : `${value}`
     case "bigint":

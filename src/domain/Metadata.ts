@@ -6,6 +6,7 @@
  */
 import * as Result from "effect/Result"
 import { excerpt, InvalidInput } from "./InvalidInput.ts"
+import { printable } from "./Shown.ts"
 
 /** Longest metadata of one record, in UTF-16 code units. */
 export const maxLength = 65_536
@@ -101,13 +102,10 @@ const tooDeep = (text: string): boolean => {
   return false
 }
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g
-
 const reasonOf = (cause: unknown): string => {
   try {
     // The parser's words may quote the text, control characters and all.
-    return cause instanceof Error ? cause.message.replace(controlCharacters, " ").slice(0, 120) : "the value refused"
+    return cause instanceof Error ? printable(cause.message).slice(0, 120) : "the value refused"
   } catch {
     return "the value refused"
   }

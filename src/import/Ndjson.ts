@@ -22,6 +22,7 @@ import {
   usageOf
 } from "./Format.ts"
 import * as Lines from "./Lines.ts"
+import { printable } from "../domain/Shown.ts"
 
 const quote = 0x22
 const openBrace = 0x7b
@@ -211,9 +212,6 @@ const jsonOf = (raw: string): unknown => {
 
 const isJson = (raw: string): boolean => jsonOf(raw) !== broken
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]+/g
-
 const remedy = 'Give one object a line, such as {"customer":"acme","service":"api","quantity":1}'
 
 const notJson = (text: string) => {
@@ -222,7 +220,7 @@ const notJson = (text: string) => {
     JSON.parse(text)
   } catch (cause) {
     // The parser's words quote the text, control characters and all.
-    if (cause instanceof Error) reason = cause.message.replace(controlCharacters, " ").toWellFormed()
+    if (cause instanceof Error) reason = printable(cause.message)
   }
   return Result.fail(new InvalidInput({ field: "line", problem: `is not JSON: ${reason.slice(0, 120)}`, remedy }))
 }

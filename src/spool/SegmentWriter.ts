@@ -31,6 +31,7 @@ import { isMissing, syncDirectory } from "../system/Files.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
+import { printable } from "../domain/Shown.ts"
 
 /** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
 export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
@@ -40,7 +41,7 @@ export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("Spoo
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `the spool in ${this.path} cannot be written: ${this.detail}`
+    return `the spool in ${printable(this.path)} cannot be written: ${this.detail}`
   }
 }
 

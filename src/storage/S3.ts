@@ -11,6 +11,7 @@ import { hash } from "node:crypto"
 import { Readable, Writable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
 import { setTimeout as sleep } from "node:timers/promises"
+import { InvalidInput } from "../domain/InvalidInput.ts"
 import type * as ObjectUrl from "./ObjectUrl.ts"
 import * as Optional from "../system/Optional.ts"
 
@@ -48,6 +49,21 @@ export class Refusal extends Error {
 
 const isLater = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
+/** Checked here, because the errors of `fetch` quote a URL with whatever is in it. */
+const parseEndpoint = (text: string): string => {
+  const refuse = (problem: string) =>
+    new InvalidInput({
+      field: "AWS_ENDPOINT_URL",
+      problem,
+      remedy:
+        "Give the store's address, such as https://storage.example.com, and its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    })
+  const url = URL.parse(text)
+  if (url === null || !["http:", "https:"].includes(url.protocol)) throw refuse("is not a URL of http or https")
+  if (url.username !== "" || url.password !== "") throw refuse("contains a user name or a password")
+  return text
+}
+
 /** One object of a store. */
 export class StoredObject {
   readonly #client: AwsClient
@@ -59,6 +75,7 @@ export class StoredObject {
   }
 
   static async at(store: ObjectStore, { bucket, key }: ObjectUrl.ObjectUrl): Promise<StoredObject> {
+    const endpoint = store.endpoint === undefined ? undefined : parseEndpoint(store.endpoint)
     const { AwsClient } = await Optional.load("aws4fetch", "object storage", () => import("aws4fetch"))
     const region = store.region ?? "us-east-1"
     const client = new AwsClient({
@@ -73,7 +90,7 @@ export class StoredObject {
     const isLabel = store.endpoint === undefined && !bucket.includes(".")
     const base = isLabel
       ? `https://${bucket}.s3.${region}.amazonaws.com`
-      : `${(store.endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "")}/${bucket}`
+      : `${(endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "")}/${bucket}`
     return new StoredObject(client, `${base}/${path}`)
   }
 

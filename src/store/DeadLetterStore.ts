@@ -10,6 +10,7 @@ import type { Instant } from "../domain/Instant.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
 import * as Sequences from "./Sequences.ts"
 import type { Companion } from "./UsageStore.ts"
+import { printable } from "../domain/Shown.ts"
 
 /**
  * A refusal: where the usage came from and stood, what is wrong with it, and its bytes, NDJSON wherever the source was.
@@ -86,11 +87,11 @@ export class DeadLetterStore extends Context.Service<
           ? Effect.void
           : Effect.asVoid(
               run(insert, [
-                letters.map((letter) => storable(letter.source)),
-                letters.map((letter) => storable(letter.place)),
-                letters.map((letter) => storable(letter.field)),
-                letters.map((letter) => storable(letter.problem)),
-                letters.map((letter) => storable(letter.remedy)),
+                letters.map((letter) => printable(letter.source)),
+                letters.map((letter) => printable(letter.place)),
+                letters.map((letter) => printable(letter.field)),
+                letters.map((letter) => printable(letter.problem)),
+                letters.map((letter) => printable(letter.remedy)),
                 letters.map((letter) => Buffer.from(letter.content.subarray(0, contentLimit)).toString("base64"))
               ])
             )
@@ -181,10 +182,3 @@ const letterOf = (row: typeof LetterRow.Type): DeadLetter => ({
   content: Buffer.from(row.content, "base64"),
   refusedAt: row.refused_at as Instant
 })
-
-// oxlint-disable-next-line no-control-regex -- PostgreSQL stores no U+0000, and a message has one line
-const controlCharacters = /[\u0000-\u001f\u007f-\u009f]/g
-
-/** Text that quotes what was refused, fit to be stored. */
-const storable = (text: string): string =>
-  text.toWellFormed().replace(controlCharacters, (character) => JSON.stringify(character).slice(1, -1))

@@ -13,6 +13,7 @@
 import { accessSync, closeSync, constants, existsSync, linkSync, openSync, rmSync } from "node:fs"
 import { randomUUID } from "node:crypto"
 import type { DatabaseSync } from "node:sqlite"
+import { printable } from "../domain/Shown.ts"
 
 export interface KernelLock {
   /** Lets go; the file stays. Again, it does nothing. */
@@ -37,7 +38,7 @@ export const tryLock = (file: string): KernelLock | undefined => {
   } catch (cause) {
     connection.close()
     if ((cause as { readonly errcode?: number }).errcode === sqliteBusy) return undefined
-    throw new Error(`the lock ${file} cannot be taken: ${(cause as Error).message}`, { cause })
+    throw new Error(`the lock ${printable(file)} cannot be taken: ${(cause as Error).message}`, { cause })
   }
   held.add(connection)
   return {

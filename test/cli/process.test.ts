@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { once } from "node:events"
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
@@ -27,6 +27,43 @@ describe("the command as a process, on the embedded database", () => {
     const report = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
     assert.strictEqual(report.stdout, "service,quantity,unit,cost,events\napi,1,requests,0.0001,1\n")
     assert.strictEqual(statSync(join(home, "database")).mode & 0o077, 0)
+  })
+
+  it("names from outside act on no terminal, in errors, summaries and lists; on stdout a path is as it is", async () => {
+    const hostile = "a\u001b]0;owned\u0007\u009b31m\u202e"
+    const directory = join(home, hostile)
+    mkdirSync(directory)
+    const file = join(directory, `${hostile}.ndjson`)
+    writeFileSync(
+      file,
+      '{"customer":"acme","service":"api","quantity":1,"timestamp":"2020-01-30T12:00:00Z"}\n{"\u001b[2J'
+    )
+    const commands = [
+      `import '${file}'`,
+      `import '${file}.none'`,
+      `import '${hostile}' --format csv`,
+      "dead-letters list",
+      `report '${hostile}'`,
+      `customer show '${hostile}'`,
+      `price set '${hostile}' 1`,
+      `'${hostile}'`,
+      `report --'${hostile}'`,
+      `run '${hostile}'`,
+      `export csv '${directory}/none/x.csv'`,
+      `export csv '${directory}'`,
+      `archive 30 '${file}/x.csv'`
+    ]
+    const script = join(directory, "commands.txt")
+    writeFileSync(script, commands.join("\n"))
+    const { code, stderr, stdout } = await usageProcess(env, ["run", script, "--keep-going", "--log-level", "debug"])
+    assert.strictEqual(code, 3, stderr)
+    assert.isAbove(stderr.split("\\u001b]0;owned\\u0007\\u009b31m\\u202e").length, 8, stderr)
+    // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+    const acting = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/
+    assert.notMatch(`${stdout}${stderr}`, acting)
+    const exported = join(directory, "out.csv")
+    const path = await usageProcess(env, ["export", "csv", exported, "2020-01", "--all-customers"])
+    assert.deepStrictEqual([path.code, path.stdout], [0, `${exported}\n`], path.stderr)
   })
 
   it("a reader that leaves early is no failure", async () => {

@@ -14,6 +14,7 @@ import { sentence } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
 import { jsonOf } from "../AlertText.ts"
+import { printable, withoutPasswords } from "../../domain/Shown.ts"
 
 /** @since 0.1.0 */
 export interface CommandChannelOptions {
@@ -113,13 +114,16 @@ const run = (options: CommandChannelOptions, delivery: Delivery): Effect.Effect<
     return end(child, options.grace ?? "2 seconds")
   })
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const controls = /[\u0000-\u001f\u007f-\u009f]+/g
+/** Variables that are given to a command and are not to be read in what it says. */
+const isSecret = (name: string): boolean => /(URL|KEY|SECRET|TOKEN|PASSWORD|PASS|AUTH|CREDENTIALS?)$/i.test(name)
 
-/** The first line of what a command said, without control characters. */
+/** The first line of what a command said, which is stored and shown: on one line, and without the secrets it was given. */
 const firstLine = (text: string): string => {
-  const line = text.split("\n").find((line) => line.trim() !== "") ?? ""
-  return line.replace(controls, " ").trim().slice(0, 200)
+  let line = text.split("\n").find((line) => line.trim() !== "") ?? ""
+  for (const [name, value = ""] of Object.entries(process.env)) {
+    if (value.length >= 6 && isSecret(name)) line = line.replaceAll(value, "***")
+  }
+  return printable(withoutPasswords(line.trim())).slice(0, 200)
 }
 
 /** What cannot be started now, but may be later. */

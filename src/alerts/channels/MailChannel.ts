@@ -12,6 +12,7 @@ import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { type Alert, sentence, customerText } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
 import { loadLibrary } from "../loadLibrary.ts"
@@ -129,7 +130,7 @@ const explain = ({
   responseCode === undefined
     ? { problem: `did not take the mail (${originalCode})`, isRetryable: !lasting.has(code) }
     : {
-        problem: `answered ${(response ?? `${responseCode}`).replace(controls, " ").slice(0, 200)}`,
+        problem: `answered ${printable(response ?? `${responseCode}`).slice(0, 200)}`,
         isRetryable: responseCode < 500
       }
 
@@ -148,7 +149,7 @@ const make = Effect.fnUntraced(function* (options: MailChannelOptions): Effect.f
       catch: (cause) => failed(explain(cause as SmtpFailure))
     })
     if (sent.rejected.length === 0) return
-    const refused = sent.rejected.join(", ").replace(controls, " ")
+    const refused = printable(sent.rejected.join(", "))
     return yield* failed({ problem: `took the mail, but not for ${refused}`, isRetryable: false })
   })
   return {

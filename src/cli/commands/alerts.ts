@@ -7,7 +7,7 @@ import { AlertDelivery } from "../../AlertDelivery.ts"
 import { AlertMonitor } from "../../AlertMonitor.ts"
 import { AlertChannels } from "../../alerts/AlertChannels.ts"
 import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import * as Settings from "../../internal/Settings.ts"
 import { Findings } from "../failures.ts"
@@ -16,7 +16,7 @@ import { printTable } from "../output.ts"
 import { readDays } from "../period.ts"
 import * as Json from "../render/json.ts"
 import * as Quotas from "../render/quotas.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
 /** `about`: the one customer that is looked at. */
@@ -34,7 +34,7 @@ const layer = (about?: string) =>
   ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
 
 /** ` [acme]`, where several customers are spoken of. */
-const whose = (all: boolean, customer: string) => (all ? ` [${safe(customer)}]` : "")
+const whose = (all: boolean, customer: string) => (all ? ` [${printable(customer)}]` : "")
 
 const failOn = Flag.Literals("fail-on", levels).pipe(
   Flag.withDescription("Exit code 3 if anything is at this level or above"),
@@ -226,7 +226,7 @@ const watch = Command.make(
     if (every._tag === "None") {
       return yield* new InvalidInput({
         field: "every",
-        problem: `${JSON.stringify(written)} is not a duration`,
+        problem: `${excerpt(written)} is not a duration`,
         remedy: "Give seconds, or a duration such as 500ms or 1m"
       })
     }

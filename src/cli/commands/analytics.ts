@@ -13,7 +13,7 @@ import { readCount, readDays, readRecent, readWindow } from "../period.ts"
 import { bar, largest, sparkline } from "../render/bars.ts"
 import * as Json from "../render/json.ts"
 import { tableCost, tableMean, tableQuantity } from "../render/numbers.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
 const useAnalytics = <A, E, R>(use: (analytics: Analytics["Service"]) => Effect.Effect<A, E, R>) =>
@@ -179,7 +179,7 @@ const sparklines = (days: ReadonlyArray<TrendDay>): string => {
     .toReversed()
     .map(
       ([service, found]) =>
-        `${safe(service).padEnd(width)}  ${sparkline(found.map(({ total }) => total))}  ${found[0]!.date} to ${found.at(-1)!.date}`
+        `${printable(service).padEnd(width)}  ${sparkline(found.map(({ total }) => total))}  ${found[0]!.date} to ${found.at(-1)!.date}`
     )
     .join("\n")
 }

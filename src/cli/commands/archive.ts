@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
 import { Archiver } from "../../Archiver.ts"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Settings from "../../internal/Settings.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
@@ -153,7 +153,7 @@ const restore = Command.make(
     if (!/^\d{4}-\d\d$/.test(input.month)) {
       return yield* new InvalidInput({
         field: "month",
-        problem: `${JSON.stringify(input.month.slice(0, 40))} is not a month`,
+        problem: `${excerpt(input.month)} is not a month`,
         remedy: "Give the archive's month, such as 2026-01"
       })
     }

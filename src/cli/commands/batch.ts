@@ -19,7 +19,7 @@ import * as Offline from "../offline.ts"
 import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import { recordAll } from "../recording.ts"
 import * as Session from "../Session.ts"
 
@@ -30,7 +30,7 @@ const init = Command.make(
   "init",
   {},
   Effect.fnUntraced(function* () {
-    yield* withSpool((spool) => Console.log(join(spool.directory.path, "inbox")))
+    yield* withSpool((spool) => Session.printPath(join(spool.directory.path, "inbox")))
   })
 ).pipe(
   Command.withDescription(
@@ -56,7 +56,7 @@ const addFromStdin = Effect.fnUntraced(function* (customer: string | undefined) 
 
   const refuse = Effect.fnUntraced(function* (at: number, { field, problem }: InvalidInput) {
     refused++
-    yield* Session.say(`  line ${at}: ${field}: ${safe(problem)}`)
+    yield* Session.say(`  line ${at}: ${field}: ${printable(problem)}`)
   })
 
   yield* withSpool((spool) =>

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import type { Customer } from "../../Catalog.ts"
 import * as Instant from "../../domain/Instant.ts"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { Eraser } from "../../Eraser.ts"
 import * as Settings from "../../internal/Settings.ts"
 import { writeNew } from "../../system/Files.ts"
@@ -17,6 +17,7 @@ import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
+import { printable } from "../../domain/Shown.ts"
 
 const asJson = (customer: Customer) => ({
   customer_id: customer.id,
@@ -73,7 +74,7 @@ const show = Command.make(
     if (found.length === 0) {
       return yield* new InvalidInput({
         field: "customer",
-        problem: `there is no customer ${JSON.stringify(input.id)}`,
+        problem: `there is no customer ${excerpt(input.id)}`,
         remedy: "See `usage customer list`; ids keep their case"
       })
     }
@@ -120,7 +121,7 @@ const erase = Command.make(
     if (file !== undefined && existsSync(file)) {
       return yield* new InvalidInput({
         field: "certificate",
-        problem: `${JSON.stringify(file)} is there already`,
+        problem: `${excerpt(file)} is there already`,
         remedy: "Give a new file's name"
       })
     }
@@ -148,7 +149,7 @@ const erase = Command.make(
             remedy: "The customer is erased; run it again to get the certificate"
           })
       })
-      yield* Session.confirm(`the certificate is in ${file}`)
+      yield* Session.confirm(`the certificate is in ${printable(file)}`)
     }
     if (certificate.left.length > 0) {
       return yield* new Findings({

@@ -11,7 +11,7 @@ import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
 const withLetters = <A, E, R>(use: (letters: DeadLetters["Service"]) => Effect.Effect<A, E, R>) =>
@@ -73,10 +73,12 @@ const show = Command.make(
   Effect.fnUntraced(function* (input) {
     const letter = yield* withLetters((service) => service.find(input.id))
     if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, dead_letter: asJson(letter) }))
-    yield* Console.log(`${safe(letter.source)}, ${safe(letter.place)}, refused at ${Instant.toIso(letter.refusedAt)}`)
-    yield* Console.log(`${safe(letter.field)}: ${safe(letter.problem)}`)
-    yield* Console.log(`${safe(letter.remedy)}\n`)
-    yield* Console.log(safe(contentOf(letter)))
+    yield* Console.log(
+      `${printable(letter.source)}, ${printable(letter.place)}, refused at ${Instant.toIso(letter.refusedAt)}`
+    )
+    yield* Console.log(`${printable(letter.field)}: ${printable(letter.problem)}`)
+    yield* Console.log(`${printable(letter.remedy)}\n`)
+    yield* Console.log(printable(contentOf(letter)))
   })
 ).pipe(Command.withDescription("One of them, with what it says"))
 
@@ -124,7 +126,7 @@ const replay = Command.make(
           if (result._tag === "Success") continue
           if (result.failure.isRetryable) return yield* result.failure
           failed++
-          yield* Session.say(`  ${letter}: ${safe(result.failure.message)}`)
+          yield* Session.say(`  ${letter}: ${printable(result.failure.message)}`)
         }
         return failed
       })

@@ -1,5 +1,4 @@
 /** `usage export`: usage as files. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -121,11 +120,11 @@ export const exportUsage = Command.make(
         const written = yield* withProgress((onProgress) =>
           exporter.exportEach({ ...query, onProgress }, { directory, force: input.force })
         )
-        for (const { name } of written) yield* Console.log(name)
+        for (const { name } of written) yield* Session.printPath(name)
         return yield* Session.confirm(`${written.length} files`)
       }
       const written = yield* withProgress((onProgress) => exporter.export({ ...query, onProgress }, destination))
-      if (path !== "-") yield* Console.log(written.name)
+      if (path !== "-") yield* Session.printPath(written.name)
       yield* Session.confirm(`${written.rows} rows`)
     })
     yield* Effect.provide(

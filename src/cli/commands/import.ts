@@ -4,12 +4,12 @@ import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { statSync } from "node:fs"
 import { basename } from "node:path"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import type { ImportFormat, ImportOptions, ImportSummary } from "../../Importer.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import * as Progress from "../render/progress.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
 /** Importing brings parsers along that no other command needs. */
@@ -115,7 +115,7 @@ const formatOf = (file: string): Effect.Effect<ImportFormat, InvalidInput> => {
   return Effect.fail(
     new InvalidInput({
       field: "format",
-      problem: `the name ${JSON.stringify(basename(file))} does not say what the file is`,
+      problem: `the name ${excerpt(basename(file))} does not say what the file is`,
       remedy: "Give --format access-log, ndjson, csv, json or parquet"
     })
   )
@@ -144,9 +144,9 @@ const tell = Effect.fnUntraced(function* (file: string, format: ImportFormat, su
   const parts = [`${summary.records} records`]
   if (summary.skippedLines > 0) parts.push(`${summary.skippedLines} ${pieces} imported before`)
   if (summary.refused > 0) parts.push(`${summary.refused} refused`)
-  yield* Session.say(`${file}: ${summary.lines} ${pieces}, ${parts.join(", ")}`)
+  yield* Session.say(`${printable(file)}: ${summary.lines} ${pieces}, ${parts.join(", ")}`)
   for (const refusal of summary.firstRefusals) {
-    yield* Session.say(`  ${piece} ${refusal.line}: ${refusal.field}: ${safe(refusal.problem)}`)
+    yield* Session.say(`  ${piece} ${refusal.line}: ${printable(refusal.field)}: ${printable(refusal.problem)}`)
   }
   const more = summary.refused - summary.firstRefusals.length
   if (more > 0) yield* Session.say(`  … and ${more} more`)

@@ -4,14 +4,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
 import { AlertChannels } from "../../alerts/AlertChannels.ts"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { Maintainer, type MaintenanceStep, type MaintenanceStepName, maintenanceSteps } from "../../Maintainer.ts"
 import { Findings, StepsFailed } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
 import * as Progress from "../render/progress.ts"
-import { safe } from "../render/text.ts"
+import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 import { fileFlags } from "./archive.ts"
 
@@ -36,7 +36,7 @@ const readSkip = (text: string | undefined): Effect.Effect<ReadonlyArray<Mainten
         ? Effect.fail(
             new InvalidInput({
               field: "skip",
-              problem: `${JSON.stringify(written.slice(0, 40))} is no step`,
+              problem: `${excerpt(written)} is no step`,
               remedy: `Give some of ${maintenanceSteps.join(", ")}`
             })
           )
@@ -66,7 +66,7 @@ const print = Effect.fnUntraced(function* (
   }
   yield* printTable(format, {
     columns: ["step", "status", dryRun ? "to do" : "done", "seconds"],
-    rows: steps.map(({ detail, millis, status, step }) => [step, status, safe(detail), (millis / 1000).toFixed(1)])
+    rows: steps.map(({ detail, millis, status, step }) => [step, status, printable(detail), (millis / 1000).toFixed(1)])
   })
 })
 
@@ -108,7 +108,7 @@ export const maintain = Command.make(
     const failed = steps.filter(({ status }) => status === "failed")
     if (failed.length > 0) {
       return yield* new StepsFailed({
-        summary: `${failed.length} of ${steps.length} steps failed: ${failed.map(({ detail, step }) => `${step} (${safe(detail)})`).join("; ")}`,
+        summary: `${failed.length} of ${steps.length} steps failed: ${failed.map(({ detail, step }) => `${step} (${printable(detail)})`).join("; ")}`,
         isRetryable: failed.every(({ isRetryable }) => isRetryable)
       })
     }

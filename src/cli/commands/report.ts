@@ -155,7 +155,7 @@ const writePage = Effect.fnUntraced(function* (query: ReportQuery, file: string,
     Layer.provide(HtmlReport.layer, Session.layerDatabase)
   )
   yield* PageFile.write(file, text, force)
-  yield* Console.log(file)
+  yield* Session.printPath(file)
 })
 
 /** A customer's quotas, where the report reaches into their current periods. */

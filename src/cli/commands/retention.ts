@@ -3,7 +3,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { type RetentionRule, type RetentionSubject, subjects } from "../../domain/Retention.ts"
 import { Retention } from "../../Retention.ts"
 import * as Flags from "../flags.ts"
@@ -35,7 +35,7 @@ const readDays = (text: string): Effect.Effect<number | "forever", InvalidInput>
     : Effect.fail(
         new InvalidInput({
           field: "days",
-          problem: `${JSON.stringify(text.slice(0, 40))} is not a number of days`,
+          problem: `${excerpt(text)} is not a number of days`,
           remedy: "Give a whole number from 1 to 36500, or forever"
         })
       )

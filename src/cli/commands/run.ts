@@ -15,6 +15,7 @@ import { exitCodes, Failed } from "../failures.ts"
 import { DatabaseUrl, given, Quiet, SchemaName } from "../flags.ts"
 import * as Session from "../Session.ts"
 import * as ShellWords from "../shellWords.ts"
+import { printable } from "../../domain/Shown.ts"
 
 /** More than the longest metadata takes, however it is quoted. */
 const longestLine = 1_048_576
@@ -41,7 +42,7 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
           remedy: "Run the files one after the other"
         })
       }
-      const name = file === "-" ? "stdin" : basename(file)
+      const name = file === "-" ? "stdin" : printable(basename(file))
       const lines = readLines(file === "-" ? process.stdin : createReadStream(file))
       const isQuiet = yield* Quiet
       let first = 0

@@ -8,7 +8,7 @@ import * as Json from "./json.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"
 import * as Summary from "./summary.ts"
 import { csv, pad } from "./table.ts"
-import { safe } from "./text.ts"
+import { printable } from "../../domain/Shown.ts"
 
 const barWidth = 32
 
@@ -69,7 +69,7 @@ const timeline = (
   const width = (index: number) => Math.max(...lines.map((line) => CliOutput.displayWidth(line[index]!)))
   const [quantities, costs] = [width(1), width(2)]
   return [
-    `${safe(usage.service)}, ${safe(usage.unit)} a day`,
+    `${printable(usage.service)}, ${printable(usage.unit)} a day`,
     ...lines.map(([label, quantity, cost, drawn]) =>
       `  ${label}  ${pad(quantity!, quantities, "right")}  ${pad(cost!, costs, "right")}  ${drawn}`.trimEnd()
     )

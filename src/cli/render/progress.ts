@@ -1,4 +1,5 @@
 /** A line on a terminal's stderr that says how far long work is: redrawn in place, and gone when the work is done. */
+import { printable } from "../../domain/Shown.ts"
 import { humanBytes } from "./numbers.ts"
 
 export interface Progress {
@@ -21,6 +22,11 @@ const seconds = (value: number): string =>
 /** Rows in a progress line: `812 rows`, `1.3M rows`. */
 export const rows = (count: number): string =>
   `${count < 10_000 ? Math.round(count) : count < 1e6 ? `${Math.round(count / 1e3)}k` : `${(count / 1e6).toFixed(1)}M`} rows`
+
+/** In place of what was drawn before, on one line of the terminal. */
+const draw = (stream: NodeJS.WriteStream, line: string): void => {
+  stream.write(`\r\u001b[2K${printable(line).slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`)
+}
 
 /** `whole` is `undefined` where the end is not known, as for a pipe; `amount` says what is counted: bytes. */
 export const make = (
@@ -46,7 +52,7 @@ export const make = (
         const left = part > 0 ? `  ${seconds((elapsed / part) * (1 - part))} left` : ""
         line = `${"█".repeat(full)}${"░".repeat(barWidth - full)} ${Math.floor(part * 100)} %  ${rate}${left}  ${note}`
       }
-      stream.write(`\r\u001b[2K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`)
+      draw(stream, line)
     },
     clear: () => {
       if (drawn > 0) stream.write("\r\u001b[2K")
@@ -64,9 +70,7 @@ export const makeSteps = (stream: NodeJS.WriteStream, what: string) => {
       if (note === "" && now - drawn < redrawMillis) return
       drawn = now
       const full = Math.floor((done / Math.max(1, of)) * barWidth)
-      stream.write(
-        `\r\u001b[2K${"█".repeat(full)}${"░".repeat(barWidth - full)} ${done} of ${of} ${what}  ${note}`.trimEnd()
-      )
+      draw(stream, `${"█".repeat(full)}${"░".repeat(barWidth - full)} ${done} of ${of} ${what}  ${note}`.trimEnd())
     },
     clear: () => {
       if (drawn > 0) stream.write("\r\u001b[2K")
@@ -76,6 +80,6 @@ export const makeSteps = (stream: NodeJS.WriteStream, what: string) => {
 
 /** A line that says what is being done. */
 export const makeNotes = (stream: NodeJS.WriteStream) => ({
-  show: (note: string) => void stream.write(`\r\u001b[2K${note.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`),
+  show: (note: string) => draw(stream, note),
   clear: () => void stream.write("\r\u001b[2K")
 })

@@ -10,7 +10,7 @@ import { bar } from "./bars.ts"
 import * as Json from "./json.ts"
 import { tableQuantity } from "./numbers.ts"
 import { pad, psql, type Table } from "./table.ts"
-import { safe } from "./text.ts"
+import { printable } from "../../domain/Shown.ts"
 
 const barWidth = 20
 
@@ -58,10 +58,10 @@ export const table = (states: ReadonlyArray<QuotaState>): Table => ({
 /** What a report adds below its box. */
 export const section = (states: ReadonlyArray<QuotaState>): string => {
   const rows = states.map((state) => [
-    safe(state.service),
+    printable(state.service),
     gauge(state),
     state.limit === undefined ? "" : `${state.percent}%`,
-    `${tableQuantity(state.used)} of ${limitText(state)} ${safe(state.unit)}`,
+    `${tableQuantity(state.used)} of ${limitText(state)} ${printable(state.unit)}`,
     `until ${Instant.toIso(state.period.end).slice(0, 16).replace("T", " ")}`
   ])
   const widths = [0, 1, 2, 3].map((index) => Math.max(...rows.map((row) => CliOutput.displayWidth(row[index]!))))

@@ -8,7 +8,7 @@ import * as Json from "./json.ts"
 import * as Quotas from "./quotas.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"
 import { csv, pad, type Table } from "./table.ts"
-import { safe } from "./text.ts"
+import { printable } from "../../domain/Shown.ts"
 
 const headers = ["Service", "Usage", "Unit", "Cost"] as const
 const aligns = ["left", "right", "left", "left"] as const
@@ -18,9 +18,9 @@ const leastWidths = [18, 16, 13, 13]
 /** Draws a report as a box. `exact` shows every digit. */
 export const box = (report: UsageReport, exact: boolean): string => {
   const rows = report.services.map((usage) => [
-    safe(usage.service),
+    printable(usage.service),
     exact ? Decimal.toText(usage.quantity) : humanQuantity(usage.quantity),
-    safe(usage.unit),
+    printable(usage.unit),
     exact ? exactMoney(usage.cost) : money(usage.cost)
   ])
   const total = exact ? exactMoney(report.totalCost) : money(report.totalCost)
@@ -28,7 +28,7 @@ export const box = (report: UsageReport, exact: boolean): string => {
     `Period: ${report.window.label.start} to ${report.window.label.end}${
       report.window.tz === "UTC" ? "" : ` (${report.window.tz})`
     }`,
-    `Customer: ${report.customer === undefined ? "all" : safe(report.customer)}`
+    `Customer: ${report.customer === undefined ? "all" : printable(report.customer)}`
   ]
   const widths = leastWidths.map((least, index) =>
     [...rows.map((row) => row[index]!), index === 3 ? total : ""].reduce(

@@ -1,7 +1,7 @@
 /** Rows as a table in the manner of psql, or as CSV. */
 import * as CliOutput from "effect/cli/CliOutput"
 import { stringify } from "csv-stringify/sync"
-import { safe } from "./text.ts"
+import { printable } from "../../domain/Shown.ts"
 
 export interface Table {
   readonly columns: ReadonlyArray<string>
@@ -15,7 +15,7 @@ export const pad = (text: string, width: number, align: "left" | "right" = "left
 
 /** `name | unit`, a rule, and a line a row. */
 export const psql = (table: Table): string => {
-  const rows = table.rows.map((row) => row.map(safe))
+  const rows = table.rows.map((row) => row.map(printable))
   const widths = table.columns.map((column, index) =>
     rows.reduce((width, row) => Math.max(width, CliOutput.displayWidth(row[index] ?? "")), column.length)
   )

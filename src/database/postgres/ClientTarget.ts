@@ -10,7 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { ConnectionOptions } from "node:tls"
 import { basename, dirname } from "node:path"
-import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as ConnectionUrl from "../ConnectionUrl.ts"
 import type { DatabaseError } from "../DatabaseError.ts"
 
@@ -48,7 +48,7 @@ const socketPattern = /^\.s\.PGSQL\.(\d+)$/
 const fromPath = (path: string): Result.Result<{ host: string; port: number }, InvalidInput> => {
   const port = socketPattern.exec(basename(path))?.[1]
   return port === undefined
-    ? refuse(`connects to the socket ${JSON.stringify(path)}, whose name is not .s.PGSQL.<port>`)
+    ? refuse(`connects to the socket ${excerpt(path)}, whose name is not .s.PGSQL.<port>`)
     : Result.succeed({ host: dirname(path), port: Number(port) })
 }
 

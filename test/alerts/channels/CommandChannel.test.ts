@@ -56,7 +56,7 @@ describe("CommandChannel", () => {
   it.live("75 may be tried again, other codes not; the first line of stderr is the reason", () =>
     Effect.gen(function* () {
       const busy = yield* failureOf(yield* script("printf '\\n  \\033[31mbusy\\n second' >&2; exit 75"))
-      assert.match(busy.problem, /command answered 75: \[31mbusy$/)
+      assert.match(busy.problem, /command answered 75: \\u001b\[31mbusy$/)
       assert.isTrue(busy.isRetryable)
       const refused = yield* failureOf(yield* script("exit 1"))
       assert.match(refused.problem, /command answered 1$/)
