@@ -160,12 +160,7 @@ export class Batcher extends Context.Service<
   static readonly layerSpilling = (options: SpillingBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
     Layer.effect(Batcher, makeSpilling(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([
-        Shutdown.layer,
-        UsageStore.layer,
-        DeadLetterStore.layer,
-        Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
-      ])
+      Layer.provide([Shutdown.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
     )
 
   /**
@@ -176,12 +171,7 @@ export class Batcher extends Context.Service<
   static readonly layerSpooled = (options: SpooledBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
     Layer.effect(Batcher, makeSpooled(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([
-        Shutdown.layer,
-        UsageStore.layer,
-        DeadLetterStore.layer,
-        Spool.layer({ directory: options.directory, maxBytes: options.maxBytes })
-      ])
+      Layer.provide([Shutdown.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
     )
 }
 

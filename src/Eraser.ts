@@ -32,6 +32,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import { isLineOf } from "./domain/Mention.ts"
 import { Spool, SpoolError } from "./Spool.ts"
 import { SpoolDelivery, SpoolDeliveryError } from "./SpoolDelivery.ts"
+import * as Delivered from "./spool/Delivered.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
 import { isObjectUrl } from "./storage/ObjectUrl.ts"
@@ -328,6 +329,7 @@ const make = Effect.gen(function* () {
     for (let attempt = 0; attempt < attempts; attempt++) {
       yield* tell("spool")
       yield* spoolDelivery.deliverAll()
+      yield* inSpool(() => Delivered.clear(spool.directory))
       yield* aggregator.rollUp
       yield* store.supersedeOpen
       yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)

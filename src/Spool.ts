@@ -6,6 +6,7 @@
  * `spool/SpoolDirectory`.
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -41,12 +42,15 @@ export class SpoolError extends Schema.TaggedError<SpoolError>()("SpoolError", {
 /**
  * - `directory`: where it is; made if need be
  * - `maxBytes`: what it may hold, 1 GiB
+ * - `keepDelivered`: how long delivered batches are kept (10 minutes), beside `maxBytes` and at most as much again. They are delivered again if
+ *   the database turns out to lack them, after it failed over to a standby or was restored. 0: not at all
  *
  * @since 0.1.0
  */
 export interface SpoolOptions {
   readonly directory: string
   readonly maxBytes?: number | undefined
+  readonly keepDelivered?: Duration.Input | undefined
 }
 
 /** @since 0.1.0 */
@@ -56,6 +60,7 @@ export class Spool extends Context.Service<
     /** For those who write segments and deliver them. */
     readonly directory: SpoolDirectory.SpoolDirectory
     readonly maxBytes: number
+    readonly keepDelivered: Duration.Duration
     /** Puts lines of NDJSON, as `usage import` reads them, into the inbox. Durable when it returns. */
     readonly drop: (lines: string) => Effect.Effect<void, SpoolError>
     /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
@@ -97,6 +102,7 @@ const make = Effect.fnUntraced(function* (options: SpoolOptions) {
   return Spool.of({
     directory,
     maxBytes,
+    keepDelivered: Duration.fromInputUnsafe(options.keepDelivered ?? "10 minutes"),
     drop: (lines) =>
       withRoom(
         Buffer.byteLength(lines),

@@ -1,7 +1,7 @@
 /**
  * Brings what is in a spool into the database: sealed segments, the inbox, and whatever processes that died have left.
  *
- * Each batch of the spool is stored under its own key and then removed, so it does not matter when this is interrupted, or
+ * Each batch of the spool is stored under its own key and then put aside, so it does not matter when this is interrupted, or
  * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
  * letters in the transaction of their batch.
  */
@@ -22,6 +22,7 @@ import * as Lines from "./import/Lines.ts"
 import * as Ndjson from "./import/Ndjson.ts"
 import * as Delivery from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
+import * as KeptBatches from "./internal/KeptBatches.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool } from "./Spool.ts"
 import * as Segment from "./spool/Segment.ts"
@@ -118,7 +119,9 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   const { directory } = spool
   const intake = makeIntake(yield* CatalogStore)
   const retryFor = options.retryFor
-  const delivery = Delivery.make(yield* UsageStore, yield* DeadLetterStore, {
+  const store = yield* UsageStore
+  const kept = KeptBatches.make(spool, store)
+  const delivery = Delivery.make(store, yield* DeadLetterStore, {
     retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
     // Whoever waits for ever has an operator who can mend anything but the data.
     isRetryable: (error) => (retryFor === undefined ? error.reason._tag !== "Refused" : error.isRetryable)
@@ -207,7 +210,9 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       { key: batch.key, source: "spool", records: content.records },
       content.letters
     )
-    yield* onDisk(() => SpoolDirectory.remove(batch))
+    // Nothing in the ledger says that a batch of nothing was delivered.
+    if (records === 0 && refused === 0) yield* onDisk(() => SpoolDirectory.remove(batch))
+    else yield* kept.keep(batch)
     yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
     yield* Metric.update(metrics.committed, records)
     yield* Metric.update(metrics.failed, refused)
@@ -224,6 +229,10 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       await SpoolDirectory.tidy(directory)
     })
     yield* Effect.mapError(mend, wrap)
+    // What cannot be asked now is asked the next time; what waits to be delivered meets the same.
+    yield* Effect.catch(kept.settle, (error) =>
+      Effect.logDebug("delivered batches could not be looked for", error.message)
+    )
     let total = nothing
     const deliverReady = Effect.gen(function* () {
       for (const batch of yield* Effect.mapError(

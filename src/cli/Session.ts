@@ -114,7 +114,9 @@ export const layerArchives = Layer.merge(layerDatabase, layerObjectStorageConfig
 
 /** The spool in `$USAGE_HOME`. It opens no database. */
 export const layerSpool: Layer.Layer<Spool, SpoolError | Config.ConfigError> = Layer.unwrap(
-  Effect.map(Settings.home, (home) => Spool.layer({ directory: join(home, "spool") }))
+  Effect.map(Config.all({ home: Settings.home, keepDelivered: Settings.spoolKeep }), ({ home, keepDelivered }) =>
+    Spool.layer({ directory: join(home, "spool"), keepDelivered })
+  )
 )
 
 type ServiceOf<T> = T extends Effect.Effect<unknown, unknown, infer R> ? R : never

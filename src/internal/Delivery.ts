@@ -96,6 +96,8 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
       })
       const first = yield* deliver(half("first"), refused)
       const second = yield* deliver(half("second"), [])
+      // Whoever asks the ledger for the batch is to find it.
+      yield* persistently(letters.keepOnce(batch.key, []))
       return {
         records: first.records + second.records,
         refused: first.refused + second.refused,

@@ -53,6 +53,9 @@ export const customerId = Config.option(Config.String("USAGE_CUSTOMER_ID"))
 /** `USAGE_SCHEMA`, `public`: the PostgreSQL schema of the tables. */
 export const schema = Config.String("USAGE_SCHEMA").pipe(Config.withDefault("public"))
 
+/** `USAGE_SPOOL_KEEP`, 10 minutes: how long batches are kept that were delivered; 0: not at all. */
+export const spoolKeep = Config.schema(DurationText, "USAGE_SPOOL_KEEP").pipe(Config.withDefault(Duration.minutes(10)))
+
 const percent = (name: string, otherwise: string) => Config.String(name).pipe(Config.withDefault(otherwise))
 
 /** `USAGE_ALERT_WARNING`, `_CRITICAL`, `_EXCEEDED`: percent of a quota; 75, 90, 100. */

@@ -6,10 +6,11 @@
  *     open/<process>/            what a running process is making: segments, and claims of the inbox (see `OwnDirectory`)
  *     ready/<time>-<key>.segment sealed, to be stored by whoever comes first
  *     ready/<time>-<key>.claim/  files of the inbox that were claimed together: one batch, like a segment
+ *     delivered/                 batches that were stored, kept for a while (see `Delivered`)
  *     broken/                    what of a segment could not be read, kept for a person to look at
  *
  * A sealed segment and a sealed claim never change, and their name has the key of their batch. So it does not matter how
- * often, or by how many processes at once, one is stored: the ledger takes it once. It is removed after that.
+ * often, or by how many processes at once, one is stored: the ledger takes it once. It leaves `ready` after that.
  *
  * Both are made where only their process writes, and sealed by a rename. What a process that died left of either is sealed
  * as it is by the next.

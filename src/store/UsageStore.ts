@@ -31,6 +31,7 @@ import { type Catalog, CatalogStore } from "./CatalogStore.ts"
 import { arrayText } from "./ArrayText.ts"
 import * as CopyBinary from "./CopyBinary.ts"
 import * as IdempotencyKeys from "./IdempotencyKeys.ts"
+import * as Ledger from "./Ledger.ts"
 import { PartitionStore } from "./PartitionStore.ts"
 import * as Sequences from "./Sequences.ts"
 import { TakenId } from "./Sequences.ts"
@@ -114,6 +115,8 @@ export class UsageStore extends Context.Service<
     readonly inTransaction: Effect.Effect<boolean>
     /** Whether that transaction holds the only connection, so that a write outside it would wait for its caller. */
     readonly heldByCaller: Effect.Effect<boolean>
+    /** Which of these batches, by their keys, the ledger lacks. */
+    readonly lacking: (keys: ReadonlyArray<string>) => Effect.Effect<Ledger.Lacking, DatabaseError>
   }
 >()("effect-usage/store/UsageStore") {
   static readonly layerNoDeps: Layer.Layer<UsageStore, never, Database | CatalogStore | PartitionStore> = Layer.effect(
@@ -363,7 +366,8 @@ export class UsageStore extends Context.Service<
         append,
         appendInTransaction,
         inTransaction,
-        heldByCaller: own === sql ? inTransaction : Effect.succeed(false)
+        heldByCaller: own === sql ? inTransaction : Effect.succeed(false),
+        lacking: Ledger.lacking(database)
       })
     })
   )

@@ -199,7 +199,9 @@ export const make = () => {
     append: (batch, companion) => store(encode(batch), companion),
     appendInTransaction: (batch) => Effect.flatMap(CurrentShelf, (shelf) => write(shelf ?? bottom, batch)),
     inTransaction: Effect.map(CurrentShelf, (shelf) => shelf !== undefined),
-    heldByCaller: Effect.succeed(false)
+    heldByCaller: Effect.succeed(false),
+    // Memory forgets nothing.
+    lacking: () => Effect.succeed({ keys: new Set(), identity: { id: "memory", predecessors: [] }, server: "memory" })
   }
 
   /** What is written in it is stored when it succeeds, and not when it fails. In another one it is a savepoint. */

@@ -59,9 +59,10 @@ const deliverAll = (directory: string) =>
     )
   })
 
+/** What is still to be delivered, and not what is only kept for a while. */
 const filesIn = (directory: string): ReadonlyArray<string> =>
   readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && !entry.parentPath.includes(`${directory}/delivered`))
     .map((entry) => entry.name)
 
 const deadLetters = Effect.gen(function* () {

@@ -62,7 +62,8 @@ export class FakeStore {
       append: unused,
       appendInTransaction: unused,
       inTransaction: Effect.succeed(false),
-      heldByCaller: Effect.succeed(false)
+      heldByCaller: Effect.succeed(false),
+      lacking: unused
     }
   }
 
