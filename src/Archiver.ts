@@ -7,7 +7,6 @@
  * step is finished by the next run. A record that comes late for a removed month is counted as any other; the next archive
  * of the month holds the old file's records and the late ones, and supersedes it.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -300,7 +299,7 @@ const make = Effect.gen(function* () {
     }
     yield* Effect.fromResult(Storage.checkName(storage, options.file ?? `${options.directory}/month`))
     yield* aggregator.rollUp
-    const today = Math.floor((yield* Clock.currentTimeMillis) / 86_400_000)
+    const today = Math.floor((yield* store.reached) / 86_400_000)
     const cutoff = new Date((today - options.days) * 86_400_000).toISOString().slice(0, 10)
     const months = yield* store.dueMonths(cutoff)
     const done: Array<ArchivedMonth> = []

@@ -9,7 +9,6 @@
  * Usage that is recorded for the customer afterwards is that of a new customer, whom nobody has erased.
  */
 import * as BigDecimal from "effect/BigDecimal"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -212,7 +211,7 @@ const make = Effect.gen(function* () {
   const strays = Effect.fnUntraced(function* (customer: string, directories: ReadonlyArray<string>) {
     const files = (yield* archives.list).map(({ file }) => file).filter((file) => !isObjectUrl(file))
     const known = new Set(files)
-    const now = yield* Clock.currentTimeMillis
+    const now = yield* archives.reached
     const found: Array<string> = []
     for (const directory of new Set([
       ...files.map((file) => dirname(file)),

@@ -4,9 +4,8 @@
  *
  * Records leave only when they are in the rollups, so every report by hour, day and month goes on saying what it said. A
  * batch leaves the ledger, with its keys, only after all of its records have left. Where there is no rule, records stay for
- * ever.
+ * ever. How old they are is said by the earlier of two clocks, the server's and this machine's.
  */
-import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -164,7 +163,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     ].sort((a, b) => Domain.subjects.indexOf(a.subject) - Domain.subjects.indexOf(b.subject))
   })
 
-  const today = Effect.map(Clock.currentTimeMillis, (now) => Math.floor(now / millisPerDay))
+  const today = Effect.map(store.reached, (now) => Math.floor(now / millisPerDay))
 
   /** When what is as old as the rule of a subject says was made; `undefined` where all is kept. */
   const cutoff = Effect.fnUntraced(function* (subject: Exclude<Domain.RetentionSubject, "records">) {

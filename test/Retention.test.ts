@@ -23,7 +23,6 @@ import { eachEngine } from "./support/engines.ts"
 import { storedRecords } from "./support/stored.ts"
 
 const may = at("2026-05-20T00:00:00Z")
-const nextYear = at("2027-08-20T00:00:00Z")
 
 const use = (customer: string, service: string, recordedAt: string, more: Partial<UsageInput> = {}): UsageInput => ({
   customer,
@@ -235,20 +234,20 @@ eachEngine("Retention", (engine) => {
         // A batch of two months, and one that stays.
         yield* (yield* Recorder).recordAll([...month("2026-01"), ...month("2026-02")])
         yield* (yield* Recorder).recordAll(month("2026-05"))
-        yield* sql.unsafe(`update ${name("billing_usage_batches")} set committed_at = recorded from (
+        yield* sql.unsafe(`update ${name("billing_usage_batches")} set committed_at = recorded - interval '250 days' from (
           select batch_id as id, min(recorded_at) as recorded from ${name("billing_usage_records")} group by 1) r where id = batch_id`)
         const before = yield* figures()
         const records = yield* storedRecords()
         yield* retention.set({ days: 30 })
         // Its records are in the table yet.
-        assert.deepStrictEqual(yield* nextYear(retention.compact()), { batches: 0, keys: 0 })
+        assert.deepStrictEqual(yield* retention.compact(), { batches: 0, keys: 0 })
         yield* may(retention.removeRecords({ directory: path }))
         assert.deepStrictEqual(yield* may(retention.compact()), { batches: 0, keys: 0 })
         // Usage that waits in a spool since then may be of that batch.
-        const spooled = Date.parse("2026-01-02T00:00:00Z")
-        assert.deepStrictEqual(yield* nextYear(retention.compact(spooled)), { batches: 0, keys: 0 })
-        assert.strictEqual((yield* nextYear(retention.dueOthers())).batches, 1)
-        assert.deepStrictEqual(yield* nextYear(retention.compact()), { batches: 1, keys: 6 })
+        const spooled = Date.parse("2025-04-27T00:00:00Z")
+        assert.deepStrictEqual(yield* retention.compact(spooled), { batches: 0, keys: 0 })
+        assert.strictEqual((yield* retention.dueOthers()).batches, 1)
+        assert.deepStrictEqual(yield* retention.compact(), { batches: 1, keys: 6 })
         assert.deepStrictEqual([yield* count("billing_usage_batches"), yield* count("billing_usage_keys")], [1, 3])
         yield* assertSound
         assert.strictEqual(yield* archiver.restore("2026-02", { customer: "a" }), 4)
@@ -262,9 +261,42 @@ eachEngine("Retention", (engine) => {
         // And there and back again.
         yield* may(archiver.archive({ days: 30, directory: path }))
         yield* assertSound
-        assert.deepStrictEqual(yield* nextYear(retention.compact()), { batches: 1, keys: 0 })
+        assert.deepStrictEqual(yield* retention.compact(), { batches: 1, keys: 0 })
         yield* assertSound
         assert.deepStrictEqual(yield* figures(), before)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("a clock that is ahead removes nothing that is not due", () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        const retention = yield* Retention
+        const { name, sql } = yield* Database
+        yield* empty
+        const now = new Date()
+        yield* (yield* Recorder).recordAll([
+          { customer: "a", service: "api", quantity: 1, idempotencyKey: "young", recordedAt: now },
+          { customer: "a", service: "functions", quantity: 1, recordedAt: now }
+        ])
+        yield* retention.set({ days: 30 })
+        yield* retention.set({ days: 30, service: "functions", action: "drop" })
+        yield* sql.unsafe(
+          `insert into ${name("billing_dead_letters")} (source, place, field, problem, remedy, content) values ('t', 't', 't', 't', 't', '')`
+        )
+        const ahead = at(now.getTime() + 500 * 86_400_000)
+        const nothing = { archived: [], dropped: [] }
+        assert.deepStrictEqual(yield* ahead(retention.removeRecords({ directory: path })), nothing)
+        assert.deepStrictEqual(yield* ahead(retention.due), [])
+        const archive = Effect.flatMap(Archiver, (archiver) => archiver.archive({ days: 30, directory: path }))
+        assert.deepStrictEqual(yield* ahead(archive), [])
+        // Its records have left, as far as the ledger knows.
+        yield* sql.unsafe(`update ${name("billing_usage_batches")} set removed_count = record_count, rolled_at = now()`)
+        assert.deepStrictEqual(yield* ahead(retention.compact()), { batches: 0, keys: 0 })
+        assert.strictEqual(yield* ahead(retention.dropLetters), 0)
+        // Of two clocks one is behind, and so is what is removed.
+        yield* sql.unsafe(`update ${name("billing_dead_letters")} set refused_at = now() - interval '500 days'`)
+        assert.strictEqual(yield* at(now.getTime() - 200 * 86_400_000)(retention.dropLetters), 0)
+        assert.strictEqual(yield* retention.dropLetters, 1)
       }).pipe(Effect.scoped)
     )
 
@@ -293,9 +325,9 @@ eachEngine("Retention", (engine) => {
         assert.strictEqual(yield* may(retention.dropAlerts), 1)
         assert.deepStrictEqual(yield* may(retention.dueOthers()), { batches: 0, letters: 0, alerts: 0 })
         yield* retention.set({ subject: "alerts", days: "forever" })
-        assert.strictEqual(yield* nextYear(retention.dropAlerts), 0)
+        assert.strictEqual(yield* retention.dropAlerts, 0)
         yield* retention.set({ subject: "alerts", days: 1 })
-        assert.strictEqual(yield* nextYear(retention.dropAlerts), 1)
+        assert.strictEqual(yield* retention.dropAlerts, 1)
         yield* retention.remove({ subject: "alerts" })
         assert.strictEqual((yield* Effect.flip(retention.remove({ subject: "alerts" }))).reason._tag, "InvalidInput")
       })

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto"
 import { readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import * as Storage from "../storage/Storage.ts"
-import { isMissing } from "../system/Files.ts"
+import { isMissing, isOlder } from "../system/Files.ts"
 import { ArchiveFileError, problemOf, readKnown } from "./ArchiveFile.ts"
 import type { ArchivedRecord } from "./ArchiveRows.ts"
 
@@ -55,7 +55,8 @@ export const find = Effect.fnUntraced(function* (
     if (halfPattern.test(name)) {
       const found = yield* onDisk(() => stat(file).catch(() => undefined))
       if (found === undefined) continue
-      if (now - found.mtimeMs > dayMillis) yield* onDisk(() => rm(file, { force: true }))
+      const isOld = now - found.mtimeMs > dayMillis && (yield* onDisk(() => isOlder(file, dayMillis)))
+      if (isOld) yield* onDisk(() => rm(file, { force: true }))
       else half.push(file)
     } else if (archivePattern.test(name)) {
       let found = false

@@ -20,7 +20,7 @@
 import { randomUUID } from "node:crypto"
 import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { makePrivateDirectory, isMissing, syncDirectory, writeWhole } from "../system/Files.ts"
+import { makePrivateDirectory, isMissing, isOlder, syncDirectory, writeWhole } from "../system/Files.ts"
 import * as Inbox from "./Inbox.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
 import { ignoreMissing, names, sealedPattern, stampedName } from "./SpoolNames.ts"
@@ -172,8 +172,7 @@ export const tidy = async (spool: SpoolDirectory): Promise<void> => {
     for (const name of await names(join(spool.path, folder))) {
       if (!name.startsWith(".") || !name.endsWith(".tmp")) continue
       const file = join(spool.path, folder, name)
-      const found = await stat(file).catch(() => undefined)
-      if (found !== undefined && Date.now() - found.mtimeMs > 3_600_000) await rm(file, { force: true })
+      if (await isOlder(file, 3_600_000)) await rm(file, { force: true })
     }
   }
 }

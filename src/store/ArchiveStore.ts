@@ -19,6 +19,7 @@ import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
 import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Selection } from "../domain/Retention.ts"
+import { reached } from "./Clocks.ts"
 import { columns, including, type Load, makeLoader, table } from "./ArchivedRows.ts"
 import * as IdentityStore from "./IdentityStore.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
@@ -115,6 +116,8 @@ export const archiveLock = (schema: string): string => `effect-usage archives ${
 export class ArchiveStore extends Context.Service<
   ArchiveStore,
   {
+    /** The time by which things are old enough to be removed, in milliseconds since 1970. */
+    readonly reached: Effect.Effect<number, DatabaseError>
     /** Months that end at or before a day and have records, the oldest first. */
     readonly dueMonths: (cutoff: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
     /** Whether a month has batches that are not in the rollups. */
@@ -487,6 +490,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     )
 
   return {
+    reached: reached(database),
     dueMonths: (cutoff) =>
       Effect.gen(function* () {
         const partitions = yield* run(

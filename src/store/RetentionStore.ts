@@ -17,6 +17,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { type RetentionRule, subjects } from "../domain/Retention.ts"
 import type { ServiceName } from "../domain/Service.ts"
+import { reached } from "./Clocks.ts"
 import { timestamp } from "./Timestamp.ts"
 
 const RuleRow = Schema.Struct({
@@ -36,6 +37,8 @@ export interface Compacted {
 export class RetentionStore extends Context.Service<
   RetentionStore,
   {
+    /** The time by which things are old enough to be removed, in milliseconds since 1970. */
+    readonly reached: Effect.Effect<number, DatabaseError>
     readonly rules: Effect.Effect<ReadonlyArray<RetentionRule>, DatabaseError>
     /** Adds a rule; one of the same subject, customer and service is replaced. */
     readonly put: (rule: RetentionRule) => Effect.Effect<void, DatabaseError>
@@ -59,7 +62,8 @@ export class RetentionStore extends Context.Service<
   )
 }
 
-const make = ({ bounded, name, own }: Database["Service"]): RetentionStore["Service"] => {
+const make = (database: Database["Service"]): RetentionStore["Service"] => {
+  const { bounded, name, own } = database
   const retention = name("billing_retention")
   const batches = name("billing_usage_batches")
   const alerts = name("billing_alerts")
@@ -85,6 +89,7 @@ const make = ({ bounded, name, own }: Database["Service"]): RetentionStore["Serv
     `not exists (select from ${deliveries} d where d.alert_id = ${a}.alert_id and d.state = 'pending')`
 
   return {
+    reached: reached(database),
     rules: Effect.map(Effect.mapError(bounded(read(undefined)), fromUnknown), (rows) =>
       rows.map((row) => ({
         subject: row.subject,

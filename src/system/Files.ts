@@ -1,6 +1,6 @@
 /** Files that are there whole and stay there: written under another name, synced, renamed, and the directory synced. */
 import { randomBytes } from "node:crypto"
-import { type FileHandle, link, mkdir, open, rename, rm } from "node:fs/promises"
+import { type FileHandle, link, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 
 /** Makes the names in a directory durable. */
@@ -83,6 +83,24 @@ export const takeName = async (temporary: string, file: string): Promise<void> =
 
 /** What file systems answer that have no hard links. */
 const withoutLinks: ReadonlySet<string> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"])
+
+/**
+ * Whether a file was last written more than so many milliseconds ago, by this machine's clock and by that of the file system,
+ * which may be another machine's. What cannot be asked is not old.
+ */
+export const isOlder = async (file: string, millis: number): Promise<boolean> => {
+  const probe = join(dirname(file), `.clock.${randomBytes(6).toString("hex")}.tmp`)
+  try {
+    const { mtimeMs } = await stat(file)
+    if (Date.now() - mtimeMs <= millis) return false
+    await writeFile(probe, "", { flag: "wx", mode: 0o600 })
+    return (await stat(probe)).mtimeMs - mtimeMs > millis
+  } catch {
+    return false
+  } finally {
+    await rm(probe, { force: true }).catch(() => {})
+  }
+}
 
 /** Whether an error says that a file is not there. */
 export const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT"

@@ -3,8 +3,11 @@ import * as Effect from "effect/Effect"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { usage } from "../support/cli.ts"
+import { usage, usageProcess } from "../support/cli.ts"
 import { administer, freshDatabase } from "../support/engines.ts"
+
+/** Moves `Date` by `SHIFT_DAYS`. */
+const shiftedClock = new URL("../support/shiftedClock.ts", import.meta.url).href
 
 const environment = Effect.gen(function* () {
   const home = mkdtempSync(join(tmpdir(), "effect-usage-maintain-"))
@@ -124,6 +127,25 @@ describe("usage retention and usage maintain", () => {
       assert.strictEqual(failed.code, 1)
       assert.match(failed.stderr, /^usage: \d of 10 steps failed: .*dead-letters/)
       assert.match(failed.stdout, /\nalerts +\| done/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("where this machine's clock is ahead, what is young stays", () =>
+    Effect.gen(function* () {
+      const env = yield* environment
+      yield* usage(env, "retention", "set", "90", "--service", "functions", "--drop")
+      const record = ["record", "functions", "5", "--customer", "acme", "--key", "order-1"]
+      yield* usage(env, ...record)
+      yield* usage(env, "refresh")
+      const ahead = { ...env, SHIFT_DAYS: "500", NODE_OPTIONS: `--import ${shiftedClock}` }
+      const maintained = yield* Effect.promise(() => usageProcess(ahead, ["maintain", "--format", "json"]))
+      const { steps } = JSON.parse(maintained.stdout) as { steps: ReadonlyArray<{ step: string; detail: string }> }
+      const said = (name: string) => steps.find(({ step }) => step === name)!.detail
+      assert.deepStrictEqual(["records", "ledger"].map(said), ["nothing to do", "nothing to do"])
+      assert.include(said("doctor"), "clock: ")
+      yield* usage(env, ...record)
+      const { stdout } = yield* usage(env, "report", "--customer", "acme", "--format", "csv")
+      assert.include(stdout, "functions,5,")
     }).pipe(Effect.scoped)
   )
 
