@@ -22,6 +22,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { conflictOf, refusalOf } from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
+import { QuotaLedger } from "./internal/QuotaLedger.ts"
 import * as Settings from "./internal/Settings.ts"
 import { Shutdown } from "./system/Shutdown.ts"
 import * as SpooledQueue from "./internal/SpooledQueue.ts"
@@ -141,7 +142,7 @@ export class Batcher extends Context.Service<
   static readonly layerNoDeps = (
     options: BatcherOptions = {}
   ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> =>
-    Layer.provide(Layer.effect(Batcher, make(options)), Shutdown.layer)
+    Layer.provide(Layer.effect(Batcher, make(options)), [Shutdown.layer, QuotaLedger.layer])
 
   /** A batcher on a database. */
   static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
@@ -160,7 +161,7 @@ export class Batcher extends Context.Service<
   static readonly layerSpilling = (options: SpillingBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
     Layer.effect(Batcher, makeSpilling(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([Shutdown.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
+      Layer.provide([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
     )
 
   /**
@@ -171,7 +172,7 @@ export class Batcher extends Context.Service<
   static readonly layerSpooled = (options: SpooledBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
     Layer.effect(Batcher, makeSpooled(options)).pipe(
       Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([Shutdown.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
+      Layer.provide([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
     )
 }
 

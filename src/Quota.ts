@@ -1,28 +1,32 @@
 /**
  * Answers in a request's path whether a customer may use more: from memory, without a query a call.
  *
- * A customer's quotas are read when they are first asked for, and again when what is known is older than `staleness`. In
- * between only what `enforce` let pass in this process is added. So a hard quota is overstepped at most by what other
- * processes record within `staleness`, and by what was let pass but is not stored yet when it is read again.
+ * What is known of a customer is read behind those who ask, when it is older than `staleness`. Only for somebody of whom
+ * nothing is known (the first time, or after a while) a call waits, and never for longer than `timeout`, whatever the
+ * database does; `whenUnavailable` says what holds then.
+ *
+ * What `enforce` let pass in this process, and the records that follow it, count until a reading shows them (`QuotaLedger`).
+ * So one process lets exactly so much pass as a hard quota allows. Of several, each knows what the others have stored when it
+ * reads: together they overstep it at most by what they let pass between two readings and until that is stored.
  */
-import * as BigDecimal from "effect/BigDecimal"
-import * as Cache from "effect/Cache"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Database } from "./database/Database.ts"
-import { DatabaseError } from "./database/DatabaseError.ts"
+import { DatabaseError, Unreachable } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
 import * as Decimal from "./domain/Decimal.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
+import { QuotaLedger } from "./internal/QuotaLedger.ts"
+import * as QuotaReadings from "./internal/QuotaReadings.ts"
 import { AlertStore, type QuotaState } from "./store/AlertStore.ts"
+import { CatalogStore } from "./store/CatalogStore.ts"
 
 /**
  * A hard quota does not allow it. Texts are decimals in the service's unit.
@@ -63,6 +67,7 @@ export class QuotaError extends Schema.TaggedError<QuotaError>()("QuotaError", {
  * - `limit`, `remaining`, `resetsAt`: `undefined` where there is no quota or an unlimited one; `remaining` is what is left
  *   before the quantity, and never below zero
  * - `overage`: how much of the quantity goes beyond the limit; `overageUnitCost` is what the quota says of that
+ * - `asOf`: when the database was asked; `undefined` where it could not be, and nothing is known
  *
  * @since 0.1.0
  */
@@ -76,16 +81,36 @@ export interface QuotaDecision {
   readonly overageUnitCost: Decimal.Decimal | undefined
   readonly unit: string | undefined
   readonly resetsAt: Instant.Instant | undefined
+  readonly asOf: Instant.Instant | undefined
 }
 
 /**
- * - `staleness`: how old what is known may be; 10 seconds, if absent
- * - `customers`: how many are kept in memory, the last that were asked for; 10,000, if absent
+ * What holds when the database cannot say in time how a customer stands.
+ *
+ * - `last-known`: what it said last, and what was let pass since; who is not known at all is let pass, and that is counted
+ * - `allow`: everything
+ * - `deny`: nothing: `check` and `enforce` fail with the reason `DatabaseError`, which is retryable
+ *
+ * @since 0.1.0
+ */
+export type WhenUnavailable = "last-known" | "allow" | "deny"
+
+/**
+ * - `staleness`: from what age on what is known is read again, behind whoever asks; 10 seconds, if absent. What is twice as
+ *   old is waited for
+ * - `timeout`: how long a call waits at most; 250 ms, if absent
+ * - `whenUnavailable`: what holds where that was not enough; `last-known`, if absent
+ * - `grantFor`: how long what `enforce` let pass counts if nothing is recorded for it in this process; 1 minute, if absent:
+ *   longer than a request takes
+ * - `customers`: how many are kept in memory; 10,000, if absent: more than are active within a minute
  *
  * @since 0.1.0
  */
 export interface QuotaOptions {
   readonly staleness?: Duration.Input | undefined
+  readonly timeout?: Duration.Input | undefined
+  readonly whenUnavailable?: WhenUnavailable | undefined
+  readonly grantFor?: Duration.Input | undefined
   readonly customers?: number | undefined
 }
 
@@ -97,7 +122,7 @@ export class Quota extends Context.Service<
   {
     /** Whether a customer may use a quantity of a service, in its billing unit; 1, if absent. Counts nothing. */
     readonly check: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Answer
-    /** The same, counted as used until it is read again. Fails with `QuotaExceeded` where a hard quota does not allow it. */
+    /** The same, counted as used from now on. Fails with `QuotaExceeded` where a hard quota does not allow it. */
     readonly enforce: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Answer
     /** A customer's quotas in their current periods, as the database has them now. */
     readonly states: (customer: string) => Effect.Effect<ReadonlyArray<QuotaState>, QuotaError>
@@ -105,86 +130,78 @@ export class Quota extends Context.Service<
     readonly forget: (customer: string) => Effect.Effect<void>
   }
 >()("effect-usage/Quota") {
-  static readonly layerNoDeps = (options: QuotaOptions = {}): Layer.Layer<Quota, never, AlertStore> =>
-    Layer.effect(Quota, make(options))
+  static readonly layerNoDeps = (
+    options: QuotaOptions = {}
+  ): Layer.Layer<Quota, never, AlertStore | CatalogStore | QuotaLedger> => Layer.effect(Quota, make(options))
 
   static readonly layer = (options: QuotaOptions = {}): Layer.Layer<Quota, never, Database> =>
-    Layer.provide(Quota.layerNoDeps(options), AlertStore.layer)
+    Layer.provide(Quota.layerNoDeps(options), [AlertStore.layer, CatalogStore.layer])
 }
-
-/** What is known of a customer, and what was let pass since. */
-interface Known {
-  readonly states: ReadonlyMap<string, QuotaState>
-  readonly passed: Map<string, Decimal.Decimal>
-  /** From when to when it holds: until it is stale, or the first of its periods ends. A clock that is set back ends it too. */
-  readonly from: number
-  readonly until: number
-}
-
-const isFresh = (known: Known, now: number): boolean => now >= known.from && now < known.until
-
-/** Alerts' thresholds, which play no part here. */
-const noThresholds = ["75", "90", "100"] as const
 
 const wrap = (reason: QuotaExceeded | InvalidInput | DatabaseError) => new QuotaError({ reason })
 
+const millis = (duration: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(duration))
+
 const make = Effect.fnUntraced(function* (options: QuotaOptions) {
   const store = yield* AlertStore
-  const staleness = Duration.fromInputUnsafe(options.staleness ?? "10 seconds")
-  const capacity = options.customers ?? 10_000
-
-  const readStates = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
-    const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
-    return yield* store.states(now, { customer, service: undefined }, noThresholds)
+  const whenUnavailable = options.whenUnavailable ?? "last-known"
+  const timeout = Duration.fromInputUnsafe(options.timeout ?? "250 millis")
+  const readings = yield* QuotaReadings.make(store, yield* CatalogStore, yield* QuotaLedger, {
+    staleness: millis(options.staleness ?? "10 seconds"),
+    grantFor: millis(options.grantFor ?? "1 minute"),
+    timeout: Duration.toMillis(timeout),
+    customers: options.customers ?? 10_000
   })
-  const read = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
-    const states = yield* readStates(customer)
-    const from = yield* Clock.currentTimeMillis
-    const known: Known = {
-      states: new Map(states.map((state) => [state.service, state])),
-      passed: new Map(),
-      from,
-      until: states.reduce(
-        (until, { period }) => Math.min(until, Instant.toMillis(period.end)),
-        from + Duration.toMillis(staleness)
-      )
+
+  /** Decides and counts in one go: two callers must not both get the last of it. */
+  const settle = (
+    known: QuotaReadings.Known,
+    service: string,
+    wanted: Decimal.Decimal,
+    counts: boolean,
+    clock: Clock.Clock,
+    isFree = false
+  ): QuotaDecision | QuotaExceeded => {
+    const entry = known.entries?.get(service)
+    if (entry === undefined) return known.without
+    const decision = entry.decide(wanted)
+    if (!counts) return isFree ? { ...decision, allowed: true } : decision
+    const now = clock.currentTimeMillisUnsafe()
+    if (decision.allowed || isFree) {
+      entry.grant(wanted, now)
+      return isFree ? { ...decision, allowed: true } : decision
     }
-    return known
-  })
-  const cache = yield* Cache.makeWith(read, {
-    capacity,
-    // What could not be read is asked for again by the next call.
-    timeToLive: (exit) => (Exit.isSuccess(exit) ? staleness : Duration.zero)
-  })
-
-  // What was asked for last, to be had without a detour through fibers: this is what a request waits for.
-  const atHand = new Map<string, Known>()
-
-  const known = Effect.fnUntraced(function* (customer: CustomerId.CustomerId) {
-    let found = yield* Cache.get(cache, customer)
-    if (!isFresh(found, yield* Clock.currentTimeMillis)) {
-      yield* Cache.invalidate(cache, customer)
-      found = yield* Cache.get(cache, customer)
-    }
-    if (atHand.size >= capacity) atHand.clear()
-    atHand.set(customer, found)
-    return found
-  })
+    // What was stored while it was read last is counted twice: whoever is refused for that is refused for a second at most.
+    if (entry.isBehind && Math.abs(now - known.from) >= refusedAgainAfter) readings.refresh(known, clock)
+    return exceeded(known.customer, service, decision)
+  }
 
   const askedAnew = Effect.fnUntraced(function* (id: string, name: string, wanted: Decimal.Decimal, counts: boolean) {
     const customer = yield* Effect.fromResult(CustomerId.parse(id))
     const service = yield* Effect.fromResult(Service.parseName(name))
-    return settle(yield* known(customer), customer, service, wanted, counts)
+    const clock = yield* Clock.Clock
+    const known = yield* readings.current(customer, service, clock)
+    const now = clock.currentTimeMillisUnsafe()
+    if (known.isCurrent(now)) return settle(known, service, wanted, counts, clock)
+    if (whenUnavailable === "deny") return yield* known.failure ?? noAnswer(timeout)
+    if (known.entries === undefined) {
+      if (counts) readings.grantUnread(customer, service, wanted, now)
+      return known.without
+    }
+    known.entries.get(service)?.roll(now)
+    return settle(known, service, wanted, counts, clock, whenUnavailable === "allow")
   }, Effect.mapError(wrap))
 
   const answer = (id: string, name: string, quantity: Decimal.DecimalInput, counts: boolean): Answer => {
     const wanted = quantity === 1 ? Result.succeed(Decimal.one) : Decimal.parse("quantity", quantity)
     if (Result.isFailure(wanted)) return Effect.fail(wrap(wanted.failure))
     return Clock.clockWith((clock) => {
-      const found = atHand.get(id)
-      return found !== undefined && isFresh(found, clock.currentTimeMillisUnsafe()) && found.states.has(name)
-        ? asEffect(settle(found, id, name, wanted.success, counts))
-        : Effect.flatMap(askedAnew(id, name, wanted.success, counts), asEffect)
+      const known = readings.find(id)
+      const now = clock.currentTimeMillisUnsafe()
+      if (known === undefined || !known.isCurrent(now) || !(known.entries!.has(name) || readings.hasService(name)))
+        return Effect.flatMap(askedAnew(id, name, wanted.success, counts), asEffect)
+      if (now >= known.due) readings.refresh(known, clock)
+      return asEffect(settle(known, name, wanted.success, counts, clock))
     })
   }
 
@@ -192,74 +209,35 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
     check: (customer, service, quantity = 1) => answer(customer, service, quantity, false),
     enforce: (customer, service, quantity = 1) => answer(customer, service, quantity, true),
     states: Effect.fn("Quota.states")(function* (id: string) {
-      return yield* readStates(yield* Effect.fromResult(CustomerId.parse(id)))
+      const customer = yield* Effect.fromResult(CustomerId.parse(id))
+      const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
+      return yield* store.states(now, { customer, service: undefined }, QuotaReadings.noThresholds)
     }, Effect.mapError(wrap)),
-    forget: (id) => {
-      const customer = CustomerId.parse(id)
-      atHand.delete(id)
-      return customer._tag === "Success" ? Cache.invalidate(cache, customer.success) : Effect.void
-    }
+    forget: (customer) => Effect.sync(() => readings.forget(customer))
   })
 })
 
-/** Decides and counts in one go: two callers must not both get the last of it. */
-const settle = (
-  { passed, states }: Known,
-  customer: string,
-  service: string,
-  wanted: Decimal.Decimal,
-  counts: boolean
-): QuotaDecision | QuotaExceeded => {
-  const before = passed.get(service) ?? Decimal.zero
-  const decision = decide(states.get(service), before, wanted)
-  if (!counts) return decision
-  if (decision.allowed) {
-    if (decision.limit !== undefined) passed.set(service, BigDecimal.sum(before, wanted))
-    return decision
-  }
-  return new QuotaExceeded({
+/** Milliseconds between two readings for those who are refused. */
+const refusedAgainAfter = 1_000
+
+const exceeded = (customer: string, service: string, { limit, resetsAt, unit, used }: QuotaDecision) =>
+  new QuotaExceeded({
     customer,
     service,
-    limit: Decimal.toText(decision.limit!),
-    used: Decimal.toText(decision.used),
-    unit: decision.unit!,
-    resetsAt: Instant.toMillis(decision.resetsAt!)
+    limit: Decimal.toText(limit!),
+    used: Decimal.toText(used),
+    unit: unit!,
+    resetsAt: Instant.toMillis(resetsAt!)
   })
-}
+
+const noAnswer = (limit: Duration.Duration) =>
+  new DatabaseError({
+    reason: new Unreachable({
+      detail: `the quotas could not be read within ${Duration.toMillis(limit)} ms`,
+      code: "ETIMEDOUT",
+      cause: undefined
+    })
+  })
 
 const asEffect = (settled: QuotaDecision | QuotaExceeded): Answer =>
   settled instanceof QuotaExceeded ? Effect.fail(wrap(settled)) : Effect.succeed(settled)
-
-const nothing: QuotaDecision = {
-  allowed: true,
-  hard: false,
-  limit: undefined,
-  used: Decimal.zero,
-  remaining: undefined,
-  overage: Decimal.zero,
-  overageUnitCost: undefined,
-  unit: undefined,
-  resetsAt: undefined
-}
-
-const decide = (state: QuotaState | undefined, passed: Decimal.Decimal, wanted: Decimal.Decimal): QuotaDecision => {
-  if (state === undefined) return nothing
-  const used = passed === Decimal.zero ? state.used : BigDecimal.sum(state.used, passed)
-  const { hard, limit, overageUnitCost, period, unit } = state
-  if (limit === undefined) return { ...nothing, used, unit }
-  const left = BigDecimal.subtract(limit, used)
-  const remaining = BigDecimal.isNegative(left) ? Decimal.zero : left
-  const beyond = BigDecimal.subtract(wanted, remaining)
-  const overage = BigDecimal.isPositive(beyond) ? beyond : Decimal.zero
-  return {
-    allowed: !hard || BigDecimal.isZero(overage),
-    hard,
-    limit,
-    used,
-    remaining,
-    overage,
-    overageUnitCost,
-    unit,
-    resetsAt: period.end
-  }
-}

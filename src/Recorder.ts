@@ -24,6 +24,7 @@ import { CurrentCustomer } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { makeIntake } from "./internal/Intake.ts"
+import { QuotaLedger } from "./internal/QuotaLedger.ts"
 import { Shutdown } from "./system/Shutdown.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
 import { SpoolError } from "./Spool.ts"
@@ -117,7 +118,7 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly layerNoDeps = (
     options: RecorderOptions = {}
   ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
-    Layer.provide(Layer.effect(Recorder, make(options)), Shutdown.layer)
+    Layer.provide(Layer.effect(Recorder, make(options)), [Shutdown.layer, QuotaLedger.layer])
 
   /** A recorder on a database: what it returns from is stored. */
   static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>

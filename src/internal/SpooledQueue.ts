@@ -24,6 +24,7 @@ import type { SpoolDelivery } from "../SpoolDelivery.ts"
 import * as SegmentWriter from "../spool/SegmentWriter.ts"
 import type { SealedBatch } from "../spool/SpoolDirectory.ts"
 import { Shutdown, silence } from "../system/Shutdown.ts"
+import { QuotaLedger, type Tally } from "./QuotaLedger.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 export interface Options {
@@ -61,6 +62,8 @@ interface Sealed {
   readonly records: ReadonlyArray<UsageRecord> | undefined
   readonly count: number
   readonly bytes: number
+  /** What quotas are told when it is delivered. */
+  readonly tally: Tally
 }
 
 type Item = Sealed | { readonly flushed: Deferred.Deferred<void> }
@@ -78,8 +81,9 @@ export const make = Effect.fnUntraced(function* (
   spool: Spool["Service"],
   delivery: SpoolDelivery["Service"],
   options: Options
-): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope | Shutdown> {
+): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope | Shutdown | QuotaLedger> {
   const shutdown = yield* Shutdown
+  const ledger = yield* QuotaLedger
   const sealed = yield* Queue.unbounded<Item>()
   const room = yield* Latch.make(true)
   /** Keys of the segments that are being written or wait in `sealed`: no look around delivers them. */
@@ -108,6 +112,8 @@ export const make = Effect.fnUntraced(function* (
     queued -= item.count
     bytes = Math.max(0, bytes - item.bytes)
     if (!isFull()) room.openUnsafe()
+    if (result._tag === "Success") ledger.settle(item.tally)
+    else ledger.reopen(item.tally, clock.currentTimeMillisUnsafe())
     if (result._tag === "Failure")
       return yield* tell(`a segment could not be delivered: ${result.failure.message}`, result.failure.reason._tag)
     lastFlush = clock.currentTimeMillisUnsafe()
@@ -182,7 +188,8 @@ export const make = Effect.fnUntraced(function* (
             batch,
             records: keep ? records : undefined,
             count: records.length,
-            bytes: sizeOf(records)
+            bytes: sizeOf(records),
+            tally: ledger.claim(records)
           })
         )
       })
@@ -203,16 +210,21 @@ export const make = Effect.fnUntraced(function* (
     const size = sizeOf(records)
     bytes += size
     queued += records.length
+    ledger.takeAll(records)
+    const notAppended = () => {
+      queued -= records.length
+      ledger.reopen(ledger.claim(records), clock.currentTimeMillisUnsafe())
+    }
     // An interrupted caller changes nothing: what it had handed over is written and delivered.
     const appended = yield* Effect.tapError(
       Effect.mapError(writer.append(records), (reason) => new SpoolError({ reason })),
       () =>
         Effect.sync(() => {
           bytes -= size
-          queued -= records.length
+          notAppended()
         })
     )
-    if (!appended) queued -= records.length
+    if (!appended) notAppended()
     return appended
   })
 

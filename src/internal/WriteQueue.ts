@@ -36,6 +36,7 @@ import { DatabaseError, fromUnknown, Unreachable } from "../database/DatabaseErr
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended, Batch, Companion, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
 import { leavable, Shutdown, silence } from "../system/Shutdown.ts"
+import { QuotaLedger } from "./QuotaLedger.ts"
 import * as Telemetry from "./Telemetry.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
@@ -145,8 +146,9 @@ const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Eff
 export const make = Effect.fnUntraced(function* (
   store: UsageStore["Service"],
   options: Options
-): Effect.fn.Return<WriteQueue, never, Scope.Scope | Shutdown> {
+): Effect.fn.Return<WriteQueue, never, Scope.Scope | Shutdown | QuotaLedger> {
   const shutdown = yield* Shutdown
+  const ledger = yield* QuotaLedger
   const queue = yield* Queue.make<Item, Cause.Done>({ capacity: options.capacity })
   const slots = yield* Semaphore.make(options.writers + options.ahead)
   const writing = yield* Semaphore.make(options.writers)
@@ -275,6 +277,13 @@ export const make = Effect.fnUntraced(function* (
 
   const encode = (records: ReadonlyArray<UsageRecord>) => persistently(store.encode(batchOf(records)))
 
+  /** Tells quotas what became of records: stored, or certain not to be; or nobody knows. */
+  const tellQuotas = (records: ReadonlyArray<UsageRecord>, isCertain: boolean) => {
+    const tally = ledger.claim(records)
+    if (isCertain) ledger.settle(tally)
+    else ledger.reopen(tally, clock.currentTimeMillisUnsafe())
+  }
+
   const succeed = (collected: Collected, items: Collected["items"], count: number, appended: Appended) => {
     collected.open -= count
     committed += count
@@ -285,6 +294,7 @@ export const make = Effect.fnUntraced(function* (
   const fail = (collected: Collected, items: Collected["items"], count: number, error: DatabaseError) => {
     collected.open -= count
     failed += count
+    tellQuotas(recordsOf(items), isDataRefused(error))
     let attended = 0
     for (const item of items) {
       if (!(item instanceof Group)) continue
@@ -329,6 +339,7 @@ export const make = Effect.fnUntraced(function* (
             Effect.flatMap(store.write(batch, companionOf(batch)), (appended) => {
               if (abandoned) return Effect.void
               settled = true
+              tellQuotas(records, true)
               succeed(collected, items, records.length, appended)
               lastFlush = clock.currentTimeMillisUnsafe()
               return Effect.andThen(
@@ -361,6 +372,7 @@ export const make = Effect.fnUntraced(function* (
             aside += records.length
             endReason = result.failure
           }
+          tellQuotas(records, false)
           succeed(collected, items, records.length, {
             key: batch.key,
             records: records.length,
@@ -548,7 +560,11 @@ export const make = Effect.fnUntraced(function* (
   return {
     offerUnsafe: (record) => {
       if (closed) return "closed"
-      if (!Queue.offerUnsafe(queue, record)) return "full"
+      ledger.take(record)
+      if (!Queue.offerUnsafe(queue, record)) {
+        tellQuotas([record], false)
+        return "full"
+      }
       queued++
       noticeFull()
       return "accepted"
@@ -556,6 +572,7 @@ export const make = Effect.fnUntraced(function* (
     offerAll: (records) =>
       Effect.suspend(() => {
         if (closed) return Effect.succeed(false)
+        ledger.takeAll(records)
         let place = 0
         return Effect.whileLoop({
           while: () => place < records.length && !closed,
@@ -573,7 +590,14 @@ export const make = Effect.fnUntraced(function* (
             place += added
             noticeFull()
           }
-        }).pipe(Effect.map(() => place === records.length))
+        }).pipe(
+          Effect.map(() => place === records.length),
+          Effect.ensuring(
+            Effect.sync(() => {
+              if (place < records.length) tellQuotas(records.slice(place), false)
+            })
+          )
+        )
       }),
     room,
     store: (records) =>
@@ -581,10 +605,15 @@ export const make = Effect.fnUntraced(function* (
         if (closed) return Effect.void
         const group = new Group(records, Deferred.makeUnsafe<Appended, DatabaseError>())
         queued += records.length
+        ledger.takeAll(records)
+        const notAccepted = () => {
+          uncount(group)
+          tellQuotas(records, false)
+        }
         return Effect.flatMap(
-          Effect.onInterrupt(Queue.offer(queue, group), () => Effect.sync(() => uncount(group))),
+          Effect.onInterrupt(Queue.offer(queue, group), () => Effect.sync(notAccepted)),
           (accepted) => {
-            if (!accepted) uncount(group)
+            if (!accepted) notAccepted()
             else noticeFull()
             return accepted ? Deferred.await(group.settled) : Effect.void
           }

@@ -235,11 +235,12 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     append: (records) =>
-      Effect.suspend(() => {
+      // Whoever is interrupted has handed them over, or never began to: nobody need guess.
+      Effect.uninterruptibleMask((restore) => {
         if (closed) return Effect.succeed(false)
         const settled = Deferred.makeUnsafe<boolean, SpoolUnwritable>()
         return Effect.flatMap(Queue.offer(queue, { records, settled }), (accepted) =>
-          accepted ? Deferred.await(settled) : Effect.succeed(false)
+          accepted ? restore(Deferred.await(settled)) : Effect.succeed(false)
         )
       }),
     seal: Effect.suspend(() => {

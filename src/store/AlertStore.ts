@@ -21,6 +21,7 @@ import { timestamp } from "./Timestamp.ts"
  * A quota in its current period.
  *
  * - `used`, `limit`: in `unit`; `limit` is `undefined` where it is unlimited
+ * - `amount`: what is used in base units, of which `unit` has `unitSize`
  * - `percent`: of the limit, rounded down
  * - `level`: the highest threshold that is reached, decided on exact figures
  *
@@ -31,6 +32,8 @@ export interface QuotaState {
   readonly service: Service.ServiceName
   readonly unit: string
   readonly used: Decimal.Decimal
+  readonly amount: Decimal.Decimal
+  readonly unitSize: Decimal.Decimal
   readonly limit: Decimal.Decimal | undefined
   readonly percent: bigint
   readonly level: AlertLevel | undefined
@@ -275,11 +278,14 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
 const stateOf = (row: typeof StateRow.Type): QuotaState => {
   const unitSize = Decimal.fromDatabase(row.unit_size)
   const limit = Decimal.fromDatabase(row.quota_limit)
+  const amount = Decimal.fromDatabase(row.amount)
   return {
     customer: row.customer_id as CustomerId,
     service: row.service_name as Service.ServiceName,
     unit: row.unit,
-    used: Service.toQuantity(Decimal.fromDatabase(row.amount), { unitSize }),
+    used: Service.toQuantity(amount, { unitSize }),
+    amount,
+    unitSize,
     limit: BigDecimal.isNegative(limit) ? undefined : limit,
     percent: BigInt(row.percent),
     level: levels[row.level - 1],

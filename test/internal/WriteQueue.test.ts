@@ -10,6 +10,7 @@ import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
+import { QuotaLedger } from "../../src/internal/QuotaLedger.ts"
 import { GracePeriod, Shutdown } from "../../src/system/Shutdown.ts"
 import * as WriteQueue from "../../src/internal/WriteQueue.ts"
 import { busy, FakeStore, named, names, refusedData, unreachable } from "../support/FakeStore.ts"
@@ -28,7 +29,7 @@ const make = (store: FakeStore, options: Partial<WriteQueue.Options> = {}) =>
     isRetryable: (error) => error.reason._tag !== "Refused",
     ...options
   }).pipe(
-    Effect.provide(Layer.fresh(Shutdown.layer)),
+    Effect.provide([Layer.fresh(Shutdown.layer), QuotaLedger.layer]),
     // Three quarters of it are for storing.
     Effect.provideService(GracePeriod, Duration.seconds(40))
   )
