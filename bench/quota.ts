@@ -24,11 +24,13 @@ import { withQuotas } from "./quotas.ts"
 interface Options {
   readonly url: string
   readonly customers: number
+  /** Of the customers' ids: `cus_` have a quota, others have none. */
+  readonly prefix: string
   readonly calls: number
 }
 
 /** Calls go round the customers, so that what is kept in memory is found again and not the same each time. */
-export const contest = async ({ calls, customers, url }: Options): Promise<Contest> => {
+export const contest = async ({ calls, customers, prefix, url }: Options): Promise<Contest> => {
   const scope = Scope.makeUnsafe()
   const layer = Layer.provide(Quota.layer({ staleness: "10 seconds" }), Postgres.layer({ url: Redacted.make(url) }))
   const quota = Context.get(await Effect.runPromise(Layer.buildWithScope(layer, scope)), Quota)
@@ -37,7 +39,7 @@ export const contest = async ({ calls, customers, url }: Options): Promise<Conte
       const start = performance.now()
       await Effect.runPromise(
         Effect.gen(function* () {
-          for (let call = 0; call < calls; call++) yield* quota.check(`cus_${1 + (call % customers)}`, "api")
+          for (let call = 0; call < calls; call++) yield* quota.check(`${prefix}${1 + (call % customers)}`, "api")
         })
       )
       return { millis: (performance.now() - start) / calls }
@@ -70,27 +72,39 @@ export const benchmark: Benchmark = {
   run: async (setting) => {
     const customers = setting.size(100)
     const url = await withQuotas(setting, customers)
-    const process = startProcess("quota", { url, customers, calls: setting.size(200_000) } satisfies Options)
+    const ask = (prefix: string) =>
+      startProcess("quota", { url, customers, prefix, calls: setting.size(200_000) } satisfies Options)
+    const processes = { ours: ask("cus_"), without: ask("free_") }
     try {
-      const contestants = [process.contestant("ours"), aQuery(url, customers, setting.size(5_000))]
+      const peer = aQuery(url, customers, setting.size(5_000))
+      const contestants = [
+        processes.ours.contestant("ours"),
+        processes.without.contestant("ours, without a quota"),
+        peer
+      ]
       const results = await interleave(setting, "quota", contestants, async () => {})
-      const ours = results.get("ours")!
-      const peer = results.get("a query a call")!
       const times = (measurements: ReadonlyArray<Measurement>) =>
         `${(1000 * median(millisOf(measurements))).toFixed(1)} µs`
-      return [
-        {
+      const row = (name: string, what: string, peakMemory: ReturnType<typeof processes.ours.peakMemory>) => {
+        const ours = results.get(name)!
+        const theirs = results.get(peer.name)!
+        return {
           benchmark: "quota",
-          case: `${customers} customers, a query a call`,
+          case: `${customers} customers${what}, a query a call`,
           ours: times(ours),
-          peer: times(peer),
-          ratios: speedRatios(ours, peer),
+          peer: times(theirs),
+          ratios: speedRatios(ours, theirs),
           aim: "≥ 100",
-          peakMemory: process.peakMemory()
+          peakMemory
         }
+      }
+      return [
+        row("ours", "", processes.ours.peakMemory()),
+        row("ours, without a quota", " without a quota", processes.without.peakMemory())
       ]
     } finally {
-      await process.close()
+      await processes.ours.close()
+      await processes.without.close()
       await History.drop(setting, `quotas_${customers}`)
     }
   }

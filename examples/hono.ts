@@ -8,7 +8,7 @@ import { serve } from "@hono/node-server"
 import { Hono } from "hono"
 import { routePath } from "hono/route"
 import type { AddressInfo } from "node:net"
-import { createUsage } from "../src/index.ts"
+import { createUsage, UsageError } from "../src/index.ts"
 
 const usage = await createUsage()
 const app = new Hono()
@@ -17,8 +17,12 @@ app.use("/api/*", async (c, next) => {
   // Here an application has its authentication.
   const customer = c.req.header("x-customer")
   if (customer === undefined) return c.text("who are you?", 401)
-  const quota = await usage.checkQuota(customer, "api")
-  if (!quota.allowed) return c.text(`your ${quota.limit} ${quota.unit} are used up until ${quota.resetsAt}`, 429)
+  try {
+    await usage.enforceQuota(customer, "api")
+  } catch (error) {
+    if (error instanceof UsageError && error.code === "QuotaExceeded") return c.text(error.message, 429)
+    throw error
+  }
   await next()
   const request = { customer, endpoint: routePath(c, -1), method: c.req.method, status: c.res.status }
   // Nobody waits for it, and a request does not fail because it cannot be metered.

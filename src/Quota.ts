@@ -130,9 +130,8 @@ export class Quota extends Context.Service<
     readonly forget: (customer: string) => Effect.Effect<void>
   }
 >()("effect-usage/Quota") {
-  static readonly layerNoDeps = (
-    options: QuotaOptions = {}
-  ): Layer.Layer<Quota, never, AlertStore | CatalogStore | QuotaLedger> => Layer.effect(Quota, make(options))
+  static readonly layerNoDeps = (options: QuotaOptions = {}): Layer.Layer<Quota, never, AlertStore | CatalogStore> =>
+    Layer.provide(Layer.effect(Quota, make(options)), QuotaLedger.layer)
 
   static readonly layer = (options: QuotaOptions = {}): Layer.Layer<Quota, never, Database> =>
     Layer.provide(Quota.layerNoDeps(options), [AlertStore.layer, CatalogStore.layer])

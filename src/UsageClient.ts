@@ -21,7 +21,7 @@ import * as Instant from "./domain/Instant.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput } from "./domain/UsageRecord.ts"
 import * as Window from "./domain/Window.ts"
-import { Quota } from "./Quota.ts"
+import { Quota, type QuotaDecision } from "./Quota.ts"
 import { Recorder } from "./Recorder.ts"
 import { Reporter } from "./Reporter.ts"
 import * as Tracking from "./Tracking.ts"
@@ -96,7 +96,8 @@ export interface ReportedUsage {
 }
 
 /**
- * As `Quota.check` answers. `limit`, `remaining` and `resetsAt` are `undefined` where nothing limits.
+ * As `Quota.check` answers. `limit`, `remaining` and `resetsAt` are `undefined` where nothing limits; `asOf`, when the database
+ * was asked, where it could not be and nothing is known.
  *
  * @since 0.1.0
  */
@@ -108,6 +109,7 @@ export interface QuotaAnswer {
   readonly remaining: string | undefined
   readonly unit: string | undefined
   readonly resetsAt: Date | undefined
+  readonly asOf: Date | undefined
 }
 
 /** What was accepted. `amount` is in the service's base unit. @since 0.1.0 */
@@ -118,6 +120,7 @@ export interface AcceptedUsage {
   readonly recordedAt: Date
 }
 
+type AskQuota = (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
 type Track<Input> = (usage: Input) => Promise<AcceptedUsage>
 
 /**
@@ -140,8 +143,13 @@ export interface UsageClient extends AsyncDisposable {
   /** Resolves when all that was queued before is stored. */
   readonly flush: () => Promise<void>
   readonly report: (request: ReportRequest) => Promise<ReportedUsage>
-  /** Whether the customer may use so much (1, if absent) of a service. From memory, mostly. */
-  readonly checkQuota: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
+  /** Whether the customer may use so much (1, if absent) of a service. From memory, mostly; counts nothing. */
+  readonly checkQuota: AskQuota
+  /**
+   * The same, counted as used from now on: two callers never both get the last of it. Rejects with the code `QuotaExceeded`
+   * where a hard quota does not allow it; track what was used after it.
+   */
+  readonly enforceQuota: AskQuota
   /** Stores what is queued and ends all connections. */
   readonly close: () => Promise<void>
 }
@@ -161,6 +169,20 @@ const accepted = (record: Effect.Success<ReturnType<Recorder["Service"]["record"
   amount: record.amount,
   recordedAt: new Date(Instant.toMillis(record.recordedAt))
 })
+
+const quotaAnswer = ({ allowed, asOf, hard, limit, remaining, resetsAt, unit, used }: QuotaDecision): QuotaAnswer => ({
+  allowed,
+  hard,
+  used: Decimal.toText(used),
+  limit: textOrNothing(limit),
+  remaining: textOrNothing(remaining),
+  unit,
+  resetsAt: dateOrNothing(resetsAt),
+  asOf: dateOrNothing(asOf)
+})
+
+const dateOrNothing = (instant: Instant.Instant | undefined) =>
+  instant === undefined ? undefined : new Date(Instant.toMillis(instant))
 
 const textOrNothing = (value: Decimal.Decimal | undefined) => (value === undefined ? undefined : Decimal.toText(value))
 
@@ -206,6 +228,15 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
       if (Result.isFailure(usage)) throw toUsageError(usage.failure)
       return enqueue(usage.success)
     }
+  const askQuota =
+    (how: (quota: Quota["Service"]) => Quota["Service"]["check"]): AskQuota =>
+    (customer, service, quantity) =>
+      run(
+        Effect.map(
+          Effect.flatMap(Quota, (quota) => how(quota)(customer, service, quantity)),
+          quotaAnswer
+        )
+      )
   const recorder = <A, E>(use: (recorder: Recorder["Service"]) => Effect.Effect<A, E>) => Effect.flatMap(Recorder, use)
 
   const client: Omit<UsageClient, keyof AsyncDisposable> = {
@@ -250,21 +281,8 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
           }
         })
       ),
-    checkQuota: (customer, service, quantity) =>
-      run(
-        Effect.map(
-          Effect.flatMap(Quota, (quota) => quota.check(customer, service, quantity)),
-          ({ allowed, hard, limit, remaining, resetsAt, unit, used }) => ({
-            allowed,
-            hard,
-            used: Decimal.toText(used),
-            limit: textOrNothing(limit),
-            remaining: textOrNothing(remaining),
-            unit,
-            resetsAt: resetsAt === undefined ? undefined : new Date(Instant.toMillis(resetsAt))
-          })
-        )
-      ),
+    checkQuota: askQuota(({ check }) => check),
+    enforceQuota: askQuota(({ enforce }) => enforce),
     close: () => (closed ??= runtime.dispose())
   }
   // A wrong address or password should show at start.

@@ -110,7 +110,14 @@ export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/R
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 export { Quotas, QuotasError, type NewSubscription } from "./Quotas.ts"
-export { Quota, type QuotaDecision, QuotaError, QuotaExceeded, type QuotaOptions } from "./Quota.ts"
+export {
+  Quota,
+  type QuotaDecision,
+  QuotaError,
+  QuotaExceeded,
+  type QuotaOptions,
+  type WhenUnavailable
+} from "./Quota.ts"
 export {
   AlertMonitor,
   AlertMonitorError,

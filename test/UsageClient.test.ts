@@ -64,7 +64,9 @@ describe("createUsage", () => {
       )
       assert.strictEqual(totalCost, "0.049648888888888888888888888889")
       assert.strictEqual((await usage.report({ period: "2026-01" })).services[0]!.events, 1)
-      assert.deepStrictEqual(await usage.checkQuota(customer, "api", 5), {
+      const { asOf, ...answer } = await usage.checkQuota(customer, "api", 5)
+      assert.instanceOf(asOf, Date)
+      assert.deepStrictEqual(answer, {
         allowed: true,
         hard: false,
         used: "0",
@@ -90,6 +92,28 @@ describe("createUsage", () => {
         [false, true, "3", "5", "2", "requests"]
       )
       assert.isTrue(answer.resetsAt! > new Date())
+    })
+  )
+
+  it.live("a hard quota is enforced: of all that ask at once exactly so many may, and are metered", () =>
+    withClient(async (usage, url) => {
+      await Effect.runPromise(
+        Effect.flatMap(Quotas, (quotas) =>
+          quotas.set({ customer: "acme", service: "api", limit: 100, hard: true })
+        ).pipe(Effect.provide(Layer.provide(Quotas.layer, postgresLayer(url))))
+      )
+      const request = async () => {
+        await usage.enforceQuota("acme", "api")
+        await usage.trackApiRequest({ customer: "acme", endpoint: "/" })
+      }
+      const outcomes = await Promise.allSettled(Array.from({ length: 500 }, request))
+      const refused = outcomes.filter(({ status }) => status === "rejected") as Array<PromiseRejectedResult>
+      assert.strictEqual(refused.length, 400)
+      assert.deepStrictEqual([...new Set(refused.map(({ reason }) => reason.code))], ["QuotaExceeded"])
+      assert.isFalse(refused[0]!.reason.isRetryable)
+      await usage.flush()
+      assert.strictEqual((await usage.report({ customer: "acme" })).services[0]!.quantity, "100")
+      assert.strictEqual((await failure(usage.enforceQuota("acme", "apo"))).field, "service")
     })
   )
 

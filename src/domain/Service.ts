@@ -7,6 +7,7 @@ import type * as Brand from "effect/Brand"
 import * as Result from "effect/Result"
 import * as Decimal from "./Decimal.ts"
 import { excerpt, InvalidInput } from "./InvalidInput.ts"
+import { nearest } from "./Nearest.ts"
 
 /** @since 0.1.0 */
 export type ServiceName = string & Brand.Brand<"effect-usage/ServiceName">
@@ -67,12 +68,15 @@ export const parseName = (input: unknown): Result.Result<ServiceName, InvalidInp
       )
 
 /** The refusal of a service that the catalog does not know. */
-export const unknown = (name: ServiceName, known: Iterable<string>): InvalidInput =>
-  new InvalidInput({
+export const unknown = (name: ServiceName, known: Iterable<string>): InvalidInput => {
+  const names = [...known]
+  const meant = nearest(name, names)
+  return new InvalidInput({
     field: "service",
-    problem: `there is no service "${name}"`,
-    remedy: `Use one of ${[...known].slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
+    problem: `there is no service "${name}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`,
+    remedy: `Use one of ${names.slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
   })
+}
 
 /** An amount in base units as a quantity in billing units, rounded once. */
 export const toQuantity = (amount: Decimal.Decimal, service: Pick<Service, "unitSize">): Decimal.Decimal =>

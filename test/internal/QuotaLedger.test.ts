@@ -222,21 +222,21 @@ const storm = Effect.fnUntraced(function* (
     yield* Effect.forkDetach(within(Effect.ignore(Effect.flatMap(Quota, (quota) => quota.check("acme", "api")))))
     yield* TestClock.adjust("5 seconds")
   }
-  let isFull = false
-  for (let tries = 0; !isFull && tries < 2_000; tries++) {
+  const end = { isFull: false }
+  for (let tries = 0; !end.isFull && tries < 2_000; tries++) {
     yield* Effect.forkDetach(
       within(
         Effect.gen(function* () {
           const decision = yield* Effect.result((yield* Quota).enforce("acme", "api", "0.25"))
           if (decision._tag === "Success") yield* record("0.25")
-          else isFull = true
+          else end.isFull = true
         })
       )
     )
     yield* TestClock.adjust("10 millis")
   }
   yield* TestClock.adjust("1 minute")
-  assert.isTrue(isFull, say)
+  assert.isTrue(end.isFull, say)
   assert.isAtMost(longestWait, 250, say)
   const total = Number(Decimal.toText(yield* used))
   if (more.more === true) assert.isAtLeast(total, limit, say)
