@@ -9,6 +9,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { TestClock } from "effect/testing"
+import { join } from "node:path"
 import { Batcher } from "../src/Batcher.ts"
 import { Catalog } from "../src/Catalog.ts"
 import { Database } from "../src/database/Database.ts"
@@ -29,6 +30,7 @@ import { at } from "./support/clock.ts"
 import { eachEngine, freshDatabase, postgresLayer } from "./support/engines.ts"
 import { unreachable } from "./support/FakeStore.ts"
 import { address, serve } from "./support/http.ts"
+import { temporaryDirectory } from "./support/child.ts"
 import { Proxy } from "./support/Proxy.ts"
 
 const noon = "2026-01-20T12:00:00Z"
@@ -246,36 +248,60 @@ eachEngine("Quota", (engine) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("a steady flow: what is on its way to the database counts, and all of it can be used", () =>
-      Effect.gen(function* () {
-        yield* (yield* Quotas).set({ customer: "f", service: "api", limit: 100, hard: true })
-        const database = yield* Database
-        const services = yield* Layer.build(
-          Layer.fresh(
-            Layer.merge(Meter.layer({ every: "100 millis" }), Quota.layer({ staleness: "60 millis" })).pipe(
-              Layer.provideMerge(Batcher.layer({ timeout: "300 millis" })),
-              Layer.provide(Layer.succeed(Database, database))
+    it.effect(
+      "a steady flow: what is on its way to the database counts, by whatever way, and all of it can be used",
+      () =>
+        Effect.gen(function* () {
+          const database = yield* Database
+          const directory = yield* temporaryDirectory
+          const timing = { timeout: "200 millis" } as const
+          const ways = {
+            memory: Batcher.layer(timing),
+            spooled: Batcher.layerSpooled({ ...timing, directory: join(directory, "a") }),
+            spilling: Batcher.layerSpilling({
+              ...timing,
+              directory: join(directory, "b"),
+              size: 5,
+              capacity: 5,
+              patience: 0
+            })
+          }
+          const flow = Effect.fnUntraced(function* (
+            customer: string,
+            batcher: Layer.Layer<Batcher, unknown, Database>
+          ) {
+            yield* (yield* Quotas).set({ customer, service: "api", limit: 50, hard: true })
+            const services = yield* Layer.build(
+              Layer.fresh(
+                Layer.merge(Meter.layer({ every: "60 millis" }), Quota.layer({ staleness: "60 millis" })).pipe(
+                  Layer.provideMerge(batcher),
+                  Layer.provide(Layer.succeed(Database, database))
+                )
+              )
             )
-          )
-        )
-        const quota = Context.get(services, Quota)
-        const meter = Context.get(services, Meter)
-        let passed = 0
-        for (let request = 0; request < 260; request++) {
-          yield* Effect.sleep("5 millis")
-          if ((yield* Effect.result(quota.enforce("f", "api")))._tag === "Failure") continue
-          passed++
-          meter.offer(builtIns.api, Tracking.apiRequest({ customer: "f", endpoint: "/" }), Date.now())
-        }
-        assert.strictEqual(passed, 100)
-        yield* meter.flush
-        yield* Effect.repeat(quota.check("f", "api"), {
-          until: ({ used }) => Decimal.toText(used) === "100",
-          schedule: Schedule.spaced("20 millis")
-        })
-        const [state] = yield* quota.states("f")
-        assert.strictEqual(Decimal.toText(state!.used), "100")
-      }).pipe(Effect.scoped)
+            const quota = Context.get(services, Quota)
+            const meter = Context.get(services, Meter)
+            let passed = 0
+            for (let request = 0; request < 150; request++) {
+              yield* Effect.sleep("5 millis")
+              if ((yield* Effect.result(quota.enforce(customer, "api")))._tag === "Failure") continue
+              passed++
+              meter.offer(builtIns.api, Tracking.apiRequest({ customer, endpoint: "/" }), Date.now())
+            }
+            assert.strictEqual(passed, 50, customer)
+            yield* meter.flush
+            yield* Effect.repeat(quota.check(customer, "api"), {
+              until: ({ used }) => Decimal.toText(used) === "50",
+              schedule: Schedule.spaced("20 millis")
+            })
+            const [state] = yield* quota.states(customer)
+            assert.strictEqual(Decimal.toText(state!.used), "50", customer)
+          })
+          yield* Effect.forEach(Object.entries(ways), ([way, batcher]) => flow(way, batcher), {
+            concurrency: "unbounded",
+            discard: true
+          })
+        }).pipe(Effect.scoped)
     )
   })
 })
@@ -409,13 +435,13 @@ describe("Quota's readings", () => {
     return yield* fiber.pollUnsafe() ?? Effect.die(`not answered within ${millis} ms`)
   })
 
-  it.effect("one a customer, however many ask, and four at once", () =>
+  it.effect("one a customer, however many ask, and two at once", () =>
     run({}, (quota, fake) =>
       Effect.gen(function* () {
-        const customers = Array.from({ length: 8 }, (_, i) => `c${i}`)
+        const customers = Array.from({ length: 4 }, (_, i) => `c${i}`)
         const calls = customers.flatMap((customer) => Array.from({ length: 50 }, () => quota.enforce(customer, "api")))
         yield* ask(Effect.all(calls.map(Effect.result), { concurrency: "unbounded" }), 250)
-        assert.deepStrictEqual([fake.asked, fake.most], [customers, 4])
+        assert.deepStrictEqual([fake.asked.slice().sort(), fake.most], [customers, 2])
       })
     )
   )

@@ -41,7 +41,7 @@ const lotLimit = 1_000
 /** Open grants of about the same time. */
 class Generation {
   readonly lots = new Map<string, Lot>()
-  last = 0
+  last = -Infinity
 
   add(amount: Decimal.Decimal, now: number): void {
     this.last = now
@@ -56,7 +56,6 @@ class Generation {
     }
   }
 
-  /** Takes a grant out. Of two that are as good it is the older. */
   remove(key: string, lot: Lot): void {
     lot.count--
     if (lot.count === 0) this.lots.delete(key)
@@ -71,14 +70,17 @@ class Generation {
   }
 }
 
+/** Most accounts have no open grants. */
+const empty = new Generation()
+
 const keyOf = (amount: Decimal.Decimal): string => (amount === Decimal.one ? "1" : Decimal.toText(amount))
 
 const isZero = (amount: Decimal.Decimal): boolean => amount.value === 0n
 
 /** One customer's use of one service, in base units. Times are milliseconds since 1970. */
 export class Account {
-  #old = new Generation()
-  #young = new Generation()
+  #old = empty
+  #young = empty
   #open = Decimal.zero
   #taken = Decimal.zero
   #settled = Decimal.zero
@@ -106,16 +108,25 @@ export class Account {
 
   grant(amount: Decimal.Decimal, now: number): void {
     if (isZero(amount)) return
+    if (this.#young === empty) this.#young = new Generation()
     this.#young.add(amount, now)
     this.#open = BigDecimal.sum(this.#open, amount)
     this.#version++
   }
 
-  /** A record is on its way. */
-  take(amount: Decimal.Decimal): void {
-    this.#close(amount)
+  /** A record is on its way. Gives the grant, or the part of one, whose place it takes. */
+  take(amount: Decimal.Decimal): Decimal.Decimal {
+    const closed = this.#close(amount)
     this.#taken = BigDecimal.sum(this.#taken, amount)
     this.#version++
+    return closed
+  }
+
+  /** A record is not on its way after all: as if it had never been. */
+  withdraw(amount: Decimal.Decimal, closed: Decimal.Decimal, now: number): void {
+    this.#taken = BigDecimal.subtract(this.#taken, amount)
+    this.#version++
+    this.grant(closed, now)
   }
 
   /** Records are stored, or known never to be. */
@@ -133,10 +144,10 @@ export class Account {
   expire(now: number, grantMillis: number): void {
     // A clock that was set back keeps nothing for ever.
     const isOver = ({ last }: Generation) => Math.abs(now - last) >= grantMillis
-    if (isOver(this.#old)) this.#old = new Generation()
+    if (isOver(this.#old)) this.#old = empty
     if (this.#old.lots.size === 0) {
-      this.#old = isOver(this.#young) ? new Generation() : this.#young
-      this.#young = new Generation()
+      this.#old = isOver(this.#young) ? empty : this.#young
+      this.#young = empty
     }
     this.#open = BigDecimal.sum(this.#old.sum, this.#young.sum)
     this.#version++
@@ -147,23 +158,31 @@ export class Account {
     return isZero(this.#open) && Decimal.compare(this.#taken, this.#settled) === 0
   }
 
-  #close(amount: Decimal.Decimal): void {
-    if (isZero(this.#open)) return
+  #close(amount: Decimal.Decimal): Decimal.Decimal {
+    if (isZero(this.#open)) return Decimal.zero
     const key = keyOf(amount)
     for (const generation of [this.#old, this.#young]) {
       const same = generation.lots.get(key)
       if (same === undefined) continue
       generation.remove(key, same)
       this.#open = BigDecimal.subtract(this.#open, amount)
-      return
+      return amount
     }
     const generation = this.#old.lots.size > 0 ? this.#old : this.#young
     const [oldest, lot] = generation.lots.entries().next().value!
     generation.remove(oldest, lot)
     const isPart = BigDecimal.isGreaterThan(lot.amount, amount)
     if (isPart) generation.add(BigDecimal.subtract(lot.amount, amount), generation.last)
-    this.#open = BigDecimal.subtract(this.#open, isPart ? amount : lot.amount)
+    const closed = isPart ? amount : lot.amount
+    this.#open = BigDecimal.subtract(this.#open, closed)
+    return closed
   }
+}
+
+/** Of a record that is on its way, once for each time it was queued: where it counts, and what it took the place of. */
+interface Place {
+  readonly account: Account
+  readonly closed: Decimal.Decimal
 }
 
 /** Amounts that were on their way together. */
@@ -174,7 +193,7 @@ const none: ReadonlyMap<string, Account> = new Map()
 
 export class Ledger {
   readonly #accounts = new Map<string, Map<string, Account>>()
-  readonly #onTheirWay = new WeakMap<UsageRecord, { readonly account: Account; times: number }>()
+  readonly #onTheirWay = new WeakMap<UsageRecord, Array<Place>>()
 
   /** The account of a customer and service; made, if there is none, and followed from then on. */
   open(customer: string, service: string): Account {
@@ -199,11 +218,10 @@ export class Ledger {
     if (this.#accounts.size === 0) return
     const account = this.#accounts.get(record.customer)?.get(record.service)
     if (account === undefined) return
-    const before = this.#onTheirWay.get(record)
-    if (before === undefined) this.#onTheirWay.set(record, { account, times: 1 })
-    else before.times++
-    const followed = before?.account ?? account
-    followed.take(amountOf(record))
+    const place = { account, closed: account.take(amountOf(record)) }
+    const others = this.#onTheirWay.get(record)
+    if (others === undefined) this.#onTheirWay.set(record, [place])
+    else others.push(place)
   }
 
   takeAll(records: ReadonlyArray<UsageRecord>): void {
@@ -211,19 +229,31 @@ export class Ledger {
     for (const record of records) this.take(record)
   }
 
+  /** They were not taken by the queue. */
+  withdraw(records: ReadonlyArray<UsageRecord>, now: number): void {
+    if (this.#accounts.size === 0) return
+    for (const record of records) {
+      const place = this.#leave(record)
+      place?.account.withdraw(amountOf(record), place.closed, now)
+    }
+  }
+
   /** What there is to be told of these records in the end. They are forgotten. */
   claim(records: ReadonlyArray<UsageRecord>): Tally {
     if (this.#accounts.size === 0) return nothing
     const tally = new Map<Account, Decimal.Decimal>()
     for (const record of records) {
-      const found = this.#onTheirWay.get(record)
-      if (found === undefined) continue
-      const { account } = found
-      found.times--
-      if (found.times === 0) this.#onTheirWay.delete(record)
+      const account = this.#leave(record)?.account
+      if (account === undefined) continue
       tally.set(account, BigDecimal.sum(tally.get(account) ?? Decimal.zero, amountOf(record)))
     }
     return tally
+  }
+
+  #leave(record: UsageRecord): Place | undefined {
+    const places = this.#onTheirWay.get(record)
+    if (places?.length === 1) this.#onTheirWay.delete(record)
+    return places?.pop()
   }
 
   settle(tally: Tally): void {

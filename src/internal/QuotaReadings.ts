@@ -41,7 +41,8 @@ export interface Options {
   readonly customers: number
 }
 
-const atOnce = 4
+/** Half of the connections that the writers have too. */
+const atOnce = 2
 const startedLimit = 1_000
 const readingLimit = Duration.seconds(10)
 /** After a failure, and between two looks for a service that nobody knows. */

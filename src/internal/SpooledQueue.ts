@@ -213,7 +213,7 @@ export const make = Effect.fnUntraced(function* (
     ledger.takeAll(records)
     const notAppended = () => {
       queued -= records.length
-      ledger.reopen(ledger.claim(records), clock.currentTimeMillisUnsafe())
+      ledger.withdraw(records, clock.currentTimeMillisUnsafe())
     }
     // An interrupted caller changes nothing: what it had handed over is written and delivered.
     const appended = yield* Effect.tapError(

@@ -562,7 +562,7 @@ export const make = Effect.fnUntraced(function* (
       if (closed) return "closed"
       ledger.take(record)
       if (!Queue.offerUnsafe(queue, record)) {
-        tellQuotas([record], false)
+        ledger.withdraw([record], clock.currentTimeMillisUnsafe())
         return "full"
       }
       queued++
@@ -594,7 +594,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.map(() => place === records.length),
           Effect.ensuring(
             Effect.sync(() => {
-              if (place < records.length) tellQuotas(records.slice(place), false)
+              if (place < records.length) ledger.withdraw(records.slice(place), clock.currentTimeMillisUnsafe())
             })
           )
         )
@@ -608,7 +608,7 @@ export const make = Effect.fnUntraced(function* (
         ledger.takeAll(records)
         const notAccepted = () => {
           uncount(group)
-          tellQuotas(records, false)
+          ledger.withdraw(records, clock.currentTimeMillisUnsafe())
         }
         return Effect.flatMap(
           Effect.onInterrupt(Queue.offer(queue, group), () => Effect.sync(notAccepted)),
