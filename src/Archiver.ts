@@ -12,32 +12,25 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
-import { resolve } from "node:path"
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
-import {
-  ArchiveBroken,
-  ArchiveFileError,
-  type Compression,
-  openWriter,
-  type Known,
-  problemOf,
-  readBack,
-  readKnown
-} from "./archive/ArchiveFile.ts"
-import { type ArchivedRecord, cellsOf, Totals } from "./archive/ArchiveRows.ts"
-import { type Manifest, manifestFile, sumsOf, writeManifest } from "./archive/Manifest.ts"
+import { ArchiveBroken, ArchiveFileError, type Compression, type Known, readKnown } from "./archive/ArchiveFile.ts"
+import type { ArchivedRecord } from "./archive/ArchiveRows.ts"
+import { makeMonthFiles, type Names } from "./archive/MonthFile.ts"
+import { namesFor } from "./archive/Names.ts"
+import { relocationsOf } from "./archive/Relocation.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
-import * as Decimal from "./domain/Decimal.ts"
 import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
 import type { Selection } from "./domain/Retention.ts"
 import type { Window } from "./domain/Window.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
-import { isObjectUrl } from "./storage/ObjectUrl.ts"
 import * as Storage from "./storage/Storage.ts"
 import type { Load } from "./store/ArchivedRows.ts"
-import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
+import { ArchiveFilesStore } from "./store/ArchiveFilesStore.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
+import type { ArchiveRow } from "./store/ArchiveTable.ts"
+import { IdentityStore } from "./store/IdentityStore.ts"
 
 /** @since 0.1.0 */
 export class ArchiverError extends Schema.TaggedError<ArchiverError>()("ArchiverError", {
@@ -110,16 +103,28 @@ export class Archiver extends Context.Service<
     readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
     /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
     readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
+    /**
+     * Says where archives' files lie now: those in `from`, a directory or a prefix of an object store or one file, are in `to`.
+     * They are read there first; if one does not verify nothing is changed. What was superseded may be left behind.
+     */
+    readonly relocate: (from: string, to: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
     /** Puts a month's records back, or a part of them. Again, it adds nothing. Gives the number of records that it added. */
     readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
   }
 >()("effect-usage/Archiver") {
-  static readonly layerNoDeps: Layer.Layer<Archiver, never, ArchiveStore | Aggregator> = Layer.suspend(() =>
-    Layer.effect(Archiver, make)
-  )
+  static readonly layerNoDeps: Layer.Layer<
+    Archiver,
+    never,
+    ArchiveStore | ArchiveFilesStore | IdentityStore | Aggregator
+  > = Layer.suspend(() => Layer.effect(Archiver, make))
 
   static readonly layer: Layer.Layer<Archiver, never, Database> = Layer.suspend(() =>
-    Layer.provide(Archiver.layerNoDeps, [ArchiveStore.layer, Aggregator.layer])
+    Layer.provide(Archiver.layerNoDeps, [
+      ArchiveStore.layer,
+      ArchiveFilesStore.layer,
+      IdentityStore.layer,
+      Aggregator.layer
+    ])
   )
 }
 
@@ -134,10 +139,10 @@ const busy = (month: string) =>
     reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
   })
 
-const endings: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst" }
-
 const make = Effect.gen(function* () {
   const store = yield* ArchiveStore
+  const files = yield* ArchiveFilesStore
+  const identity = yield* IdentityStore
   const aggregator = yield* Aggregator
   const storage = yield* Storage.ObjectStorage
   yield* Telemetry.fromZero(Telemetry.archivedRecords, Telemetry.archivedBytes)
@@ -145,119 +150,30 @@ const make = Effect.gen(function* () {
   /** Reads a file and compares it with what is known of it. */
   const check = (archive: Known) => readKnown(storage, archive, () => Effect.void)
 
-  /** The name, or one with a number where that is taken: an archive is never written over. */
-  const freeName = Effect.fnUntraced(function* (file: string) {
-    const [, stem = file, ending = ""] = /^(.*?)((?:\.[a-z0-9]{1,8}){0,2})$/is.exec(file) ?? []
-    const isTaken = (name: string) =>
-      Effect.tryPromise({
-        try: () => Storage.exists(storage, name),
-        catch: (cause) => new ArchiveFileError({ file: name, problem: problemOf(cause), cause })
-      })
-    for (let number = 1; ; number++) {
-      const candidate = number === 1 ? file : `${stem}.${number}${ending}`
-      if ((yield* isTaken(candidate)) !== true && (yield* isTaken(manifestFile(candidate))) !== true) return candidate
-    }
-  })
-
-  /**
-   * Removes a file that no archive has. Where the database did not answer whether it has, it may name a file that is gone;
-   * then the next run writes it anew, for no record has left yet.
-   */
-  const discard = (file: string) =>
-    Effect.ignore(
-      Effect.tryPromise(async () => {
-        await Storage.remove(storage, file)
-        await Storage.remove(storage, manifestFile(file))
-      })
-    )
-
-  /** Writes a month's file and its manifest, and records them, unless another archiver was first. */
-  const write = Effect.fnUntraced(function* (
-    month: string,
-    known: ReadonlyArray<ArchiveRow>,
-    wanted: string,
-    selection: Selection
-  ) {
-    const generation = Math.max(0, ...known.map((one) => one.generation)) + 1
-    const before = known.findLast(({ state }) => state === "removed")
-    const file = yield* freeName(wanted)
-    const expected = new Totals()
-    const result = yield* Effect.scoped(
-      Effect.gen(function* () {
-        const writer = yield* openWriter(storage, file)
-        const carryOver = (load: Load) =>
-          readKnown(storage, before!, (records) =>
-            Effect.gen(function* () {
-              for (const record of records) expected.add(record)
-              yield* load(records)
-              yield* writer.rows(records.map(cellsOf))
-            })
-          )
-        const handed = yield* store.take(month, before === undefined ? "none" : carryOver, writer, selection)
-        // Another archiver has done it, or nothing is meant: the archive before holds all that there is.
-        if (handed.count === 0) return "nothing" as const
-        return { taken: handed, written: yield* writer.finish }
-      })
-    ).pipe(
-      // Another archiver has just taken the name.
-      Effect.catchIf(
-        (error) => error._tag === "ArchiveFileError" && codeOf(error.cause) === "EEXIST",
-        () => Effect.succeed("taken" as const)
-      )
-    )
-    if (result === "nothing" || result === "taken") return result
-    const { taken, written } = result
-    for (const { amount, events, service, weighted } of taken.sums) {
-      expected.addTotal(service, {
-        events,
-        amount: Decimal.fromDatabase(amount),
-        weighted: Decimal.fromDatabase(weighted)
-      })
-    }
-    const { bytes, sha256, totals } = written
-    const isFirst = yield* Effect.gen(function* () {
-      yield* requireSums(file, sumsOf(totals), sumsOf(expected))
-      yield* readBack(storage, file, written)
-      const manifest = yield* writeManifest(storage, { file, month, generation, bytes, sha256 }, totals)
-      return yield* store.written({
-        month,
-        generation,
-        file,
-        records: totals.records,
-        bytes,
-        sha256,
-        takenCount: taken.count,
-        takenLast: taken.last,
-        selection,
-        first: manifest.first,
-        last: manifest.last
-      })
-    }).pipe(Effect.onError(() => discard(file)))
-    if (!isFirst) yield* discard(file)
-    return file
-  })
+  const { tidy, write } = makeMonthFiles({ storage, store, files, identity: identity.current })
 
   const latest = Effect.fnUntraced(function* (month: string) {
     return (yield* store.list).filter((archive) => archive.month === month)
   })
 
   /** Takes a month through its states. `undefined`: there is nothing of it to archive. */
-  const archiveMonth = Effect.fnUntraced(function* (month: string, wanted: string, selection: Selection) {
+  const archiveMonth = Effect.fnUntraced(function* (month: string, names: Names, selection: Selection) {
     const isOpen = ({ state }: ArchiveRow) => state === "written" || state === "verified"
-    // The rules may be others now than when that file was written.
+    // The rules may be others now than when that file was written, or it is the file of a database that this one is a copy of.
     for (const other of (yield* latest(month)).filter(isOpen)) {
-      if (JSON.stringify(other.selection) !== JSON.stringify(selection)) yield* store.supersede(other.id)
+      if (!other.isOurs || JSON.stringify(other.selection) !== JSON.stringify(selection)) {
+        yield* store.supersede(other.id)
+      }
     }
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       let open = (yield* latest(month)).findLast(isOpen)
       if (open === undefined) {
-        const file = yield* write(month, yield* latest(month), wanted, selection)
-        if (file === "nothing") return undefined
+        const written = yield* write(month, names, selection)
+        if (written === "nothing") return undefined
         open = (yield* latest(month)).findLast(isOpen)
-        if (open === undefined) continue
-        // Another archiver's.
-        if (open.file !== file) continue
+        // Another archiver's is looked at first.
+        if (open === undefined || open.file !== written) continue
       } else {
         // It was written by a run that ended before its end: what is removed is what is in the file now.
         const checked = yield* Effect.result(check(open))
@@ -282,7 +198,7 @@ const make = Effect.gen(function* () {
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
-      const feed = (load: Load) => readKnown(storage, before!, load)
+      const feed = (archive: ArchiveRow, load: Load) => readKnown(storage, archive, load)
       const dropped = yield* store.drop(month, selection, before === undefined ? undefined : { id: before.id, feed })
       if (dropped !== "changed") return dropped
     }
@@ -298,6 +214,7 @@ const make = Effect.gen(function* () {
       })
     }
     yield* Effect.fromResult(Storage.checkName(storage, options.file ?? `${options.directory}/month`))
+    yield* tidy
     yield* aggregator.rollUp
     const today = Math.floor((yield* store.reached) / 86_400_000)
     const cutoff = new Date((today - options.days) * 86_400_000).toISOString().slice(0, 10)
@@ -305,7 +222,7 @@ const make = Effect.gen(function* () {
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
-      const one = yield* archiveMonth(month, fileFor(options, month.slice(0, 7), months.length), undefined)
+      const one = yield* archiveMonth(month, namesFor(options, month.slice(0, 7), months.length), undefined)
       if (one !== undefined) done.push(one)
     }
     yield* Effect.annotateCurrentSpan({
@@ -320,10 +237,11 @@ const make = Effect.gen(function* () {
     options: Omit<ArchiveOptions, "days" | "file">
   ) {
     yield* Effect.fromResult(Storage.checkName(storage, `${options.directory}/month`))
+    yield* tidy
     const done: Array<ArchivedMonth> = []
     for (const [index, { month, selection }] of parts.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)
-      const one = yield* archiveMonth(month, fileFor({ ...options, days: 0 }, month.slice(0, 7), 1), selection)
+      const one = yield* archiveMonth(month, namesFor({ ...options, file: undefined }, month.slice(0, 7), 1), selection)
       if (one !== undefined) done.push(one)
     }
     return done
@@ -360,35 +278,40 @@ const make = Effect.gen(function* () {
     const wanted = (record: ArchivedRecord) =>
       (customer === undefined || record.customer === customer) &&
       (window === undefined || (record.recordedAt >= window.start && record.recordedAt < window.end))
-    return yield* store.restore(found, customer === undefined && window === undefined, (load) =>
-      readKnown(storage, found, (records) => load(records.filter(wanted)))
+    return yield* store.restore(found.id, customer === undefined && window === undefined, (archive, load) =>
+      readKnown(storage, archive, (records) => load(records.filter(wanted)))
     )
   }, Effect.mapError(wrap))
 
-  return Archiver.of({ archive, archiveParts, drop, list: Effect.mapError(store.list, wrap), verify, restore })
+  const relocate = Effect.fn("Archiver.relocate")(function* (from: string, to: string) {
+    const all = relocationsOf(yield* store.list, from, to)
+    if (all.length === 0) {
+      return yield* new InvalidInput({
+        field: "from",
+        problem: `no archive's file is in ${excerpt(from)}`,
+        remedy: "See `usage archives list` for where they were"
+      })
+    }
+    const found = yield* Effect.filter(all, ({ archive, file }) =>
+      check({ ...archive, file }).pipe(
+        Effect.as(true),
+        Effect.catchIf(
+          () => archive.state === "superseded",
+          () => Effect.succeed(false)
+        )
+      )
+    )
+    yield* store.relocate(found)
+    return found.map(({ archive, file }) => ({ ...archive, file }))
+  }, Effect.mapError(wrap))
+
+  return Archiver.of({
+    archive,
+    archiveParts,
+    drop,
+    list: Effect.mapError(store.list, wrap),
+    verify,
+    relocate,
+    restore
+  })
 })
-
-const codeOf = (cause: unknown): unknown => (cause as NodeJS.ErrnoException | undefined)?.code
-
-/** What is in a file must come to what the database says of the records. */
-const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["sums"]) => {
-  const [is, was] = [JSON.stringify(found), JSON.stringify(expected)]
-  return is === was
-    ? Effect.void
-    : Effect.fail(new ArchiveBroken({ file, problem: `sums by service: ${is} instead of ${was}` }))
-}
-
-const fileFor = ({ compression, directory, file, format }: ArchiveOptions, month: string, months: number): string => {
-  if (file === undefined) {
-    return at(directory, `usage_${month}${format === "parquet" ? ".parquet" : `.csv${endings[compression ?? "gzip"]}`}`)
-  }
-  if (months === 1) return at(".", file)
-  const ending = /(\.[a-z0-9]{1,8}){0,2}$/i.exec(file)?.[0] ?? ""
-  return at(".", `${file.slice(0, file.length - ending.length)}_${month}${ending}`)
-}
-
-/** A path from the root, or an object's name as it is. */
-const at = (directory: string, file: string): string => {
-  if (isObjectUrl(file)) return file
-  return isObjectUrl(directory) ? `${directory.replace(/\/+$/, "")}/${file}` : resolve(directory, file)
-}

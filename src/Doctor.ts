@@ -7,14 +7,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { look } from "./archive/Look.ts"
 import { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as Migrations from "./database/Migrations.ts"
 import * as Instant from "./domain/Instant.ts"
 import { Spool, SpoolError } from "./Spool.ts"
+import { ObjectStorage } from "./storage/Storage.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { DoctorStore } from "./store/DoctorStore.ts"
-import { IdentityStore } from "./store/IdentityStore.ts"
+import { claimHint, IdentityStore } from "./store/IdentityStore.ts"
 import { PartitionStore } from "./store/PartitionStore.ts"
 import { type Difference, RollupStore } from "./store/RollupStore.ts"
 
@@ -34,7 +37,7 @@ export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError"
  * The outcome of one check.
  *
  * - `check`: its name: `database`, `version`, `writes`, `durability`, `clock`, `ledger`, `rollups`, `set-aside`, `keys`,
- *   `erasures`, `partitions`, `dead-letters`, `spool`
+ *   `erasures`, `archives`, `partitions`, `dead-letters`, `spool`
  * - `status`: `wrong` is a broken promise, `warning` something to look at
  * - `remedy`: empty where all is well
  *
@@ -58,7 +61,7 @@ export class Doctor extends Context.Service<
   static readonly layerNoDeps: Layer.Layer<
     Doctor,
     never,
-    Database | Spool | DoctorStore | IdentityStore | DeadLetterStore | PartitionStore | RollupStore
+    Database | Spool | DoctorStore | IdentityStore | ArchiveStore | DeadLetterStore | PartitionStore | RollupStore
   > = Layer.suspend(() => Layer.effect(Doctor, make))
 
   /** Checks of a database and a spool. */
@@ -66,6 +69,7 @@ export class Doctor extends Context.Service<
     Layer.provide(Doctor.layerNoDeps, [
       DoctorStore.layer,
       IdentityStore.layer,
+      ArchiveStore.layer,
       DeadLetterStore.layer,
       PartitionStore.layer,
       RollupStore.layer
@@ -91,6 +95,9 @@ const patienceMillis = 3_600_000
 /** Batches that are named where ledger and records disagree. */
 const namedBatches = 10
 
+/** Archives that are named where something is wrong with them. */
+const namedArchives = 5
+
 /** Rollup rows that are named where they differ from the records. */
 const namedDifferences = 5
 
@@ -102,12 +109,17 @@ const make = Effect.gen(function* () {
   const spool = yield* Spool
   const store = yield* DoctorStore
   const identity = yield* IdentityStore
+  const archives = yield* ArchiveStore
+  const storage = yield* ObjectStorage
   const letters = yield* DeadLetterStore
   const partitions = yield* PartitionStore
   const rollups = yield* RollupStore
 
-  const which = Effect.map(identity.current, ({ id }) =>
-    ok("database", `${database.place.name}, schema ${database.schema}, id ${id}`)
+  const which = Effect.map(identity.known, (known) =>
+    ok(
+      "database",
+      `${database.place.name}, schema ${database.schema}, ${known === undefined ? "new here: it takes an id when it needs one" : `id ${known.id}`}`
+    )
   )
 
   const server = Effect.gen(function* () {
@@ -220,6 +232,43 @@ const make = Effect.gen(function* () {
         )
   )
 
+  const archived = Effect.gen(function* () {
+    const sights = yield* look(storage, yield* archives.list)
+    const seen = `${sights.length} ${sights.length === 1 ? "archive" : "archives"}`
+    const bad = sights.filter(({ problem }) => problem !== undefined)
+    const findings: Array<Finding> = []
+    for (const isHidden of [false, true]) {
+      const found = bad.filter((sight) => sight.isHidden === isHidden)
+      if (found.length === 0) continue
+      const named = found
+        .slice(0, namedArchives)
+        .map(({ archive, problem }) => `${archive.month.slice(0, 7)} (${archive.file}: ${problem})`)
+      const detail = `${found.length} of ${seen}: ${named.join(", ")}${found.length > namedArchives ? ", …" : ""}`
+      findings.push(
+        isHidden
+          ? warning("archives", detail, "They could not be looked at: see to it that this process may read them")
+          : wrong(
+              "archives",
+              detail,
+              "Bring the files back from a backup; if they lie elsewhere now, say so: usage archives relocate <from> <to>"
+            )
+      )
+    }
+    const others = sights.filter(({ archive }) => !archive.isOurs)
+    const isCopy = (yield* identity.known)?.isCopy === true
+    if (others.length > 0 && !isCopy) {
+      const { owner } = others[0]!.archive
+      findings.push(
+        warning(
+          "archives",
+          `${others.length} of ${seen} belong to database ${owner}, which this one was before it was copied or moved: they are read, and never changed`,
+          `${claimHint(owner)}. If it is a copy that goes its own way: usage database fork`
+        )
+      )
+    }
+    return findings.length > 0 ? findings : [ok("archives", `${seen}: each is there, as long as it was`)]
+  })
+
   const months = Effect.gen(function* () {
     const there = new Set(yield* partitions.list)
     const now = yield* Clock.currentTimeMillis
@@ -274,6 +323,7 @@ const make = Effect.gen(function* () {
       yield* setAside,
       yield* keys,
       yield* erasures,
+      ...(yield* archived),
       yield* months,
       yield* refused,
       ...(yield* spooled)

@@ -19,9 +19,8 @@ import packageJson from "../package.json" with { type: "json" }
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
 import { ArchiveBroken, ArchiveFileError, problemOf } from "./archive/ArchiveFile.ts"
-import type { ArchivedRecord } from "./archive/ArchiveRows.ts"
-import { manifestFile } from "./archive/Manifest.ts"
-import { countChanges, rewrite, without } from "./archive/Rewrite.ts"
+import * as ErasedArchives from "./archive/ErasedArchives.ts"
+import { removeDoomed } from "./archive/Removal.ts"
 import * as Strays from "./archive/Strays.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
@@ -36,9 +35,11 @@ import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
 import { isObjectUrl } from "./storage/ObjectUrl.ts"
 import * as Storage from "./storage/Storage.ts"
-import { type ArchiveRow, ArchiveStore } from "./store/ArchiveStore.ts"
+import { ArchiveFilesStore } from "./store/ArchiveFilesStore.ts"
+import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
-import { type Done, type Erasure, ErasureStore, type Note, type Pending, type Swap } from "./store/ErasureStore.ts"
+import { type Done, type Erasure, ErasureStore, type Note, type Swap } from "./store/ErasureStore.ts"
+import { claimHint, type Identity, IdentityStore, isOf } from "./store/IdentityStore.ts"
 import { printable } from "./domain/Shown.ts"
 
 const Reason = Schema.Union([
@@ -110,13 +111,23 @@ export class Eraser extends Context.Service<
   static readonly layerNoDeps: Layer.Layer<
     Eraser,
     never,
-    ErasureStore | ArchiveStore | DeadLetterStore | Archiver | Aggregator | SpoolDelivery | Spool
+    | ErasureStore
+    | ArchiveStore
+    | ArchiveFilesStore
+    | IdentityStore
+    | DeadLetterStore
+    | Archiver
+    | Aggregator
+    | SpoolDelivery
+    | Spool
   > = Layer.suspend(() => Layer.effect(Eraser, make))
 
   static readonly layer: Layer.Layer<Eraser, never, Database | Spool> = Layer.suspend(() =>
     Layer.provide(Eraser.layerNoDeps, [
       ErasureStore.layer,
       ArchiveStore.layer,
+      ArchiveFilesStore.layer,
+      IdentityStore.layer,
       DeadLetterStore.layer,
       Archiver.layer,
       Aggregator.layer,
@@ -159,6 +170,8 @@ const noteOn =
 const make = Effect.gen(function* () {
   const store = yield* ErasureStore
   const archives = yield* ArchiveStore
+  const files = yield* ArchiveFilesStore
+  const identity = yield* IdentityStore
   const letters = yield* DeadLetterStore
   const archiver = yield* Archiver
   const aggregator = yield* Aggregator
@@ -166,11 +179,6 @@ const make = Effect.gen(function* () {
   const spool = yield* Spool
   const storage = yield* Storage.ObjectStorage
 
-  const onFile = <A>(file: string, run: () => Promise<A>) =>
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
-    })
   const inSpool = <A>(run: () => Promise<A>) =>
     Effect.tryPromise({
       try: run,
@@ -179,16 +187,6 @@ const make = Effect.gen(function* () {
           reason: new SpoolUnwritable({ path: spool.directory.path, detail: problemOf(cause), cause })
         })
     })
-
-  /** Files of this erasure that no archive is in: half written ones, and those whose place others have taken. */
-  const tidy = Effect.fnUntraced(function* (pending: Pending | null) {
-    const used = new Set((yield* archives.list).map(({ file }) => file))
-    for (const file of [...(pending?.write ?? []), ...(pending?.remove ?? [])]) {
-      if (used.has(file)) continue
-      yield* onFile(file, () => Storage.remove(storage, file))
-      yield* onFile(manifestFile(file), () => Storage.remove(storage, manifestFile(file)))
-    }
-  })
 
   /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
   const clearBroken = (customer: string) =>
@@ -207,26 +205,18 @@ const make = Effect.gen(function* () {
     }
   })
 
-  /** Files of archives that are in no archive's row: whose they are only people know. */
+  /** Files with the customer that are no archives of this database, and what is half written. */
   const strays = Effect.fnUntraced(function* (customer: string, directories: ReadonlyArray<string>) {
-    const files = (yield* archives.list).map(({ file }) => file).filter((file) => !isObjectUrl(file))
-    const known = new Set(files)
-    const now = yield* archives.reached
-    const found: Array<string> = []
+    const names = (yield* archives.list).map(({ file }) => file).filter((file) => !isObjectUrl(file))
+    const known = new Set(names)
+    const found: { readonly holding: Array<Strays.Stray>; readonly half: Array<string> } = { holding: [], half: [] }
     for (const directory of new Set([
-      ...files.map((file) => dirname(file)),
+      ...names.map((file) => dirname(file)),
       ...directories.map((one) => resolve(one))
     ])) {
-      const { half, holding } = yield* Strays.find(directory, known, (record) => record.customer === customer, now)
-      found.push(
-        ...holding.map(
-          (file) =>
-            `${printable(file)}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
-        ),
-        ...half.map(
-          (file) => `${printable(file)}: half an archive, which is being written or was left by a run that was killed`
-        )
-      )
+      const { half, holding } = yield* Strays.find(directory, known, (record) => record.customer === customer)
+      found.holding.push(...holding)
+      found.half.push(...half)
     }
     return found
   })
@@ -242,55 +232,10 @@ const make = Effect.gen(function* () {
   ) {
     const { erasure_id: id, pseudonym } = erasure
     let done = erasure.removed
-    const clean = new Set<string>()
-    const change = (record: ArchivedRecord): ArchivedRecord | undefined =>
-      record.customer !== customer
-        ? record
-        : pseudonym === null
-          ? undefined
-          : { ...record, customer: pseudonym, metadata: null }
-
-    /** Which of some archives are to be replaced, and by what. The new files are there, and noted. */
-    const replacements = Effect.fnUntraced(function* (of: ReadonlyArray<ArchiveRow>) {
-      const swaps: Array<Swap> = []
-      const write: Array<string> = []
-      for (const archive of of) {
-        const name = `${archive.id} ${archive.sha256}`
-        if (clean.has(name)) continue
-        const spare = archive.state === "superseded"
-        // The next archive of the month has all of it.
-        if (spare && (yield* onFile(archive.file, () => Storage.exists(storage, archive.file))) === false) continue
-        yield* tell(`archive of ${archive.month.slice(0, 7)}`)
-        const counted = yield* Effect.result(countChanges(storage, archive, change))
-        if (counted._tag === "Failure") {
-          if (!spare || counted.failure._tag !== "ArchiveBroken") return yield* counted.failure
-          swaps.push(without(archive, 0))
-        } else if (counted.success === 0) clean.add(name)
-        else {
-          const file = newName(archive)
-          write.push(file)
-          yield* store.save(id, { write }, done)
-          swaps.push(yield* rewrite(storage, archive, file, change))
-        }
-      }
-      return swaps
-    })
+    const archived = archivesWith(customer, pseudonym)
     const noted = (swaps: ReadonlyArray<Swap>): Done => ({
       ...done,
-      archives: [
-        ...done.archives,
-        ...swaps.map(({ archive, changed, file, sha256 }) => ({
-          month: archive.month.slice(0, 7),
-          generation: archive.generation,
-          records: changed,
-          old_sha256: archive.sha256,
-          new_sha256: file === undefined ? null : sha256
-        }))
-      ]
-    })
-    const removeOld = Effect.fnUntraced(function* (swaps: ReadonlyArray<Swap>) {
-      yield* tidy({ remove: swaps.map(({ archive }) => archive.file) })
-      yield* store.save(id, null, done)
+      archives: [...done.archives, ...swaps.map(ErasedArchives.notedOf)]
     })
 
     /** Records of archives are put back first: then they are erased as all others are. */
@@ -300,12 +245,11 @@ const make = Effect.gen(function* () {
         yield* archiver.restore(month.slice(0, 7), { customer })
       }
       for (const archive of yield* archives.list) {
-        const swaps = yield* replacements([archive])
-        if (swaps.length === 0) continue
+        const swaps = yield* archived.replacements([archive], tell)
         const after = noted(swaps)
-        yield* store.swap(id, swaps, after)
-        done = after
-        yield* removeOld(swaps)
+        // One that is another by now is looked at in the next turn.
+        if (swaps.length > 0 && (yield* store.swap(id, swaps, after))) done = after
+        yield* removeDoomed(storage, files)
       }
       for (const month of yield* store.months(customer)) {
         yield* tell(month.slice(0, 7))
@@ -318,10 +262,14 @@ const make = Effect.gen(function* () {
       const all = yield* archives.list
       const months = new Set([...(yield* store.months(customer)), ...all.map(({ month }) => month)])
       for (const month of [...months].sort()) {
-        const swaps = yield* replacements(all.filter((archive) => archive.month === month))
+        const swaps = yield* archived.replacements(
+          all.filter((archive) => archive.month === month),
+          tell
+        )
         yield* tell(month.slice(0, 7))
-        done = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
-        if (swaps.length > 0) yield* removeOld(swaps)
+        const after = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
+        if (after !== "changed") done = after
+        yield* removeDoomed(storage, files)
       }
     })
 
@@ -330,18 +278,30 @@ const make = Effect.gen(function* () {
       yield* spoolDelivery.deliverAll()
       yield* inSpool(() => Delivered.clear(spool.directory))
       yield* aggregator.rollUp
+      // Archivers begin anew, and find nothing of him.
       yield* store.supersedeOpen
+      yield* files.giveUpAll("all")
       yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
       yield* tell("everything else")
       done = { ...done, files: done.files + (yield* clearBroken(customer)) }
       const his = yield* lettersOf(customer)
       done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
-      if (Object.keys(yield* store.residue(customer)).length === 0) return yield* store.finish(id)
+      const isGone = Object.keys(yield* store.residue(customer)).length === 0
+      if (isGone && (yield* store.finish(id, archived.clean))) return yield* removeDoomed(storage, files)
     }
     return yield* new DatabaseError({
       reason: new Busy({ detail: "usage of the customer keeps coming", code: "55P03", cause: undefined })
     })
   })
+
+  const archivesWith = (customer: string, pseudonym: string | null) =>
+    ErasedArchives.make(storage, files, identity.current, (record) =>
+      record.customer !== customer
+        ? record
+        : pseudonym === null
+          ? undefined
+          : { ...record, customer: pseudonym, metadata: null }
+    )
 
   const begin = Effect.fnUntraced(function* (customer: string, mode: Erasure["mode"]) {
     const salt = randomBytes(16).toString("hex")
@@ -354,13 +314,14 @@ const make = Effect.gen(function* () {
       removed: nothing
     }
     yield* store.begin(erasure)
-    return { ...erasure, started_at: "", finished_at: null, pending: null }
+    return { ...erasure, started_at: "", finished_at: null }
   })
 
   const erase = Effect.fn("Eraser.erase")(function* (input: string, options: EraseOptions = {}) {
     const customer = yield* Effect.fromResult(CustomerId.parse(input))
     const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
     const ofHim = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer))
+    yield* removeDoomed(storage, files)
     const open = ofHim.find(({ finished_at }) => finished_at === null)
     if (open !== undefined && open.mode !== mode) {
       return yield* new InvalidInput({
@@ -375,33 +336,44 @@ const make = Effect.gen(function* () {
       before !== undefined &&
       Object.keys(yield* store.residue(customer)).length === 0 &&
       (yield* lettersOf(customer)).length === 0 &&
-      (yield* waiting(customer)).length === 0
+      (yield* waiting(customer)).length === 0 &&
+      !(yield* archivesWith(customer, null).isAny(yield* archives.list))
     if (!isGone) {
-      if (open !== undefined) {
-        yield* tidy(open.pending)
-        yield* store.save(open.erasure_id, null, open.removed)
-      }
       yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
     }
     const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
+    const { half, holding } = yield* strays(
+      customer,
+      (options.directories ?? []).filter((one) => !isObjectUrl(one))
+    )
     return certificateOf(last!, [
       ...(yield* waiting(customer)).map((file) => `${printable(file)}: a process that runs is writing it`),
-      ...(yield* strays(
-        customer,
-        (options.directories ?? []).filter((one) => !isObjectUrl(one))
-      ))
+      ...leftOf(last!.removed, holding, yield* identity.current),
+      ...half.map(
+        (file) =>
+          `${printable(file)}: half an archive, which is being written or was left by a run that was killed: remove it, if nobody writes it`
+      )
     ])
   }, Effect.mapError(wrap))
 
   return Eraser.of({ erase })
 })
 
-/** A name that no other file has, and that says nothing but the month. */
-const newName = ({ file, month }: ArchiveRow): string => {
-  const slash = file.lastIndexOf("/")
-  const ending = /(\.[a-z0-9]{1,8}){1,2}$/i.exec(file.slice(slash + 1))?.[0] ?? ""
-  const known = /\.(csv|parquet)(\.(gz|gzip|zst|zstd))?$|\.(gz|gzip|zst|zstd)$/i.exec(ending)?.[0] ?? ""
-  return `${file.slice(0, slash + 1)}usage_${month.slice(0, 7)}-${randomBytes(4).toString("hex")}${known}`
+/** Files with the customer that stay: those of other databases, and those of which nobody knows whose they are. */
+const leftOf = ({ archives }: Done, strays: ReadonlyArray<Strays.Stray>, self: Identity): ReadonlyArray<string> => {
+  const seen = new Set(strays.map(({ sha256 }) => sha256))
+  const others = (owner: string) =>
+    `it is database ${owner}'s and was left as it is, with the customer in it: he is to be erased there too. ${claimHint(owner)}`
+  return [
+    ...archives.flatMap(({ kept_by: owner, month, old_sha256: digest }) =>
+      owner === null || seen.has(digest) ? [] : [`the archive of ${month} whose SHA-256 is ${digest}: ${others(owner)}`]
+    ),
+    ...strays.map(({ database, file }) =>
+      database === undefined || isOf(self, database)
+        ? `${printable(file)}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
+        : `${printable(file)}: ${others(database)}`
+    )
+  ]
 }
 
 const certificateOf = (erasure: Erasure, left: ReadonlyArray<string>): ErasureCertificate => ({

@@ -17,10 +17,12 @@ import type { UsageInput } from "../src/domain/UsageRecord.ts"
 import { Exporter } from "../src/Exporter.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
+import { ArchiveFilesStore } from "../src/store/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../src/store/ArchiveStore.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
+import { IdentityStore } from "../src/store/IdentityStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
-import { assertSound, directory, empty, window, year } from "./support/archives.ts"
+import { assertSound, directory, empty, fileIn, plainName, window, year } from "./support/archives.ts"
 import { at } from "./support/clock.ts"
 import { type Engine, eachEngine } from "./support/engines.ts"
 import { exportText } from "./support/exports.ts"
@@ -143,16 +145,16 @@ eachEngine("Archiver", (engine) => {
         assert.strictEqual(yield* figures, before)
 
         // The files: private, with a manifest, and CSV for anybody.
-        assert.deepStrictEqual(readdirSync(path).sort(), [
+        assert.deepStrictEqual(readdirSync(path).map(plainName).sort(), [
           "usage_2026-01.csv.gz",
           "usage_2026-01.csv.gz.manifest.json",
           "usage_2026-02.csv.gz",
           "usage_2026-02.csv.gz.manifest.json"
         ])
         for (const file of readdirSync(path)) assert.strictEqual(statSync(join(path, file)).mode & 0o777, 0o600)
-        const text = gunzipSync(readFileSync(join(path, "usage_2026-02.csv.gz"))).toString()
+        const text = gunzipSync(readFileSync(fileIn(path, "usage_2026-02.csv.gz"))).toString()
         assert.include(text, ",b,bandwidth,3.000000000000000001,0.05,2026-02-10 00:00:00,\n")
-        const manifest = JSON.parse(readFileSync(join(path, "usage_2026-01.csv.gz.manifest.json"), "utf8"))
+        const manifest = JSON.parse(readFileSync(fileIn(path, "usage_2026-01.csv.gz.manifest.json"), "utf8"))
         assert.deepStrictEqual(
           [manifest.records, manifest.sums[0]],
           [4, { service: "api", events: 1, amount: "0", weighted: "0" }]
@@ -165,7 +167,7 @@ eachEngine("Archiver", (engine) => {
         // What needs records says where they are; what is left is answered.
         const refused = yield* Effect.flip(reporter.groups({ window: year }, ["x"], 9))
         assert.instanceOf(refused.reason, PeriodArchived)
-        assert.include(refused.message, join(path, "usage_2026-01.csv.gz"))
+        assert.include(refused.message, fileIn(path, "usage_2026-01.csv.gz"))
         assert.instanceOf((yield* Effect.flip(reporter.usage({ window: noon }))).reason, PeriodArchived)
         // Or reads them, if it may.
         assert.strictEqual(yield* details, detailed)
@@ -292,6 +294,8 @@ eachEngine("Archiver", (engine) => {
       RollupStore.layer,
       DoctorStore.layer,
       ArchiveStore.layer,
+      ArchiveFilesStore.layer,
+      IdentityStore.layer,
       Aggregator.layer
     ).pipe(Layer.provideMerge(engine.layer)),
     { excludeTestServices: true }

@@ -1,4 +1,5 @@
 import { assert, describe, it as plain, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -12,7 +13,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  utimesSync,
   writeFileSync
 } from "node:fs"
 import { tmpdir } from "node:os"
@@ -32,10 +32,12 @@ import { Retention } from "../src/Retention.ts"
 import { Spool } from "../src/Spool.ts"
 import { SpoolDelivery } from "../src/SpoolDelivery.ts"
 import * as Storage from "../src/storage/Storage.ts"
+import { ArchiveFilesStore } from "../src/store/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../src/store/ArchiveStore.ts"
 import { DeadLetterStore } from "../src/store/DeadLetterStore.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
 import { ErasureStore } from "../src/store/ErasureStore.ts"
+import { IdentityStore } from "../src/store/IdentityStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
 import { assertSound, empty, figures, year } from "./support/archives.ts"
 import { child } from "./support/child.ts"
@@ -89,6 +91,8 @@ eachEngine("Eraser", (engine) => {
   const base = Layer.merge(engine.layer, spool)
   const stores = Layer.mergeAll(
     ArchiveStore.layer,
+    ArchiveFilesStore.layer,
+    IdentityStore.layer,
     ErasureStore.layer,
     DeadLetterStore.layer,
     Aggregator.layer,
@@ -392,9 +396,10 @@ eachEngine("Eraser", (engine) => {
         // What runs that were killed have left: a file that nobody recorded, and halves of others. And another's export.
         const copy = join(archivePath, "usage_2026-01.9.csv")
         copyFileSync(january!.file, copy)
-        const halves = ["young", "old"].map((name) => join(archivePath, `.usage_${name}.csv.0123456789ab.tmp`))
+        const halves = ["strange", "old"].map((name) => join(archivePath, `.usage_${name}.csv.0123456789ab.tmp`))
         for (const half of halves) writeFileSync(half, "batch_id")
-        utimesSync(halves[1]!, 1_000_000_000, 1_000_000_000)
+        // That of this database is known.
+        yield* (yield* ArchiveFilesStore).begin(join(archivePath, "usage_old.csv"), true)
         writeFileSync(join(archivePath, "export.csv"), "timestamp,service\n")
         const certificate = yield* eraser.erase(id, { directories: [archivePath, join(root, "none")] })
         assert.deepStrictEqual(
@@ -454,8 +459,8 @@ eachEngine("Eraser", (engine) => {
     )
 
     const steps = {
-      erase: ["begin", "save", "swap", "eraseMonth", "eraseRest", "finish"],
-      pseudonymise: ["begin", "save", "renameMonth", "eraseRest", "finish"]
+      erase: ["begin", "swap", "eraseMonth", "eraseRest", "finish"],
+      pseudonymise: ["begin", "renameMonth", "eraseRest", "finish"]
     } as const
     for (const mode of ["erase", "pseudonymise"] as const) {
       it.effect(`killed before and after each step (${mode}): the next run goes on, and the last one finishes`, () =>
@@ -468,18 +473,28 @@ eachEngine("Eraser", (engine) => {
           const store = yield* ErasureStore
           const pseudonymise = mode === "pseudonymise"
           const erase = Effect.flatMap(Eraser, (eraser) => eraser.erase(id, { pseudonymise }))
-          for (const step of steps[mode]) {
+          const files = yield* ArchiveFilesStore
+          const [first, ...rest] = steps[mode].map((step) => ["erasure", step] as const)
+          const all = [first!, ["file", "begin"] as const, ["file", "forget"] as const, ...rest]
+          for (const [of, step] of all) {
             for (const when of ["before", "after"] as const) {
-              const dying = ErasureStore.of({
-                ...store,
+              const dying = <S extends object>(service: S): S => ({
+                ...service,
                 [step]: (...args: ReadonlyArray<unknown>) => {
-                  const run = store[step] as (...given: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown>
+                  const run = service[step as keyof S] as (...given: ReadonlyArray<unknown>) => Effect.Effect<unknown>
                   const death = Effect.die(new Error("killed"))
                   return when === "before" ? death : Effect.andThen(run(...args), death)
                 }
               })
-              const killed = Layer.provide(Layer.fresh(Eraser.layerNoDeps), Layer.succeed(ErasureStore, dying))
-              const place = `${when} ${step}`
+              const killed = Layer.provide(
+                Layer.fresh(Eraser.layerNoDeps),
+                Layer.succeedContext(
+                  Context.make(ErasureStore, of === "erasure" ? dying(store) : store).pipe(
+                    Context.add(ArchiveFilesStore, of === "file" ? dying(files) : files)
+                  )
+                )
+              )
+              const place = `${when} ${of === "erasure" ? "" : "file "}${step}`
               assert.strictEqual((yield* Effect.exit(Effect.provide(erase, killed)))._tag, "Failure", place)
               assert.deepStrictEqual(yield* others, before, place)
               yield* assertSound

@@ -12,9 +12,11 @@ import type { UsageInput } from "../src/domain/UsageRecord.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
 import { Retention } from "../src/Retention.ts"
+import { ArchiveFilesStore } from "../src/store/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../src/store/ArchiveStore.ts"
 import { CatalogStore } from "../src/store/CatalogStore.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
+import { IdentityStore } from "../src/store/IdentityStore.ts"
 import { RetentionStore } from "../src/store/RetentionStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
 import { assertSound, directory, empty, figures, window, year } from "./support/archives.ts"
@@ -57,6 +59,8 @@ const policy = Effect.gen(function* () {
 const stores = Layer.mergeAll(
   RetentionStore.layer,
   ArchiveStore.layer,
+  ArchiveFilesStore.layer,
+  IdentityStore.layer,
   CatalogStore.layer,
   Aggregator.layer,
   Recorder.layer(),

@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -26,6 +27,8 @@ export const Manifest = Schema.Struct({
   /** An archive of a month holds all of the one before, and what came late. */
   generation: Count,
   file: Schema.String,
+  /** The id of the database that wrote it: see `usage database show`. */
+  database: Schema.String,
   compression: Schema.Literals(["none", "gzip", "zstd"]),
   columns: Schema.Array(Schema.String),
   records: Count,
@@ -54,6 +57,7 @@ export const writeManifest = Effect.fnUntraced(function* (
   storage: ObjectStore | undefined,
   archive: {
     readonly file: string
+    readonly database: string
     readonly month: string
     readonly generation: number
     readonly bytes: number
@@ -61,13 +65,14 @@ export const writeManifest = Effect.fnUntraced(function* (
   },
   totals: Totals
 ) {
-  const { bytes, file, generation, month, sha256 } = archive
+  const { bytes, database, file, generation, month, sha256 } = archive
   const manifest: Manifest = {
     schema: 1,
     kind: "effect-usage archive",
     month: month.slice(0, 7),
     generation,
     file: file.slice(file.lastIndexOf("/") + 1),
+    database,
     compression: compressionOf(file),
     columns: [...columns],
     records: totals.records,
@@ -84,3 +89,16 @@ export const writeManifest = Effect.fnUntraced(function* (
   })
   return manifest
 })
+
+const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Manifest))
+/** A manifest has a line a service. */
+const longest = 10_000_000
+
+/** The database that a file on disk says it is of; `undefined` where there is no manifest, or none that can be read. */
+export const writerOf = (file: string): Effect.Effect<string | undefined> =>
+  Effect.tryPromise(async () => {
+    const size = await Storage.size(undefined, manifestFile(file))
+    if (size === undefined || size > longest) return undefined
+    const text = Buffer.concat(await (await Storage.read(undefined, manifestFile(file))).toArray()).toString("utf8")
+    return Option.getOrUndefined(decode(text))?.database
+  }).pipe(Effect.catch(() => Effect.succeed(undefined)))

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ObjectStore } from "../storage/S3.ts"
-import type { ArchiveRow } from "../store/ArchiveStore.ts"
+import type { ArchiveRow } from "../store/ArchiveTable.ts"
 import type { Swap } from "../store/ErasureStore.ts"
 import { type ArchiveBroken, type ArchiveFileError, openWriter, readBack, readKnown } from "./ArchiveFile.ts"
 import { type ArchivedRecord, cellsOf } from "./ArchiveRows.ts"
@@ -37,11 +37,12 @@ export const without = (archive: ArchiveRow, changed: number): Swap => ({
   changed
 })
 
-/** Writes `file` with what `change` makes of each record; `undefined` leaves it out. Where all are left out there is no file. */
+/** Writes `file`, which is `database`'s, with what `change` makes of each record; `undefined` leaves it out. Where all are left out there is no file. */
 export const rewrite = Effect.fnUntraced(function* (
   storage: ObjectStore | undefined,
   archive: ArchiveRow,
   file: string,
+  database: string,
   change: Change
 ): Effect.fn.Return<Swap, ArchiveBroken | ArchiveFileError> {
   let changed = 0
@@ -67,6 +68,6 @@ export const rewrite = Effect.fnUntraced(function* (
   if (written === undefined) return without(archive, changed)
   const { bytes, sha256, totals } = written
   yield* readBack(storage, file, written)
-  const { first, last } = yield* writeManifest(storage, { ...archive, bytes, sha256, file }, totals)
+  const { first, last } = yield* writeManifest(storage, { ...archive, bytes, sha256, file, database }, totals)
   return { archive, file, records: left, bytes, sha256, first, last, changed }
 })

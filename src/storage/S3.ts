@@ -100,6 +100,14 @@ export class StoredObject {
     return status === 200 ? true : status === 404 ? false : undefined
   }
 
+  /** How many bytes it has; `undefined` where it is not there. Rejects where that may not be asked. */
+  async size(): Promise<number | undefined> {
+    const { length, status } = await this.ask("HEAD", "")
+    if (status === 404) return undefined
+    if (status !== 200) throw new Refusal(status, "")
+    return length
+  }
+
   /** Its bytes, from `start` and before `end` if they are given. */
   async read(range?: { readonly start: number; readonly end: number }): Promise<Readable> {
     const headers: Record<string, string> =
@@ -123,7 +131,12 @@ export class StoredObject {
   ) {
     const { answer } = await this.#send(method, query, body, headers, ended)
     const text = method === "HEAD" ? "" : await answer.text()
-    return { status: answer.status, text, tag: answer.headers.get("etag") ?? undefined }
+    return {
+      status: answer.status,
+      text,
+      tag: answer.headers.get("etag") ?? undefined,
+      length: Number(answer.headers.get("content-length"))
+    }
   }
 
   async #send(

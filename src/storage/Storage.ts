@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { constants, type FileHandle, lstat, open, rm } from "node:fs/promises"
+import { constants, type FileHandle, lstat, open, rm, stat } from "node:fs/promises"
 import { type Readable, Writable } from "node:stream"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../internal/Settings.ts"
@@ -92,6 +92,18 @@ export const exists = async (store: ObjectStore | undefined, name: string): Prom
     () => true,
     (cause: unknown) => {
       if (isMissing(cause)) return false
+      throw cause
+    }
+  )
+}
+
+/** How many bytes a file has; `undefined` where it is not there. */
+export const size = async (store: ObjectStore | undefined, name: string): Promise<number | undefined> => {
+  if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).size()
+  return stat(name).then(
+    (found) => found.size,
+    (cause: unknown) => {
+      if (isMissing(cause)) return undefined
       throw cause
     }
   )

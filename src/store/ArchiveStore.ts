@@ -13,79 +13,19 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
 import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
-import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
+import { type Cells, Database, type Query, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { Selection } from "../domain/Retention.ts"
 import { reached } from "./Clocks.ts"
 import { columns, including, type Load, makeLoader, table } from "./ArchivedRows.ts"
-import * as IdentityStore from "./IdentityStore.ts"
+import { type ArchiveRow, archiveTable } from "./ArchiveTable.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
 import * as Sequences from "./Sequences.ts"
 import { dateText } from "./Timestamp.ts"
 import type { Filter } from "./UsageSources.ts"
-
-export const archiveStates = ["written", "verified", "removed", "restored", "superseded"] as const
-
-/**
- * An archive of a month.
- *
- * - `records`: in the file; `takenCount` of them came from the table, the others from the archive before
- * - `takenLast`: the highest batch of those
- * - `selection`: which records of the month were taken
- */
-export interface ArchiveRow {
-  readonly id: string
-  readonly month: Month
-  readonly generation: number
-  readonly file: string
-  readonly state: (typeof archiveStates)[number]
-  readonly records: number
-  readonly bytes: number
-  readonly sha256: string
-  readonly takenCount: number
-  readonly takenLast: string
-  readonly selection: Selection
-  /** ISO 8601, microseconds. */
-  readonly first: string
-  readonly last: string
-  readonly createdAt: string
-  readonly removedAt: string | undefined
-}
-
-const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
-
-const ArchiveFields = Schema.Struct({
-  archive_id: Schema.String,
-  month: Schema.String,
-  generation: Schema.Int,
-  file: Schema.String,
-  state: Schema.Literals(archiveStates),
-  record_count: Schema.FiniteFromString,
-  bytes: Schema.FiniteFromString,
-  sha256: Schema.String,
-  taken_count: Schema.FiniteFromString,
-  taken_last: Schema.String,
-  selection: Schema.NullOr(
-    Schema.fromJsonString(
-      Schema.Array(
-        Schema.Struct({
-          customer: Schema.NullOr(Schema.String),
-          service: Schema.NullOr(Schema.String),
-          take: Schema.Boolean
-        })
-      )
-    )
-  ),
-  first_event: Schema.String,
-  last_event: Schema.String,
-  created_at: Schema.String,
-  removed_at: Schema.NullOr(Schema.String)
-})
 
 /**
  * What was handed over, as the database adds it up.
@@ -134,23 +74,30 @@ export class ArchiveStore extends Context.Service<
       to: RowWriter<E>,
       selection?: Selection
     ) => Effect.Effect<Taken, E | DatabaseError>
-    /** Records a file that is on disk. `false`: another archiver was first with this generation. */
+    /**
+     * Records a file that is on disk. `late`: another archiver was first with this generation, or somebody has given the file
+     * up.
+     */
     readonly written: (
-      archive: Omit<ArchiveRow, "id" | "state" | "createdAt" | "removedAt">
-    ) => Effect.Effect<boolean, DatabaseError>
+      archive: Omit<ArchiveRow, "id" | "owner" | "isOurs" | "state" | "createdAt" | "removedAt">
+    ) => Effect.Effect<"written" | "late", DatabaseError>
     readonly verified: (id: string) => Effect.Effect<void, DatabaseError>
+    /** Names archives' files as they are called now; those that have another by now keep it. */
+    readonly relocate: (
+      moves: ReadonlyArray<{ readonly archive: ArchiveRow; readonly file: string }>
+    ) => Effect.Effect<void, DatabaseError>
     /** Gives up a file that does not hold what it has to. */
     readonly supersede: (id: string) => Effect.Effect<void, DatabaseError>
     /** Removes the rows of a verified archive. `changed`: the partition holds other records by now. */
     readonly remove: (archive: ArchiveRow) => Effect.Effect<"removed" | "changed", DatabaseError>
     /**
      * Puts records of an archive back, those that are not there; gives their number. `whole`: all of the file, so that the
-     * month is as it was before.
+     * month is as it was before. What is fed is the archive as it is then: its file may be another by now.
      */
     readonly restore: <E>(
-      archive: ArchiveRow,
+      id: string,
       whole: boolean,
-      feed: (load: Load) => Effect.Effect<void, E>
+      feed: (archive: ArchiveRow, load: Load) => Effect.Effect<void, E>
     ) => Effect.Effect<number, E | DatabaseError>
     /**
      * Archives that hold records of a span which the table does not: now, or in a snapshot. Times as the server reads them.
@@ -179,7 +126,7 @@ export class ArchiveStore extends Context.Service<
       before:
         | {
             readonly id: string
-            readonly feed: (load: Load) => Effect.Effect<void, E>
+            readonly feed: (archive: ArchiveRow, load: Load) => Effect.Effect<void, E>
           }
         | undefined
     ) => Effect.Effect<number | "changed", E | DatabaseError>
@@ -199,36 +146,18 @@ export class ArchiveStore extends Context.Service<
 const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const { bounded, name, own, schema } = database
   const archives = name("billing_archives")
+  const files = name("billing_archive_files")
   const totals = name("billing_archive_totals")
   const removedTotals = name("billing_removed_totals")
   const batches = name("billing_usage_batches")
   const records = name("billing_usage_records")
-  const identity = IdentityStore.make(database)
   const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
-  const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
   const lock = `select pg_advisory_xact_lock(hashtextextended($1, 0))`
   const lockName = archiveLock(schema)
 
-  const archivesWhere = (condition: string) =>
-    `select archive_id::text as archive_id, ${dateText("month")} as month, generation, file, state, record_count::text as record_count,
-        bytes::text as bytes, sha256, taken_count::text as taken_count, taken_last::text as taken_last, selection,
-        ${iso("first_event")} as first_event, ${iso("last_event")} as last_event, ${iso("created_at")} as created_at,
-        ${iso("removed_at")} as removed_at
-      from ${archives} a where ${condition} order by a.month, a.generation`
-  const find = (query: Query, condition: string, params: ReadonlyArray<string> = []) =>
-    Effect.map(
-      Effect.mapError(
-        SqlSchema.findAll({
-          Request: Schema.Array(Schema.String),
-          Result: ArchiveFields,
-          execute: (given) => query(archivesWhere(condition), given)
-        })(params),
-        fromUnknown
-      ),
-      (rows) => rows.map(archiveOf)
-    )
+  const { find, identity, paths } = archiveTable(database)
 
   const monthly = name("billing_usage_months")
   const monthStart = `$1::text::date::timestamp at time zone 'UTC'`
@@ -303,6 +232,9 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       yield* query(`lock table ${partitionOf(month)} in access exclusive mode`, [])
     })
 
+  /** Whoever has read the table meanwhile learns that it is another. */
+  const moved = (query: Query) => query(`update ${name("billing_archive_version")} set version = version + 1`, [])
+
   const isUnrolled = `exists (select from ${batches} where rolled_at is null and $1::text::date = any(months))`
 
   /** A month of which there never was a record has none. */
@@ -318,13 +250,10 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         Effect.gen(function* () {
           if (!(yield* hasPartition(query, month))) return 0
           yield* lockArchives(query)
-          const [there] = yield* query(
-            `select coalesce(max(archive_id), 0)::text as id from ${archives} where month = $1::text::date and state = 'removed'`,
-            [month]
-          )
-          if (there!["id"] !== (before?.id ?? "0")) return "changed" as const
-          if (before !== undefined) {
-            yield* before.feed(yield* makeLoader(records, { copy, query }))
+          const there = (yield* find("a.month = $1::text::date and a.state = 'removed'", [month], query)).at(-1)
+          if (there?.id !== before?.id) return "changed" as const
+          if (there !== undefined) {
+            yield* before!.feed(there, yield* makeLoader(records, { copy, query }))
             yield* query(`analyze ${table}`, [])
           }
           yield* lockMonth(query, month)
@@ -332,7 +261,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           if (now!["unrolled"] === true) return "changed" as const
           const rows = yield* pick(query, month, selection)
           let gone = rows
-          if (before !== undefined) {
+          if (there !== undefined) {
             const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
             select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
             // Restored ones go back to where they are.
@@ -347,6 +276,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             [month]
           )
           yield* removePicked(query, month, selection)
+          yield* moved(query)
           return Number(found!["count"])
         }),
       "long"
@@ -437,21 +367,20 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
             [archive.id]
           )
+          yield* moved(query)
           return "removed" as const
         }),
       "long"
     )
 
-  const restore: ArchiveStore["Service"]["restore"] = (archive, whole, feed) =>
+  const restore: ArchiveStore["Service"]["restore"] = (id, whole, feed) =>
     database.transaction(
       ({ copy, query }) =>
         Effect.gen(function* () {
           yield* lockArchives(query)
-          const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
-            archive.id
-          ])
-          if (row?.["state"] !== "removed") return 0
-          yield* feed(yield* makeLoader(records, { copy, query }))
+          const [archive] = yield* find("a.archive_id = $1::text::bigint and a.state = 'removed'", [id], query)
+          if (archive === undefined) return 0
+          yield* feed(archive, yield* makeLoader(records, { copy, query }))
           yield* query(`analyze ${table}`, [])
           // The ledger may have been compacted since.
           yield* query(
@@ -484,6 +413,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           if (whole) {
             yield* query(`update ${archives} set state = 'restored' where archive_id = $1::text::bigint`, [archive.id])
           }
+          yield* moved(query)
           return Number(done!["found"])
         }),
       "long"
@@ -513,20 +443,25 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         ]),
         (rows) => rows.length === 0
       ),
-    list: find(ask, "true"),
+    list: find("true"),
     take,
     written: Effect.fnUntraced(function* (archive) {
       const { id } = yield* identity.current
       const rows = yield* run(
-        `insert into ${archives} (month, generation, file, state, record_count, bytes, sha256, taken_count, taken_last,
+        `with noted as (
+            select 1 from ${files} where file = $3 and state = 'writing' for update
+          ), added as (
+            insert into ${archives} (month, generation, file, state, record_count, bytes, sha256, taken_count, taken_last,
               first_event, last_event, selection, owner, created_at)
-            values ($1::text::date, $2::text::integer, $3, 'written', $4::text::bigint, $5::text::bigint, $6, $7::text::bigint,
-              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, $11, $12::text::uuid, now())
-            on conflict (month, generation) do nothing returning 1 as added`,
+            select $1::text::date, $2::text::integer, $3, 'written', $4::text::bigint, $5::text::bigint, $6, $7::text::bigint,
+              $8::text::bigint, $9::text::timestamptz, $10::text::timestamptz, $11, $12::text::uuid, now() from noted
+            on conflict (month, generation) do nothing returning 1
+          ), kept as (delete from ${files} where file = $3 and exists (select from added))
+          select 1 as added from added`,
         [
           archive.month,
           `${archive.generation}`,
-          archive.file,
+          paths.stored(archive.file),
           `${archive.records}`,
           `${archive.bytes}`,
           archive.sha256,
@@ -538,7 +473,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           id
         ]
       ).pipe(Sequences.withFreshIds(database))
-      return rows.length > 0
+      return rows.length > 0 ? "written" : "late"
     }),
     verified: (id) =>
       Effect.asVoid(
@@ -550,6 +485,19 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           `update ${archives} set state = 'superseded', selection = null where archive_id = $1::text::bigint and state in ('written', 'verified')`,
           [id]
         )
+      ),
+    relocate: (moves) =>
+      database.transaction(({ query }) =>
+        Effect.gen(function* () {
+          yield* lockArchives(query)
+          for (const { archive, file } of moves) {
+            yield* query(
+              `update ${archives} set file = $2 where archive_id = $1::text::bigint and file = $3 and sha256 = $4`,
+              [archive.id, paths.stored(file), paths.stored(archive.file), archive.sha256]
+            )
+          }
+          yield* moved(query)
+        })
       ),
     remove,
     restore,
@@ -567,10 +515,10 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       ),
     covering: (start, end, filter, snapshot) =>
       find(
-        snapshot?.query ?? ask,
         `a.state = 'removed' and a.last_event >= $1::text::timestamptz and a.first_event < $2::text::timestamptz
           and exists (select from ${totals} t where t.month = a.month ${narrow("t")})`,
-        [start, end, filter?.customer ?? "", filter?.service ?? ""]
+        [start, end, filter?.customer ?? "", filter?.service ?? ""],
+        snapshot?.query
       ),
     including: (feed, body) =>
       database.snapshot((snapshot) =>
@@ -597,21 +545,3 @@ const pickedTable = "pg_temp.picked"
 
 /** `$3` and `$4` are a customer and a service, or empty. */
 const narrow = (t: string) => `and ($3 = '' or ${t}.customer_id = $3) and ($4 = '' or ${t}.service_name = $4)`
-
-const archiveOf = (row: typeof ArchiveFields.Type): ArchiveRow => ({
-  id: row.archive_id,
-  month: row.month,
-  generation: row.generation,
-  file: row.file,
-  state: row.state,
-  records: row.record_count,
-  bytes: row.bytes,
-  sha256: row.sha256,
-  takenCount: row.taken_count,
-  takenLast: row.taken_last,
-  selection: row.selection ?? undefined,
-  first: row.first_event,
-  last: row.last_event,
-  createdAt: row.created_at,
-  removedAt: row.removed_at ?? undefined
-})

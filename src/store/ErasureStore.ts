@@ -13,28 +13,26 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { Database, type Query } from "../database/Database.ts"
-import { Busy, DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import type { ArchiveRow } from "./ArchiveStore.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { notes } from "./ArchiveFilesStore.ts"
 import { archiveLock } from "./ArchiveStore.ts"
+import { type ArchiveRow, archiveTable } from "./ArchiveTable.ts"
 import { eraseRollups, renameRollups, rollupTables } from "./erasedRollups.ts"
 import { type Month, nextMonth } from "./PartitionStore.ts"
 import { rollupLock } from "./RollupStore.ts"
 import { dateText } from "./Timestamp.ts"
 
-/** Files under way: those that are being written, and those that are to be removed. */
-const Pending = Schema.Struct({
-  write: Schema.optionalKey(Schema.Array(Schema.String)),
-  remove: Schema.optionalKey(Schema.Array(Schema.String))
-})
-export type Pending = typeof Pending.Type
-
-/** An archive's file that was written anew, or removed where nothing was left in it; digests are SHA-256. */
+/**
+ * An archive's file that was written anew, or removed where nothing was left in it; digests are SHA-256. `kept_by`: the old
+ * file is there still, for it is that database's.
+ */
 const RewrittenArchive = Schema.Struct({
   month: Schema.String,
   generation: Schema.Int,
   records: Schema.Int,
   old_sha256: Schema.String,
-  new_sha256: Schema.NullOr(Schema.String)
+  new_sha256: Schema.NullOr(Schema.String),
+  kept_by: Schema.NullOr(Schema.String)
 })
 export type RewrittenArchive = typeof RewrittenArchive.Type
 
@@ -60,7 +58,6 @@ const ErasureRow = Schema.Struct({
   mode: Mode,
   started_at: Schema.String,
   finished_at: Schema.NullOr(Schema.String),
-  pending: Schema.NullOr(Schema.fromJsonString(Pending)),
   removed: Schema.fromJsonString(Done)
 })
 export type Erasure = typeof ErasureRow.Type
@@ -90,16 +87,22 @@ export class ErasureStore extends Context.Service<
     readonly begin: (
       erasure: Pick<Erasure, "erasure_id" | "salt" | "subject_hash" | "pseudonym" | "mode" | "removed">
     ) => Effect.Effect<void, DatabaseError>
-    readonly save: (id: string, pending: Pending | null, done: Done) => Effect.Effect<void, DatabaseError>
-    readonly finish: (id: string) => Effect.Effect<void, DatabaseError>
+    /**
+     * Ends an erasure, and gives up what is being written: it may hold what is erased. `false`: there is an archive that is
+     * not among those that were looked at, as `archiveName` names them.
+     */
+    readonly finish: (id: string, lookedAt: ReadonlySet<string>) => Effect.Effect<boolean, DatabaseError>
     /** Months that anything of a customer's usage is in. */
     readonly months: (customer: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
     /** Months of which the customer has records in an archive that are not in the table. */
     readonly archivedMonths: (customer: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
     /** Gives up archives that are not finished: their files may hold what is erased. */
     readonly supersedeOpen: Effect.Effect<void, DatabaseError>
-    /** Puts files into the place of others, and notes those as to be removed. Fails with `Busy` if an archive is another by now. */
-    readonly swap: (id: string, swaps: ReadonlyArray<Swap>, done: Done) => Effect.Effect<void, DatabaseError>
+    /**
+     * Puts files into the place of others, and dooms those that are this database's. `false`: an archive is another by now, or
+     * a new file was given up; nothing is changed.
+     */
+    readonly swap: (id: string, swaps: ReadonlyArray<Swap>, done: Done) => Effect.Effect<boolean, DatabaseError>
     /** Erases a month's records and rollups. `archived`: some of the customer's are in an archive still, or again. */
     readonly eraseMonth: (
       id: string,
@@ -107,14 +110,14 @@ export class ErasureStore extends Context.Service<
       month: Month,
       note: Note
     ) => Effect.Effect<Done | "archived", DatabaseError>
-    /** Renames the customer in a month's records, rollups and totals, and swaps the files. Fails as `swap` does. */
+    /** Renames the customer in a month's records, rollups and totals, and swaps the files. `changed`: as `swap` has it. */
     readonly renameMonth: (
       id: string,
       names: { readonly customer: string; readonly pseudonym: string },
       month: Month,
       swaps: ReadonlyArray<Swap>,
       note: Note
-    ) => Effect.Effect<Done, DatabaseError>
+    ) => Effect.Effect<Done | "changed", DatabaseError>
     /** Erases what is not usage: these dead letters, keys, prices, quotas, subscriptions, alerts, rules, the customer; and his name in the ledger's notes. */
     readonly eraseRest: (
       id: string,
@@ -131,6 +134,12 @@ export class ErasureStore extends Context.Service<
     Layer.effect(ErasureStore, Effect.map(Effect.map(Database, make), ErasureStore.of))
   )
 }
+
+/** What was to be changed is another by now. */
+const notNow = Symbol("notNow")
+
+/** An archive with the file that it has, among those that were looked at. */
+export const archiveName = ({ id, sha256 }: Pick<ArchiveRow, "id" | "sha256">): string => `${id} ${sha256}`
 
 /** Tables of what is not usage, those that refer to others first. */
 const otherTables = [
@@ -150,11 +159,14 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
   const { bounded, name, own, schema } = database
   const erasures = name("billing_erasures")
   const archives = name("billing_archives")
+  const files = name("billing_archive_files")
+  const fileNotes = notes(files)
+  const { identity, paths } = archiveTable(database)
   const batches = name("billing_usage_batches")
   const records = name("billing_usage_records")
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
     Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
-  const transaction = <A>(body: (query: Query) => Effect.Effect<A, DatabaseError>) =>
+  const transaction = <A, E = never>(body: (query: Query) => Effect.Effect<A, DatabaseError | E>) =>
     database.transaction(
       ({ query }) =>
         Effect.gen(function* () {
@@ -165,10 +177,20 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
         }),
       "long"
     )
-  const save = (query: Query, id: string, done: Done, pending?: Pending) =>
-    query(
-      `update ${erasures} set removed = $2::text::json, pending = coalesce($3::text::json, pending) where erasure_id = $1::text::uuid`,
-      [id, JSON.stringify(done), pending === undefined ? null : JSON.stringify(pending)]
+  const save = (query: Query, id: string, done: Done) =>
+    query(`update ${erasures} set removed = $2::text::json where erasure_id = $1::text::uuid`, [
+      id,
+      JSON.stringify(done)
+    ])
+  /** A transaction that is rolled back where its body gives nothing. */
+  const transactionIf = <A>(body: (query: Query) => Effect.Effect<A | undefined, DatabaseError>) =>
+    transaction<A, typeof notNow>((query) =>
+      Effect.flatMap(body(query), (done) => (done === undefined ? Effect.fail(notNow) : Effect.succeed(done)))
+    ).pipe(
+      Effect.catchIf(
+        (error) => error === notNow,
+        () => Effect.succeed(undefined)
+      )
     )
   const count = (query: Query, text: string, params: ReadonlyArray<string>) =>
     Effect.map(query(`with gone as (${text} returning 1) select count(*)::text as found from gone`, params), ([row]) =>
@@ -182,35 +204,47 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
       own.unsafe(`select erasure_id::text as erasure_id, salt, subject_hash, pseudonym, mode,
           to_char(started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as started_at,
           to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as finished_at,
-          pending::text as pending, removed::text as removed
+          removed::text as removed
         from ${erasures} order by ${erasures}.started_at`)
   })
 
+  /** Whether all are swapped; a transaction in which it is not is to be rolled back. */
   const swapFiles = Effect.fnUntraced(function* (query: Query, swaps: ReadonlyArray<Swap>) {
+    const { id } = yield* identity.current
     for (const { archive, bytes, file, first, last, records: left, sha256 } of swaps) {
+      const old = paths.stored(archive.file)
+      if (file !== undefined && !(yield* fileNotes.end(query, paths.stored(file)))) return false
       const found = yield* file === undefined
-        ? query(`delete from ${archives} where archive_id = $1::text::bigint and sha256 = $2 returning 1 as found`, [
-            archive.id,
-            archive.sha256
-          ])
-        : query(
-            `update ${archives} set file = $3, record_count = $4::text::bigint, bytes = $5::text::bigint, sha256 = $6,
-                first_event = $7::text::timestamptz, last_event = $8::text::timestamptz
-              where archive_id = $1::text::bigint and sha256 = $2 and file = $9 returning 1 as found`,
-            [archive.id, archive.sha256, file, `${left}`, `${bytes}`, sha256, first, last, archive.file]
+        ? query(
+            `delete from ${archives} where archive_id = $1::text::bigint and sha256 = $2 and file = $3 and state = $4 returning 1 as found`,
+            [archive.id, archive.sha256, old, archive.state]
           )
-      if (found.length === 0) {
-        return yield* new DatabaseError({
-          reason: new Busy({
-            detail: `the archive of ${archive.month.slice(0, 7)} was changed`,
-            code: "55P03",
-            cause: undefined
-          })
-        })
-      }
+        : query(
+            // What an archiver has not finished holds less than he has taken.
+            `update ${archives} set file = $5, record_count = $6::text::bigint, bytes = $7::text::bigint, sha256 = $8,
+                first_event = $9::text::timestamptz, last_event = $10::text::timestamptz, owner = $11::text::uuid,
+                state = case when state in ('written', 'verified') then 'superseded' else state end
+              where archive_id = $1::text::bigint and sha256 = $2 and file = $3 and state = $4 returning 1 as found`,
+            [
+              archive.id,
+              archive.sha256,
+              old,
+              archive.state,
+              paths.stored(file),
+              `${left}`,
+              `${bytes}`,
+              sha256,
+              first,
+              last,
+              id
+            ]
+          )
+      if (found.length === 0) return false
+      if (archive.isOurs) yield* fileNotes.doom(query, old, archive.owner)
     }
+    yield* query(`update ${name("billing_archive_version")} set version = version + 1`, [])
+    return true
   })
-  const replaced = (swaps: ReadonlyArray<Swap>): Pending => ({ remove: swaps.map(({ archive }) => archive.file) })
 
   const spanOf = (month: Month) => [`${month} 00:00:00+00`, `${nextMonth(month)} 00:00:00+00`]
   const sumsOf = (rows: ReadonlyArray<Readonly<Record<string, unknown>>>): ReadonlyArray<ServiceSum> =>
@@ -260,9 +294,9 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
     )
 
   const renameMonth: ErasureStore["Service"]["renameMonth"] = (id, { customer, pseudonym }, month, swaps, note) =>
-    transaction((query) =>
+    transactionIf((query) =>
       Effect.gen(function* () {
-        yield* swapFiles(query, swaps)
+        if (!(yield* swapFiles(query, swaps))) return undefined
         const params = [customer, ...spanOf(month), pseudonym]
         const during = (column: string) => `${column} >= $2::text::timestamptz and ${column} < $3::text::timestamptz`
         const gone = sumsOf(
@@ -280,10 +314,10 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
           tables[table] = Number(row!["found"])
         }
         const done = note({ records: gone, tables })
-        yield* save(query, id, done, swaps.length === 0 ? undefined : replaced(swaps))
+        yield* save(query, id, done)
         return done
       })
-    )
+    ).pipe(Effect.map((done) => done ?? "changed"))
 
   const eraseRest: ErasureStore["Service"]["eraseRest"] = (id, customer, pseudonym, letters, note) =>
     transaction((query) =>
@@ -346,19 +380,18 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
           ]
         )
       ),
-    save: (id, pending, done) =>
-      Effect.asVoid(
-        run(
-          `update ${erasures} set pending = $2::text::json, removed = $3::text::json where erasure_id = $1::text::uuid`,
-          [id, pending === null ? null : JSON.stringify(pending), JSON.stringify(done)]
-        )
-      ),
-    finish: (id) =>
-      Effect.asVoid(
-        run(
-          `update ${erasures} set finished_at = now(), pseudonym = null, pending = null where erasure_id = $1::text::uuid`,
-          [id]
-        )
+    finish: (id, lookedAt) =>
+      transaction((query) =>
+        Effect.gen(function* () {
+          yield* query(`update ${files} set state = 'doomed' where state = 'writing'`, [])
+          const rows = yield* query(`select archive_id::text as id, sha256 from ${archives}`, [])
+          if (rows.some((row) => !lookedAt.has(archiveName(row as Record<"id" | "sha256", string>)))) return false
+          yield* query(
+            `update ${erasures} set finished_at = now(), pseudonym = null where erasure_id = $1::text::uuid`,
+            [id]
+          )
+          return true
+        })
       ),
     months: (customer) =>
       Effect.map(
@@ -385,12 +418,13 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
       run(`update ${archives} set state = 'superseded', selection = null where state in ('written', 'verified')`)
     ),
     swap: (id, swaps, done) =>
-      transaction((query) =>
+      transactionIf((query) =>
         Effect.gen(function* () {
-          yield* swapFiles(query, swaps)
-          yield* save(query, id, done, replaced(swaps))
+          if (!(yield* swapFiles(query, swaps))) return undefined
+          yield* save(query, id, done)
+          return true
         })
-      ),
+      ).pipe(Effect.map((done) => done === true)),
     eraseMonth,
     renameMonth,
     eraseRest,

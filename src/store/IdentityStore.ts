@@ -34,10 +34,12 @@ export interface Identity {
 /**
  * - `since`: when it got its id, ISO 8601
  * - `ancestors`: what it was before it was copied or moved, the latest first, and is not said to be the successor of
+ * - `isCopy`: it was said to be a copy that goes its own way
  */
 export interface History extends Identity {
   readonly since: string
   readonly ancestors: ReadonlyArray<string>
+  readonly isCopy: boolean
 }
 
 export class IdentityStore extends Context.Service<
@@ -48,11 +50,13 @@ export class IdentityStore extends Context.Service<
      * one that nothing belongs to.
      */
     readonly current: Effect.Effect<Identity, DatabaseError>
-    /** The same, and what it was before. */
+    /** Which database this was found to be; none where nobody has asked yet since it is where it is. Changes nothing. */
+    readonly known: Effect.Effect<History | undefined, DatabaseError>
+    /** As `current`, and what it was before. */
     readonly history: Effect.Effect<History, DatabaseError>
     /** Says that this database is the successor of another, and of all that that one was. */
     readonly claim: (id: string) => Effect.Effect<Identity, DatabaseError | InvalidInput>
-    /** Takes a new id: nothing is this database's any more but what comes from now on. */
+    /** Takes a new id, as a copy that goes its own way: nothing is this database's any more but what comes from now on. */
     readonly fork: Effect.Effect<Identity, DatabaseError>
   }
 >()("effect-usage/store/IdentityStore") {
@@ -74,6 +78,7 @@ const KnownRow = Schema.Struct({
   kind: Schema.Literals(["self", "ancestor", "other"]),
   place: Schema.String,
   claimed_by: Schema.NullOr(Schema.String),
+  is_copy: Schema.Boolean,
   since: Schema.String
 })
 type Known = typeof KnownRow.Type
@@ -93,7 +98,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
         Result: KnownRow,
         execute: () =>
           query(
-            `select database_id::text as id, kind, place, claimed_by::text as claimed_by,
+            `select database_id::text as id, kind, place, claimed_by::text as claimed_by, is_copy,
                 to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
               from ${table} d order by d.created_at desc, d.database_id`,
             []
@@ -133,9 +138,12 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
       )
     )
 
-  const renew = Effect.fnUntraced(function* (query: Query, now: string) {
+  const renew = Effect.fnUntraced(function* (query: Query, now: string, isCopy: boolean) {
     yield* query(`update ${table} set kind = 'ancestor' where kind = 'self'`, [])
-    yield* query(`insert into ${table} (database_id, kind, place) values (gen_random_uuid(), 'self', $1)`, [now])
+    yield* query(
+      `insert into ${table} (database_id, kind, place, is_copy) values (gen_random_uuid(), 'self', $1, $2::text::boolean)`,
+      [now, `${isCopy}`]
+    )
   })
 
   /** What is known, once this place is the one that is written down. */
@@ -144,36 +152,38 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
       Effect.gen(function* () {
         const self = (yield* readAll(query)).find(({ kind }) => kind === "self")
         if (self?.place === "") yield* query(`update ${table} set place = $1 where kind = 'self'`, [now])
-        else if (self === undefined || !isHere(self.place, now)) yield* renew(query, now)
+        else if (self === undefined || !isHere(self.place, now)) yield* renew(query, now, false)
         return yield* readAll(query)
       })
     )
 
-  const known = Effect.gen(function* () {
+  /** What is known, if this place is the one that is written down. */
+  const look = Effect.gen(function* () {
     const now = yield* here
     const found = yield* readAll(ask)
     const self = found.find(({ kind }) => kind === "self")
-    if (self !== undefined && isHere(self.place, now)) return found
+    return { now, found: self !== undefined && isHere(self.place, now) ? found : undefined }
+  })
+
+  const settled = Effect.gen(function* () {
+    const { found, now } = yield* look
+    if (found !== undefined) return found
     return yield* Effect.catchIf(
       settle(now),
       ({ reason }) => "code" in reason && reason.code === readOnly,
       () =>
-        Effect.succeed([{ id: randomUUID(), kind: "self", place: now, claimed_by: null, since: "" } satisfies Known])
+        Effect.succeed([
+          { id: randomUUID(), kind: "self", place: now, claimed_by: null, is_copy: false, since: "" } satisfies Known
+        ])
     )
   })
 
-  const current = Effect.map(known, identityOf)
+  const current = Effect.map(settled, identityOf)
 
   return {
     current,
-    history: Effect.map(known, (found) => {
-      const identity = identityOf(found)
-      return {
-        ...identity,
-        since: found.find(({ kind }) => kind === "self")!.since,
-        ancestors: found.filter(({ id, kind }) => kind === "ancestor" && !isOf(identity, id)).map(({ id }) => id)
-      }
-    }),
+    known: Effect.map(look, ({ found }) => (found === undefined ? undefined : historyOf(found))),
+    history: Effect.map(settled, historyOf),
     claim: Effect.fnUntraced(function* (written) {
       const id = written.trim().toLowerCase()
       if (!idPattern.test(id)) {
@@ -206,7 +216,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
     fork: Effect.flatMap(here, (now) =>
       alone((query) =>
         Effect.gen(function* () {
-          yield* renew(query, now)
+          yield* renew(query, now, true)
           return identityOf(yield* readAll(query))
         })
       )
@@ -223,4 +233,15 @@ const identityOf = (found: ReadonlyArray<Known>): Identity => {
   for (const one of ours) for (const { claimed_by, id: other } of found) if (claimed_by === one) ours.add(other)
   ours.delete(id)
   return { id, predecessors: [...ours] }
+}
+
+const historyOf = (found: ReadonlyArray<Known>): History => {
+  const identity = identityOf(found)
+  const self = found.find(({ kind }) => kind === "self")!
+  return {
+    ...identity,
+    since: self.since,
+    isCopy: self.is_copy,
+    ancestors: found.filter(({ id, kind }) => kind === "ancestor" && !isOf(identity, id)).map(({ id }) => id)
+  }
 }

@@ -1,6 +1,6 @@
 /** Files that are there whole and stay there: written under another name, synced, renamed, and the directory synced. */
 import { randomBytes } from "node:crypto"
-import { type FileHandle, link, mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises"
+import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 
 /** Makes the names in a directory durable. */
@@ -26,9 +26,25 @@ export interface PendingFile {
   readonly discard: () => Promise<void>
 }
 
+/** Names that a file has while it is written begin with this. */
+const halfOf = (file: string): string => `.${basename(file).slice(0, 200)}.`
+
+/** A name that any file has while it is written. */
+export const halfPattern = /^\..+\.[0-9a-f]{12}\.tmp$/
+
+/** Removes what is half written of a file. */
+export const removeHalves = async (file: string): Promise<void> => {
+  const names = await readdir(dirname(file)).catch((cause: unknown) => {
+    if (isMissing(cause)) return []
+    throw cause
+  })
+  const halves = names.filter((name) => name.startsWith(halfOf(file)) && halfPattern.test(name))
+  for (const name of halves) await rm(join(dirname(file), name), { force: true })
+}
+
 /** Begins a file that is to be there whole or not at all, readable by its owner only. */
 export const begin = async (file: string): Promise<PendingFile> => {
-  const temporary = join(dirname(file), `.${basename(file).slice(0, 200)}.${randomBytes(6).toString("hex")}.tmp`)
+  const temporary = join(dirname(file), `${halfOf(file)}${randomBytes(6).toString("hex")}.tmp`)
   const handle = await open(temporary, "wx", 0o600)
   const discard = async () => {
     await handle.close().catch(() => {})
@@ -77,7 +93,10 @@ export const takeName = async (temporary: string, file: string): Promise<void> =
     if (!withoutLinks.has((cause as NodeJS.ErrnoException).code ?? "")) throw cause
     // The name is taken first, and is that of an empty file for a moment.
     await (await open(file, "wx", 0o600)).close()
-    await rename(temporary, file)
+    await rename(temporary, file).catch(async (failure: unknown) => {
+      await rm(file, { force: true })
+      throw failure
+    })
   }
 }
 

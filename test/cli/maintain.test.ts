@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { plainName } from "../support/archives.ts"
 import { usage, usageProcess } from "../support/cli.ts"
 import { administer, freshDatabase } from "../support/engines.ts"
 
@@ -93,7 +94,7 @@ describe("usage retention and usage maintain", () => {
       assert.deepStrictEqual([schema, dry_run, steps.length], [1, false, 10])
       const records = steps.find((one: { step: string }) => one.step === "records")
       assert.deepStrictEqual([records.status, records.records_archived], ["done", 1])
-      assert.deepStrictEqual(readdirSync(join(env.USAGE_HOME, "archives")), [
+      assert.deepStrictEqual(readdirSync(join(env.USAGE_HOME, "archives")).map(plainName), [
         "usage_2025-01.csv.gz",
         "usage_2025-01.csv.gz.manifest.json"
       ])

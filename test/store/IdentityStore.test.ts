@@ -51,7 +51,7 @@ eachEngine("IdentityStore", (engine) => {
 
         const forked = yield* store.fork
         assert.notStrictEqual(forked.id, id)
-        assert.deepStrictEqual(forked.predecessors, [])
+        assert.deepStrictEqual([forked.predecessors, (yield* store.history).isCopy], [[], true])
         assert.isFalse(isOf(forked, id))
         assert.deepStrictEqual((yield* store.history).ancestors, [id])
         assert.deepStrictEqual(yield* store.current, forked)

@@ -11,6 +11,10 @@ export class Proxy {
   #lose: (sent: Buffer) => boolean = () => false
   #silence: (sent: Buffer) => boolean = () => false
   #rate: number | undefined
+  #hold: (sent: Buffer) => "request" | "answers" | undefined = () => undefined
+  /** Ends what is held. */
+  readonly #held: Array<() => void> = []
+  #onHeld: () => void = () => {}
   /** Answers that were lost. */
   lost = 0
   /** Connections that fell silent. */
@@ -46,6 +50,23 @@ export class Proxy {
   /** A connection whose data `matches` falls silent in both directions, and stays open. That data is half delivered. */
   fallSilent(matches: (sent: Buffer) => boolean): void {
     this.#silence = matches
+  }
+
+  /**
+   * From the first data that `matches` on, a connection's data or the answers to it are kept back until `release`. Resolves
+   * when that has begun.
+   */
+  hold(what: "request" | "answers", matches: (sent: Buffer) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#hold = (sent) => (matches(sent) ? what : undefined)
+      this.#onHeld = resolve
+    })
+  }
+
+  /** Carries on what is held. Nothing more is. */
+  release(): void {
+    this.#hold = () => undefined
+    for (const resume of this.#held.splice(0)) resume()
   }
 
   /** Lets only so many bytes a second through to the server, on each connection; `undefined`: all. */
@@ -86,6 +107,17 @@ export class Proxy {
     }
     client.on("data", (data: Buffer) => {
       if (silent) return
+      const held = this.#hold(data)
+      if (held !== undefined) {
+        this.#hold = () => undefined
+        if (held === "request") {
+          client.pause()
+          client.unshift(data)
+        } else server.pause()
+        this.#held.push(() => (held === "request" ? client : server).resume())
+        this.#onHeld()
+        if (held === "request") return
+      }
       if (!losing && this.#silence(data)) {
         silent = true
         this.silenced++

@@ -1,7 +1,7 @@
 /** What tests of archives, retention and erasure look at. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Database } from "../../src/database/Database.ts"
@@ -19,6 +19,13 @@ export const window = (start: string, end: string): Window => ({
   label: { start: "", end: "" }
 })
 export const year = window("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")
+
+/** A file's name without the part that is its own. */
+export const plainName = (file: string): string => file.replace(/-[0-9a-f]{12}(?=\.)/, "")
+
+/** The file in a directory of that plain name. */
+export const fileIn = (path: string, plain: string): string =>
+  join(path, readdirSync(path).find((name) => plainName(name) === plain) ?? `no ${plain}`)
 
 /** A directory of its own, gone when the scope closes. */
 export const directory = Effect.acquireRelease(
@@ -56,7 +63,15 @@ export const assertSound = Effect.gen(function* () {
 export const empty = Effect.gen(function* () {
   const { name, sql } = yield* Database
   const tables = ["records", "batches", "keys", "quarters", "days", "months", "sketches", "month_sketches"]
-  const others = ["archives", "archive_totals", "removed_totals", "retention", "dead_letters", "erasures"]
+  const others = [
+    "archives",
+    "archive_totals",
+    "removed_totals",
+    "retention",
+    "dead_letters",
+    "erasures",
+    "archive_files"
+  ]
   yield* sql.unsafe(
     `truncate ${[...tables.map((table) => name(`billing_usage_${table}`)), ...others.map((table) => name(`billing_${table}`))].join(", ")}`
   )

@@ -108,11 +108,12 @@ const list = Command.make(
       first: one.first,
       last: one.last,
       file: one.file,
-      sha256: one.sha256
+      sha256: one.sha256,
+      database: one.owner
     }))
     if (format === "json") return yield* Console.log(Json.render({ schema: 1, archives: rows }))
     yield* printTable(format, {
-      columns: ["month", "generation", "state", "records", "bytes", "first", "last", "file", "sha256"],
+      columns: ["month", "generation", "state", "records", "bytes", "first", "last", "file", "sha256", "database"],
       rows: rows.map((row) => Object.values(row).map((value) => `${value}`))
     })
   })
@@ -177,7 +178,38 @@ const restore = Command.make(
   ])
 )
 
+const relocate = Command.make(
+  "relocate",
+  {
+    from: Argument.String("from").pipe(
+      Argument.withDescription("Where they were: a directory, s3://bucket/folder, or a file")
+    ),
+    to: Argument.String("to").pipe(Argument.withDescription("Where they are")),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    const moved = yield* Effect.provide(
+      Effect.flatMap(Archiver, (archiver) => archiver.relocate(input.from, input.to)),
+      layer
+    )
+    const rows = moved.map(({ file, month, state }) => ({ month: month.slice(0, 7), state, file }))
+    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, archives: rows }))
+    yield* printTable(input.format, {
+      columns: ["month", "state", "file"],
+      rows: rows.map((row) => Object.values(row))
+    })
+  })
+).pipe(
+  Command.withDescription(
+    "Say where files are that you have moved. They are read there first, and if one is not what it was, nothing is changed. What is in the directory of an embedded database goes with it and needs no word"
+  ),
+  Command.withExamples([
+    { command: "usage archives relocate /old/disk/billing /new/disk/billing", description: "Another disk" },
+    { command: "usage archives relocate /var/billing s3://bucket/billing", description: "Copied to an object store" }
+  ])
+)
+
 export const archives = Command.make("archives").pipe(
   Command.withDescription("Archives of old months"),
-  Command.withSubcommands([list, verify, restore])
+  Command.withSubcommands([list, verify, relocate, restore])
 )

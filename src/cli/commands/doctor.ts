@@ -16,7 +16,7 @@ export const doctor = Command.make(
   Effect.fnUntraced(function* ({ format }) {
     const findings = yield* Effect.provide(
       Effect.flatMap(Doctor, (service) => service.examine),
-      Layer.provide(Doctor.layer, Layer.merge(Session.layerDatabase, Session.layerSpool))
+      Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))
     )
     if (format === "json") yield* Console.log(Json.render({ schema: 1, checks: findings }))
     else {

@@ -1,0 +1,36 @@
+/** Removes files that are doomed: what a run that was killed or late has left, and what others have taken the place of. */
+import * as Effect from "effect/Effect"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import { isObjectUrl } from "../storage/ObjectUrl.ts"
+import type { ObjectStore } from "../storage/S3.ts"
+import * as Storage from "../storage/Storage.ts"
+import type { ArchiveFilesStore } from "../store/ArchiveFilesStore.ts"
+import { removeHalves } from "../system/Files.ts"
+import { ArchiveFileError, problemOf } from "./ArchiveFile.ts"
+import { manifestFile } from "./Manifest.ts"
+
+/** Removes a file with its manifest. What is half written first: nobody can put that in its place afterwards. */
+export const removeArchiveFile = (
+  storage: ObjectStore | undefined,
+  file: string
+): Effect.Effect<void, ArchiveFileError> =>
+  Effect.tryPromise({
+    try: async () => {
+      if (!isObjectUrl(file)) await removeHalves(file)
+      await Storage.remove(storage, file)
+      await Storage.remove(storage, manifestFile(file))
+    },
+    catch: (cause) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
+  })
+
+/** Removes all that are doomed, and forgets them. What is not certain to be this database's is only forgotten. */
+export const removeDoomed = (
+  storage: ObjectStore | undefined,
+  files: ArchiveFilesStore["Service"]
+): Effect.Effect<void, ArchiveFileError | DatabaseError> =>
+  Effect.gen(function* () {
+    for (const { file, isOurs } of yield* files.doomed) {
+      if (isOurs) yield* removeArchiveFile(storage, file)
+      yield* files.forget(file)
+    }
+  })
