@@ -408,11 +408,8 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
   })
 
   const take = Effect.fnUntraced(function* (run: string) {
-    const self = ProcessOwner.self()
-    const holder = yield* store.take(run, self)
+    const holder = yield* store.take(run, ProcessOwner.self())
     if (holder === undefined) return
-    // A process of this machine that is gone will not renew its lease.
-    if (!ProcessOwner.isAlive(holder.owner) && (yield* store.take(run, self, holder.run)) === undefined) return
     return yield* new MaintenanceRunning({
       owner: ProcessOwner.describe(holder.owner),
       since: Instant.toIso(holder.since)

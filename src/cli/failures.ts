@@ -66,7 +66,9 @@ const hints: Record<string, string> = {
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
   ArchiveFileError: "Nothing was removed: see to the file and its directory, and run it again",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
-  InUse: "Its owner lets nobody in: it is on another machine, or not shared. A PostgreSQL server has no owner"
+  InUse:
+    "Try again when its owner has ended. Where nobody owns it, its file system has no locks: put it on a local one",
+  MaintenanceRunning: "One that has died is succeeded after two minutes"
 }
 
 /** Whether a failure may pass by itself: the database is out of reach, busy, or in use. */

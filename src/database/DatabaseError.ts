@@ -8,7 +8,7 @@
  * | `InUse` | another process owns the embedded database | yes |
  * | `Refused` | the server refused the data | no |
  * | `NotMigrated` | the tables are not there | no |
- * | `Unsuitable` | the database is one that cannot hold the tables: of another encoding, or of a server that is too old | no |
+ * | `Unsuitable` | the database cannot hold the tables: of another encoding, of a server that is too old, in a directory that is not all there | no |
  * | `Denied` | wrong credentials or missing rights | no |
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
  * | `NotInstalled` | the embedded engine is not installed | no |
@@ -66,7 +66,7 @@ export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated"
   }
 }
 
-/** A database that the tables cannot be made in, and what to do about it. */
+/** A database, or a directory for one, that the tables cannot be in, and what to do about it. */
 export class Unsuitable extends Schema.TaggedError<Unsuitable>()("Unsuitable", {
   detail: Schema.String,
   remedy: Schema.String
@@ -87,12 +87,14 @@ export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
 /** Another process owns the embedded database in `directory`. */
 export class InUse extends Schema.TaggedError<InUse>()("InUse", {
   directory: Schema.String,
-  /** Who owns it, in words: `process 4711 (usage import access.log)`. */
-  owner: Schema.String
+  /** Who owns it, in words: `process 4711 (usage import)`. */
+  owner: Schema.String,
+  /** Why it cannot be worked with through its owner. */
+  problem: Schema.String
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `the embedded database in ${printable(this.directory)} is in use by ${printable(this.owner)}: wait until it ends, or use a PostgreSQL server`
+    return `the embedded database in ${printable(this.directory)} is in use by ${printable(this.owner)}, and ${this.problem}: wait until it ends, or use a PostgreSQL server`
   }
 }
 
@@ -152,7 +154,7 @@ const innermost = (error: unknown): unknown => {
   for (let depth = 0; depth < 8; depth++) {
     const next =
       typeof current === "object" && current !== null ? (current as { readonly cause?: unknown }).cause : undefined
-    if (next === undefined || next === null || next === current) return current
+    if (next === undefined || next === null || next === current || current instanceof DatabaseError) return current
     current = next
   }
   return current
@@ -163,6 +165,7 @@ export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError 
   if (error instanceof DatabaseError) return error
   if (error instanceof NotInstalled) return new DatabaseError({ reason: error })
   const cause = innermost(error)
+  if (cause instanceof DatabaseError) return cause
   const code = stringOf(cause, "code")
   const own = (stringOf(cause, "message") || String(cause)).split("\n")[0]!
   const detail = withoutPasswords(own)

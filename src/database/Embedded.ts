@@ -21,6 +21,7 @@ import * as FileMark from "../system/FileMark.ts"
 import { atomically, Database, type OpenTransaction, type Place, qualifier, type Query, type Row } from "./Database.ts"
 import { type DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 import * as Cursor from "./embedded/Cursor.ts"
+import * as Directory from "./embedded/Directory.ts"
 import * as Engine from "./embedded/Engine.ts"
 import type { Answered, Question } from "./embedded/messages.ts"
 import * as Migrations from "./Migrations.ts"
@@ -135,7 +136,7 @@ const make = Effect.fnUntraced(function* (
 const placeOf = (given: string | undefined): Place => {
   if (given === undefined) return { name: "memory", directory: undefined, mark: randomUUID() }
   const directory = resolve(given)
-  return { name: directory, directory, mark: FileMark.of(Engine.dataDirectory(directory)) }
+  return { name: directory, directory, mark: FileMark.of(Directory.data(directory)) }
 }
 
 const ask = (engine: Engine.Engine, question: Question): Effect.Effect<Answered, DatabaseError> =>

@@ -85,6 +85,9 @@ const networkCodes = new Set([
   "EADDRNOTAVAIL"
 ])
 
+/** The machine is short of something: room on the disk, open files. */
+const shortages = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"])
+
 /** A statement was planned for a table that has changed since: another attempt plans it again. */
 const plannedForOther = (code: string, routine: string): boolean =>
   code === "0A000" && routine === "RevalidateCachedQuery"
@@ -92,6 +95,7 @@ const plannedForOther = (code: string, routine: string): boolean =>
 /** Sorts an SQLSTATE, or a code of the operating system. `routine`: where in the server it came from. */
 export const sortOf = (code: string, routine = ""): Sort | "Unexpected" => {
   if (networkCodes.has(code) || /^ERR_(STREAM|SOCKET)/.test(code)) return "Unreachable"
+  if (shortages.has(code)) return "Busy"
   if (plannedForOther(code, routine)) return "Busy"
   if (!/^[0-9A-Z]{5}$/.test(code)) return "Unexpected"
   return codes[code] ?? classes[code.slice(0, 2)] ?? "Unexpected"

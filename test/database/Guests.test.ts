@@ -5,8 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -16,28 +15,8 @@ import * as Embedded from "../../src/database/Embedded.ts"
 import * as Frames from "../../src/database/embedded/Frames.ts"
 import { Recorder } from "../../src/Recorder.ts"
 import { child, temporaryDirectory } from "../support/child.ts"
+import { ownerOf, user } from "../support/homes.ts"
 import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
-
-interface Lock {
-  readonly pid: number
-  readonly socket: string
-}
-
-const lockOf = (directory: string) => JSON.parse(readFileSync(join(directory, "lock"), "utf8")) as Lock
-
-/** Another user of the directory: the first owns the database, those after it are guests. */
-const user = Effect.fnUntraced(function* (directory: string) {
-  const scope = yield* Scope.make()
-  const context = yield* Layer.buildWithScope(
-    Layer.provideMerge(Recorder.layer(), Layer.fresh(Embedded.layer({ directory }))),
-    scope
-  )
-  const leave = Scope.close(scope, Exit.void)
-  yield* Effect.addFinalizer(() => leave)
-  const use = <A, E>(effect: Effect.Effect<A, E, Database | Recorder>) => Effect.provide(effect, context)
-  const run = (text: string) => use(Effect.flatMap(Database, ({ sql }) => sql.unsafe<{ readonly n: number }>(text)))
-  return { use, run, leave }
-})
 
 const recordAll = (records: Parameters<Recorder["Service"]["recordAll"]>[0]) =>
   Effect.flatMap(Recorder, (recorder) => recorder.recordAll(records))
@@ -140,8 +119,7 @@ describe("Embedded, shared", () => {
       yield* first.leave
       assert.deepStrictEqual(yield* numbers, [1, 2, 3, 4, 5])
       yield* second.leave
-      assert.isFalse(existsSync(join(directory, "lock")))
-      assert.isFalse(existsSync(join(directory, "run")))
+      assert.deepStrictEqual(readdirSync(directory).sort(), ["database", "lock"])
     }).pipe(Effect.scoped)
   )
 
@@ -156,7 +134,7 @@ describe("Embedded, shared", () => {
         yield* Effect.forEach(running, (writer) => writer.atLeast(20))
         for (let kill = 1; kill <= kills; kill++) {
           // The owner and a guest in turn.
-          const { pid } = lockOf(directory)
+          const { pid } = ownerOf(directory)
           const index = running.findIndex((writer) => (writer.process.pid === pid) === (kill % 2 === 1))
           const [victim] = running.splice(Math.max(0, index), 1)
           yield* Effect.promise(() => victim!.kill())
@@ -195,8 +173,7 @@ describe("Embedded, shared", () => {
         writeFileSync(join(directory, "run", "socket"), "")
         copyTo(directory)
         const owner = yield* user(directory)
-        const { socket } = lockOf(directory)
-        assert.isBelow(Buffer.byteLength(socket), 104)
+        const socket = join(directory, "run", "socket")
         assert.isTrue(statSync(socket).isSocket())
         assert.strictEqual(statSync(socket).mode & 0o777, 0o600)
         assert.strictEqual(statSync(join(socket, "..")).mode & 0o777, 0o700)
@@ -225,23 +202,23 @@ describe("Embedded, shared", () => {
     Effect.gen(function* () {
       const directory = yield* preparedDirectory
       const owner = yield* user(directory)
-      const { socket: path } = lockOf(directory)
       const answers = yield* Effect.promise(
         () =>
           new Promise<ReadonlyArray<unknown>>((resolve) => {
-            const socket = connect(path)
+            const socket = connect(join(directory, "run", "socket"))
             const heads: Array<unknown> = []
             Frames.read(socket, ({ head }) => {
+              // It greets, and is ready.
               heads.push(head)
-              if (heads.length === 1) for (const kind of ["close", "dump", "copy"]) Frames.write(socket, { kind })
-              if (heads.length === 4) socket.write(Buffer.alloc(64, 0xff))
+              if (heads.length === 2) for (const kind of ["close", "dump", "copy"]) Frames.write(socket, { kind })
+              if (heads.length === 5) socket.write(Buffer.alloc(64, 0xff))
             })
             socket.on("error", () => {})
             socket.on("close", () => resolve(heads))
           })
       )
       assert.deepStrictEqual(
-        answers.slice(1).map((head) => (head as { readonly code: string }).code),
+        answers.slice(2).map((head) => (head as { readonly code: string }).code),
         ["0A000", "0A000", "0A000"]
       )
       assert.deepStrictEqual(yield* owner.run("select 1 as n"), [{ n: 1 }])

@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { afterEach, beforeEach, vi } from "vitest"
 import * as Frames from "../../src/database/embedded/Frames.ts"
 import * as Line from "../../src/database/embedded/Line.ts"
-import type { Answered, Question } from "../../src/database/embedded/messages.ts"
+import { type Answered, movedCode, type Question } from "../../src/database/embedded/messages.ts"
 import { protocol } from "../../src/database/embedded/OwnerSocket.ts"
 import * as Turns from "../../src/database/embedded/Turns.ts"
 
@@ -103,9 +103,9 @@ describe("turns", () => {
     await a.ask(says("begin a"))
     const waited = b.ask(says("b")).then(() => "taken", codeOf)
     turns.close()
-    assert.strictEqual(await waited, Turns.movedCode)
+    assert.strictEqual(await waited, movedCode)
     await a.ask(says("end a"))
-    assert.strictEqual(await a.ask(says("again")).then(() => "taken", codeOf), Turns.movedCode)
+    assert.strictEqual(await a.ask(says("again")).then(() => "taken", codeOf), movedCode)
     assert.deepStrictEqual(log, ["begin a", "end a"])
   })
 
@@ -113,7 +113,8 @@ describe("turns", () => {
     const directory = mkdtempSync(join(tmpdir(), "effect-usage-line-"))
     let answersPings = true
     const server = createServer((socket) => {
-      Frames.write(socket, { protocol })
+      Frames.write(socket, { protocol, directory: "this one" })
+      Frames.write(socket, { ready: true })
       Frames.read(socket, ({ head }) => {
         if (head["ping"] === true && answersPings) Frames.write(socket, { pong: true })
       })
@@ -121,7 +122,7 @@ describe("turns", () => {
     try {
       const path = join(directory, "socket")
       await new Promise<void>((done) => server.listen(path, done))
-      const line = await Line.join(path)
+      const line = await Line.join(path, "this one")
       let outcome: unknown
       void line.ask(says("select")).catch((cause: unknown) => (outcome = codeOf(cause)))
       const pass = async (seconds: number) => {

@@ -15,14 +15,17 @@ export const temporaryDirectory = Effect.acquireRelease(
   (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
 )
 
+/** Where a script for processes of tests is. */
+export const scriptOf = (script: string): string => fileURLToPath(new URL(`./${script}`, import.meta.url))
+
 /** A process of its own, killed when the scope closes; its lines of output one by one. */
 export const child = (script: string, ...args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
+  childOf(process.execPath, [scriptOf(script), ...args])
+
+/** The same of any command. */
+export const childOf = (command: string, args: ReadonlyArray<string>): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.sync(() => {
-      const file = fileURLToPath(new URL(`./${script}`, import.meta.url))
-      const process_ = spawn(process.execPath, [file, ...args], { stdio: ["ignore", "pipe", "inherit"] })
-      return new Child(process_)
-    }),
+    Effect.sync(() => new Child(spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] }))),
     (running) => Effect.promise(() => running.kill())
   )
 
@@ -68,6 +71,9 @@ export class Child {
     await drained
     return { millis, killed: signal === "SIGKILL", code }
   }
+
+  /** Waits until nothing more is said: the last process that has its output is gone. */
+  readonly end = Effect.suspend(() => this.atLeast(Infinity))
 
   async kill(): Promise<void> {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return

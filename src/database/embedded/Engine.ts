@@ -4,16 +4,22 @@
  * Whoever gets the lock of the directory runs PGlite and lets others in; whoever does not is a guest of the owner. When an
  * owner ends, its guests go to the next one, or one of them becomes it. Nobody notices whose connection is idle then; one
  * whose owner died in the middle of a transaction or a statement is broken, as that to a server would be.
+ *
+ * The end of the engine is the end of its ownership: PGlite panics when the disk is full, and may hang. The process lets the
+ * directory go, and whoever has the next question, this process or another, starts an engine or is told why it does not
+ * start. So nobody waits for what cannot come, and nothing is tried while nobody asks.
  */
-import { mkdirSync } from "node:fs"
-import { hostname } from "node:os"
-import { join } from "node:path"
+import { existsSync } from "node:fs"
 import { Duplex } from "node:stream"
 import { setTimeout } from "node:timers/promises"
-import * as DirectoryLock from "./DirectoryLock.ts"
+import * as PinnedDirectory from "../../system/PinnedDirectory.ts"
+import * as DataDirectory from "./DataDirectory.ts"
+import * as Directory from "./Directory.ts"
 import * as Line from "./Line.ts"
-import { type Answered, type Ask, errorOf, failed, isIdle } from "./messages.ts"
+import { type Answered, type Ask, errorOf, failed, movedCode } from "./messages.ts"
+import * as Ownership from "./Ownership.ts"
 import * as OwnerSocket from "./OwnerSocket.ts"
+import * as Protocol from "./Protocol.ts"
 import * as Turns from "./Turns.ts"
 
 /** `shared`: whether other processes may work with the database of a directory while this one owns it, and the reverse. */
@@ -32,9 +38,6 @@ export interface Engine {
   readonly close: () => Promise<void>
 }
 
-/** Where PGlite's data is in the directory. */
-export const dataDirectory = (directory: string): string => join(directory, "database")
-
 /** For so long an owner is looked for that has the lock and does not answer, or is about to go. */
 const patienceMillis = 10_000
 const lookEveryMillis = 20
@@ -44,29 +47,30 @@ export const open = async (options: Options): Promise<Engine> => {
   let line = await reach(options)
   let next: Promise<Reached> | undefined
   let closed = false
-  /** A line that is not over. A guest finds another when the owner ends. */
+  /** A line that is not over: when an owner or its engine ends there is another. What was in memory is gone. */
   const current = async (): Promise<Reached> => {
-    if (!line.isOver() || closed || line.isOwner) return line
-    next ??= reach(options).then(
-      (found) => {
-        next = undefined
-        line = found
-        return found
-      },
-      (cause: unknown) => {
-        next = undefined
-        throw cause
-      }
-    )
+    if (!line.isOver() || closed || options.directory === undefined) return line
+    next ??= reachAgain().finally(() => {
+      next = undefined
+    })
     return next
+  }
+  const reachAgain = async () => {
+    await line.close()
+    // Whoever had a database is not given an empty one because its directory was removed.
+    if (!DataDirectory.isMade(options.directory!))
+      throw errorOf(failed(`${options.directory} has no database any more`, "08006"))
+    line = await reach(options)
+    return line
   }
   /** The line of the connection that was made last: a COPY belongs to its transaction. */
   let latest: Line.Line = line
+  const prepares = line.isOwner
   return {
-    prepares: line.isOwner,
+    prepares,
     ask: (question) => latest.ask(question),
     wire: () =>
-      makeWire(async () => {
+      makeWire(prepares, async () => {
         latest = await current()
         return latest
       }),
@@ -82,81 +86,99 @@ type Reached = Line.Line & { readonly isOwner: boolean }
 
 const reach = async (options: Options): Promise<Reached> => {
   const { directory } = options
-  if (directory === undefined) return own(await Line.startWorker(options), undefined)
-  const socketPath = options.shared ? OwnerSocket.pathFor(directory) : undefined
+  if (directory === undefined) return own(await Line.startWorker(options))
+  const isShared = options.shared && process.platform !== "win32"
   for (const deadline = Date.now() + patienceMillis; ; await setTimeout(lookEveryMillis)) {
-    const taken = DirectoryLock.take(directory, socketPath)
-    if (taken === "taken") return start(options, directory, socketPath)
-    const { owner } = taken
-    const isWithinReach = options.shared && owner?.socket !== undefined && owner.host === hostname()
-    if (isWithinReach) {
-      const joined = await Line.join(owner.socket!).catch(() => undefined)
-      if (joined !== undefined) return { ...joined, isOwner: false }
+    const ownership = Ownership.take(directory, isShared)
+    if (ownership === undefined && !isShared) throw Ownership.inUse(directory, "this process does not share it")
+    const met = await meetOwner(directory)
+    if (met === undefined && ownership !== undefined) return start(directory, isShared, ownership)
+    // Somebody may answer though the lock is free: it was removed by hand.
+    ownership?.release()
+    if (met !== undefined && "ask" in met) return { ...met, isOwner: false }
+    const isClosed = met === undefined && Ownership.ownerOf(directory)?.shared === false
+    if (isClosed || met?.isFinal === true || Date.now() > deadline) {
+      throw Ownership.inUse(directory, met?.message ?? "it lets nobody in")
     }
-    if (!isWithinReach || Date.now() > deadline) throw DirectoryLock.inUse(directory, owner)
   }
 }
 
-/** Starts the engine; the lock is ours. */
-const start = async (options: Options, directory: string, socketPath: string | undefined): Promise<Reached> => {
+/** A line to whoever answers at the directory's socket, or why there is none; `undefined`: nobody is there. */
+const meetOwner = async (directory: string): Promise<Line.Line | Line.NoLine | undefined> => {
+  let pinned: PinnedDirectory.PinnedDirectory | undefined
+  try {
+    pinned = PinnedDirectory.open(directory)
+    const socket = Directory.socket(pinned.path)
+    if (!existsSync(socket)) return undefined
+    return await Line.join(socket, Directory.markOf(Directory.data(pinned.path)))
+  } catch (cause) {
+    if (Line.isNobody(cause)) return undefined
+    return cause instanceof Line.NoLine ? cause : new Line.NoLine((cause as Error).message, false)
+  } finally {
+    pinned?.close()
+  }
+}
+
+/** Starts the engine in a directory that is ours. `name`: its path, for people. */
+const start = async (name: string, isShared: boolean, ownership: Ownership.Ownership): Promise<Reached> => {
+  const { directory } = ownership
   let socket: OwnerSocket.OwnerSocket | undefined
   try {
-    socket = socketPath === undefined ? undefined : await OwnerSocket.listen(socketPath)
-    // Whoever may enter the directory above may not look into the data.
-    mkdirSync(dataDirectory(directory), { recursive: true, mode: 0o700 })
-    const worker = await Line.startWorker({ directory: dataDirectory(directory), snapshot: undefined })
-    const reached = own(worker, socket)
-    return {
-      ...reached,
-      close: async () => {
-        await reached.close()
-        DirectoryLock.release(directory)
-      }
-    }
+    DataDirectory.prepare(directory, name)
+    socket = isShared ? await listen(directory) : undefined
+    const worker = await Line.startWorker({ directory, snapshot: undefined })
+    DataDirectory.finish(directory)
+    return own(worker, socket, ownership)
   } catch (cause) {
-    await socket?.close()
-    DirectoryLock.release(directory)
-    throw cause
+    await socket?.close("broken")
+    ownership.release()
+    throw DataDirectory.startFailure(name, cause)
   }
 }
 
-const own = (worker: Line.Line, socket: OwnerSocket.OwnerSocket | undefined): Reached => {
+/** Where there can be no socket, on some network file systems, the owner works alone. */
+const listen = async (directory: string): Promise<OwnerSocket.OwnerSocket | undefined> => {
+  try {
+    return await OwnerSocket.listen(Directory.socket(directory), Directory.markOf(Directory.data(directory)))
+  } catch {
+    Ownership.describeSelf(directory, false)
+    return undefined
+  }
+}
+
+const own = (worker: Line.Line, socket?: OwnerSocket.OwnerSocket, ownership?: Ownership.Ownership): Reached => {
   const turns = Turns.make(worker.ask)
   const seat = turns.seat()
   socket?.begin(turns)
-  return {
-    isOwner: true,
-    ask: seat.ask,
-    isOver: worker.isOver,
-    close: async () => {
-      await socket?.close()
-      await worker.close()
-    }
+  let closed: Promise<void> | undefined
+  const close = (isBroken?: "broken") => (closed ??= letGo(isBroken))
+  const letGo = async (isBroken?: "broken") => {
+    await socket?.close(isBroken)
+    await worker.close()
+    ownership?.release()
   }
+  void worker.ended.then(() => close("broken"))
+  return { isOwner: true, ask: seat.ask, isOver: worker.isOver, ended: worker.ended, close: () => close() }
 }
 
-/** A message of 16 bytes with the code 80877102. */
-const isCancelRequest = (chunk: Uint8Array): boolean =>
-  chunk.length === 16 && Buffer.from(chunk.buffer, chunk.byteOffset, 16).readUInt32BE(4) === 80_877_102
-
-/** `X`: the client leaves. The engine would leave, too. */
-const isTerminate = (chunk: Uint8Array): boolean => chunk.length === 5 && chunk[0] === 0x58
-
-const makeWire = (reachLine: () => Promise<Line.Line>): Duplex => {
+/** `prepares`: the client has statements by name, which are gone with the engine; its connection then is, too. */
+const makeWire = (prepares: boolean, reachLine: () => Promise<Line.Line>): Duplex => {
   let line: Line.Line | undefined
   let idle = true
   const begin = async (): Promise<Line.Line> => {
     const found = await reachLine()
+    if (found.isOver()) throw lost()
     // The connection before may have been given up in the middle of a transaction. Its rows would be in ours.
     await found.ask({ kind: "reset" })
     line = found
+    if (prepares) void found.ended.then(() => duplex.destroy(lost()))
     return found
   }
   const send = async (chunk: Uint8Array): Promise<Answered> => {
     // One whose transaction is open stays where that is, to the end.
-    const used = line === undefined || (line.isOver() && idle) ? await begin() : line
+    const used = line === undefined || (line.isOver() && idle && !prepares) ? await begin() : line
     const answer = await used.ask({ kind: "wire", data: chunk })
-    idle = isIdle(answer)
+    idle = Protocol.isIdle(answer)
     return answer
   }
   const sendOn = async (chunk: Uint8Array): Promise<Answered> => {
@@ -165,20 +187,20 @@ const makeWire = (reachLine: () => Promise<Line.Line>): Duplex => {
         return await send(chunk)
       } catch (cause) {
         // It was not put: the owner is going. Again, with the next one.
-        if ((cause as { readonly code?: string }).code !== Turns.movedCode) throw cause
-        if (line?.isOver() === false) throw errorOf(failed("the owner of the embedded database is ending", "08006"))
+        if ((cause as { readonly code?: string }).code !== movedCode) throw cause
+        if (line !== undefined && !(line.isOver() && idle && !prepares)) throw lost()
       }
     }
   }
   const duplex: Duplex = new Duplex({
     read() {},
     write(chunk: Uint8Array, _encoding, done) {
-      if (line === undefined && isCancelRequest(chunk)) {
+      if (line === undefined && Protocol.isCancelRequest(chunk)) {
         // Nothing can interrupt a statement of PGlite's; a connection that asks for it is closed, as a server does.
         done()
         return void duplex.destroy()
       }
-      if (isTerminate(chunk)) return done()
+      if (Protocol.isTerminate(chunk)) return done()
       sendOn(chunk).then(({ data }) => {
         duplex.push(data!)
         done()
@@ -196,3 +218,5 @@ const makeWire = (reachLine: () => Promise<Line.Line>): Duplex => {
   })
   return duplex
 }
+
+const lost = () => errorOf(failed("the owner of the embedded database, or its engine, has ended", "08006"))

@@ -4,16 +4,29 @@ import { Worker } from "node:worker_threads"
 import { NotInstalled } from "../../domain/NotInstalled.ts"
 import * as Optional from "../../system/Optional.ts"
 import * as Frames from "./Frames.ts"
-import { type Answer, type Ask, errorOf, failed, isIdle, type Question, type WorkerOptions } from "./messages.ts"
+import {
+  type Answer,
+  type Ask,
+  errorOf,
+  type Failed,
+  failed,
+  movedCode,
+  type Over,
+  type Question,
+  type WorkerOptions
+} from "./messages.ts"
 import { protocol } from "./OwnerSocket.ts"
+import * as Protocol from "./Protocol.ts"
 
 /**
  * - `ask`: answers come in the order of the questions
  * - `isOver`: nothing more can be asked; another line may lead to another owner
+ * - `ended`: resolves when all of it is gone: the engine's thread with what it had open, or the socket
  */
 export interface Line {
   readonly ask: Ask
   readonly isOver: () => boolean
+  readonly ended: Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -32,7 +45,7 @@ class Pending {
 
   add(post: () => void): ReturnType<Ask> {
     return new Promise((resolve, reject) => {
-      if (this.#over !== undefined) return reject(errorOf(failed(this.#over, "08006")))
+      if (this.#over !== undefined) return reject(errorOf(failed(this.#over, movedCode)))
       this.#waiting.push((answer) => (answer.ok ? resolve(answer) : reject(errorOf(answer))))
       post()
     })
@@ -42,13 +55,20 @@ class Pending {
     this.#waiting.shift()?.(answer)
   }
 
-  end(reason: string): void {
-    this.#over ??= reason
-    for (const answer of this.#waiting.splice(0)) answer(failed(this.#over, "08006"))
+  /** What becomes of the questions that wait is not known. */
+  end(why: Failed): void {
+    this.#over ??= why.message
+    for (const answer of this.#waiting.splice(0)) answer(why)
   }
 }
 
 const engine = "@electric-sql/pglite"
+
+/** The longest that a statement may take: as long as the longest ones may on a server. A hung engine is ended after it. */
+const mostMillis = 3_600_000
+
+/** How long the engine may take to end what it does, when it is to close. Nothing that was acknowledged depends on it. */
+const closeMillis = 5_000
 
 /** Starts PGlite in a thread of this process. */
 export const startWorker = async (options: WorkerOptions): Promise<Line> => {
@@ -56,30 +76,46 @@ export const startWorker = async (options: WorkerOptions): Promise<Line> => {
   const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./embedded-worker.js"
   const worker = new Worker(new URL(file, import.meta.url), { workerData: options, stdout: false, stderr: false })
   const pending = new Pending()
-  worker.on("message", (answer: Answer) => pending.answer(answer))
+  const ended = new Promise<void>((done) => void worker.once("exit", () => done()))
+  const end = (why: Failed) => {
+    pending.end({ ...why, message: `the embedded database stopped: ${why.message}` })
+    void worker.terminate()
+  }
+  worker.on("message", (said: Answer | Over) => ("over" in said ? end(said.over) : pending.answer(said)))
   let missing: NotInstalled | undefined
   worker.on("error", (error) => {
     if (Optional.isMissing(error, engine))
       missing = new NotInstalled({ package: engine, purpose: "the embedded database" })
-    pending.end(`the embedded database stopped: ${error.message}`)
+    end(failed(error.message, "08006"))
   })
-  worker.on("exit", () => pending.end("the embedded database is closed"))
+  worker.on("exit", () => pending.end(failed("the embedded database is closed", "08006")))
+  const ask = (question: Question) => {
+    const timer = setTimeout(() => end(failed("it did not answer for an hour", "08006")), mostMillis).unref()
+    return pending.add(() => worker.postMessage(question)).finally(() => clearTimeout(timer))
+  }
   // Its first answer comes unasked, when it has started.
   await pending
     .add(() => {})
-    .catch((cause: unknown) => {
+    .catch(async (cause: unknown) => {
+      await worker.terminate()
       throw missing ?? cause
     })
-  const ask = (question: Question) => pending.add(() => worker.postMessage(question))
   return {
     ask,
+    ended,
     isOver: () => pending.isOver,
-    close: async () => void (await ask({ kind: "close" }).catch(() => {}))
+    close: async () => {
+      const timer = setTimeout(() => void worker.terminate(), closeMillis)
+      await ask({ kind: "close" }).catch(() => {})
+      await ended
+      clearTimeout(timer)
+    }
   }
 }
 
-/** How long an owner may take to start: the first time it makes the database. */
-const greetingMillis = 60_000
+/** How long an owner may take to greet, and to start: the first time it makes the database. */
+const greetingMillis = 10_000
+const startMillis = 60_000
 
 /**
  * An owner whose thread runs says that it is there, however long its engine takes for a statement. One that does not has been
@@ -89,8 +125,21 @@ const pingEveryMillis = 10_000
 const silenceMillis = 30_000
 const goodbyeMillis = 1_000
 
-/** Joins the owner that listens at `path`. Rejects when nobody does. */
-export const join = (path: string): Promise<Line> =>
+/** Why there is no line to an owner. `isFinal`: asking once more would not help. */
+export class NoLine extends Error {
+  readonly isFinal: boolean
+  constructor(problem: string, isFinal: boolean) {
+    super(problem)
+    this.isFinal = isFinal
+  }
+}
+
+/** Nobody listens: the socket is not there, or is what a process has left that was killed. */
+export const isNobody = (cause: unknown): boolean =>
+  ["ENOENT", "ECONNREFUSED", "ENOTSOCK"].includes((cause as NodeJS.ErrnoException).code ?? "")
+
+/** Joins the owner that listens at `path`. `mark`: of the directory that it must serve. Rejects with the reason. */
+export const join = (path: string, mark: string): Promise<Line> =>
   new Promise((resolve, reject) => {
     const socket = connect(path)
     const pending = new Pending()
@@ -99,10 +148,14 @@ export const join = (path: string): Promise<Line> =>
     let heardAt = 0
     const ping = setInterval(() => {
       if (pending.isEmpty) return
-      if (Date.now() - heardAt > silenceMillis) return void socket.destroy(new Error("the owner has fallen silent"))
+      if (Date.now() - heardAt > silenceMillis) return void socket.destroy()
       Frames.write(socket, { ping: true })
     }, pingEveryMillis).unref()
-    const timer = setTimeout(() => socket.destroy(new Error("the owner does not greet")), greetingMillis)
+    const giveUp = (problem: string, isFinal = false) => {
+      reject(new NoLine(problem, isFinal))
+      socket.destroy()
+    }
+    let timer = setTimeout(() => giveUp("it does not answer"), greetingMillis)
     const leaveWhenDone = () => {
       if (saidGoodbye && pending.isEmpty && !inTransaction) socket.end()
     }
@@ -113,41 +166,53 @@ export const join = (path: string): Promise<Line> =>
           const { data, ...head } = { data: undefined, ...question }
           Frames.write(socket, head, data)
         })
-        if (question.kind === "wire") inTransaction = !isIdle(answer)
+        if (question.kind === "wire") inTransaction = !Protocol.isIdle(answer)
         else if (question.kind !== "copy") inTransaction = false
         return answer
+      } catch (cause) {
+        if ((cause as Failed).code === movedCode) saidGoodbye = true
+        throw cause
       } finally {
         leaveWhenDone()
       }
+    }
+    const greeted = (head: Frames.Frame["head"]) => {
+      clearTimeout(timer)
+      if (head["protocol"] !== protocol) return giveUp("it is another version of this package", true)
+      if (head["directory"] !== mark)
+        return giveUp("it serves another directory, of which this is a copy by links", true)
+      timer = setTimeout(() => giveUp("its engine does not start"), startMillis)
+    }
+    const line: Line = {
+      ask,
+      isOver: () => saidGoodbye || pending.isOver,
+      ended: new Promise((done) => void socket.once("close", () => done())),
+      close: () =>
+        new Promise((done) => {
+          if (socket.closed) return done()
+          socket.once("close", () => done())
+          socket.end()
+          setTimeout(() => socket.destroy(), goodbyeMillis).unref()
+        })
     }
     socket.on("error", reject)
     socket.on("close", () => {
       clearTimeout(timer)
       clearInterval(ping)
-      pending.end("the process that owned the embedded database has ended")
-      reject(new Error("the owner does not greet"))
+      pending.end(failed("the process that owned the embedded database has ended", "08006"))
+      reject(new NoLine("it is ending", false))
     })
     Frames.read(socket, ({ data, head }) => {
       heardAt = Date.now()
       if (head["pong"] === true) return
+      if (head["protocol"] !== undefined) return greeted(head)
       if (head["bye"] === true) {
         saidGoodbye = true
         return leaveWhenDone()
       }
-      if (head["protocol"] !== undefined) {
+      if (head["ready"] === true) {
         clearTimeout(timer)
-        if (head["protocol"] !== protocol) return void socket.destroy(new Error("the owner is of another version"))
-        return resolve({
-          ask,
-          isOver: () => saidGoodbye || pending.isOver,
-          close: () =>
-            new Promise((done) => {
-              if (socket.closed) return done()
-              socket.once("close", () => done())
-              socket.end()
-              setTimeout(() => socket.destroy(), goodbyeMillis).unref()
-            })
-        })
+        return resolve(line)
       }
       pending.answer({ ...(head as unknown as Answer), ...(data === undefined ? {} : { data }) })
     })

@@ -2,48 +2,36 @@
  * The owner of an embedded database lets other processes of its user work with it, through a Unix socket.
  *
  * What goes over it are the questions of `messages.ts`: the PostgreSQL protocol, and COPY, which PGlite does not take over
- * that. A guest is greeted when the engine has started. When the owner ends, it says so, tells each guest with a question
- * that it was not put, and waits a moment for one whose transaction is open; the guests then go to the next owner, or one of
- * them is it.
+ * that. A guest is greeted at once with the directory that is served here, and told when the engine has started. When the
+ * owner ends, it says so, tells each guest with a question that it was not put, and waits a moment for one whose transaction
+ * is open; the guests then go to the next owner, or one of them is it.
  *
- * The socket is 0600 in a directory 0700, `run` in the database's; where that path is too long for a socket, in one of its own
- * among the temporary files. The lock of the directory says where it is. Whoever holds the lock may remove a stale one.
+ * The socket is `run/socket` in the directory, whatever path leads there: a copy, a renamed directory and a container that has
+ * it elsewhere find their own. It is 0600 in a directory 0700. Whoever owns the directory may remove a stale one.
  */
 import { once } from "node:events"
-import { randomBytes } from "node:crypto"
 import { chmodSync, mkdirSync, rmSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
-import { tmpdir } from "node:os"
-import { dirname, join, resolve } from "node:path"
+import { dirname } from "node:path"
 import * as Frames from "./Frames.ts"
 import { type Answer, failed, failureOf, type Question } from "./messages.ts"
 import type { Seat, Turns } from "./Turns.ts"
 
 /** Both ends say it first; an owner of another version is not spoken to. */
-export const protocol = 1
+export const protocol = 2
 
-/** Bytes of a socket's path, with the zero at its end, on the systems with the least. */
-const longestPath = 103
 const drainMillis = 5_000
 const goodbyeMillis = 1_000
 
-/** Where the socket of a directory goes; `undefined` where there is none to be had. */
-export const pathFor = (directory: string): string | undefined => {
-  if (process.platform === "win32") return undefined
-  const path = join(resolve(directory), "run", "socket")
-  if (Buffer.byteLength(path) <= longestPath) return path
-  const other = join(resolve(tmpdir()), `effect-usage-${randomBytes(9).toString("base64url")}`, "socket")
-  return Buffer.byteLength(other) <= longestPath ? other : undefined
-}
-
 export interface OwnerSocket {
-  /** Greets the guests that have come, and those who will. */
+  /** Lets the guests in that have come, and those who will. */
   readonly begin: (turns: Turns) => void
-  readonly close: () => Promise<void>
+  /** `broken`: the engine is gone, so there is no transaction to wait for. */
+  readonly close: (broken?: "broken") => Promise<void>
 }
 
-/** Listens at `path`; the caller owns the lock. */
-export const listen = async (path: string): Promise<OwnerSocket> => {
+/** Listens at `path`; the caller owns the directory. `mark`: which one that is. */
+export const listen = async (path: string, mark: string): Promise<OwnerSocket> => {
   const folder = dirname(path)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
@@ -56,11 +44,13 @@ export const listen = async (path: string): Promise<OwnerSocket> => {
   const server = createServer((socket) => {
     socket.on("error", () => {})
     if (closing) return void socket.destroy()
+    Frames.write(socket, { protocol, directory: mark })
     if (turns !== undefined) return welcome(turns, sockets, socket)
     early.add(socket)
     socket.on("close", () => early.delete(socket))
   })
-  server.listen(path)
+  // In a worker of `node:cluster` too it is this process that listens.
+  server.listen({ path, exclusive: true })
   await Promise.race([
     once(server, "listening"),
     once(server, "error").then(([error]) => Promise.reject(error as Error))
@@ -75,14 +65,16 @@ export const listen = async (path: string): Promise<OwnerSocket> => {
       for (const socket of early) welcome(begun, sockets, socket)
       early.clear()
     },
-    close: async () => {
+    close: async (broken) => {
       closing = true
       turns?.close()
       for (const socket of early) socket.destroy()
       const closed = stop(server)
       for (const socket of sockets.keys()) Frames.write(socket, { bye: true })
+      // What was answered last goes out.
+      if (broken !== undefined) for (const socket of sockets.keys()) socket.end()
       // One at most has a transaction open.
-      await within(drainMillis, allGone(sockets))
+      await within(broken === undefined ? drainMillis : goodbyeMillis, allGone(sockets))
       for (const socket of sockets.keys()) socket.destroy()
       await within(goodbyeMillis, closed)
       rmSync(folder, { recursive: true, force: true })
@@ -119,7 +111,7 @@ const welcome = (turns: Turns, sockets: Map<Socket, Seat>, socket: Socket): void
       if (!socket.destroyed) Frames.write(socket, head, data)
     })
   })
-  Frames.write(socket, { protocol })
+  Frames.write(socket, { ready: true })
 }
 
 const unknownQuestion = failed("the owner of the embedded database does not know this question", "0A000")

@@ -6,14 +6,12 @@
  * for its turn and is then told that the database is busy; a guest who keeps a transaction open and says nothing for
  * `silenceMillis`, while others wait, loses its seat.
  */
-import { type Ask, type Answered, errorOf, failed, isIdle, type Question } from "./messages.ts"
+import { type Ask, type Answered, errorOf, failed, movedCode, type Question } from "./messages.ts"
+import { isIdle } from "./Protocol.ts"
 
 const guestWaitMillis = 10_000
 const silenceMillis = 60_000
 const lookEveryMillis = 5_000
-
-/** The answer to a question that was not put, because the owner is about to end: put it to the next one. */
-export const movedCode = "moved"
 
 export interface Seat {
   readonly ask: Ask

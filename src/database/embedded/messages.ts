@@ -37,6 +37,9 @@ export type Answer = Answered | Failed
 /** Puts a question; a `Failed` answer rejects, as an error with its fields. */
 export type Ask = (question: Question) => Promise<Answered>
 
+/** The answer to a question that was not put, because the owner or its engine has ended: put it to the next one. */
+export const movedCode = "moved"
+
 export const failed = (message: string, code: string): Failed => ({
   ok: false,
   message,
@@ -58,18 +61,13 @@ export const failureOf = (cause: unknown): Failed => {
   }
 }
 
-/**
- * Whether no transaction is open after an answer of the wire protocol. Its last message is then ReadyForQuery with the
- * status `I`; an answer whose batch is not over yet ends with another message.
- */
-export const isIdle = ({ data }: Answered): boolean => {
-  if (data === undefined || data.length < 6) return false
-  const end = data.subarray(-6)
-  return end[0] === 0x5a && end[4] === 5 && end[5] === 0x49
+/** Said unasked: the engine has ended, and the question that it had is answered by this. */
+export interface Over {
+  readonly over: Failed
 }
 
 export interface WorkerOptions {
-  /** Where the data is; absent: in memory. */
+  /** The directory that this process owns, with the data in it; absent: in memory. */
   readonly directory: string | undefined
   /** A data directory to begin with, as a `dump` gave it. */
   readonly snapshot: Uint8Array | undefined

@@ -1,0 +1,62 @@
+/**
+ * PGlite's data in the directory of an embedded database, before it is started: whole, or none yet.
+ *
+ * Where it lacks `PG_VERSION`, PGlite would make a new database over what there is. So that is done only where there is
+ * nothing, or where making one was interrupted: `database.unfinished` is there for as long as that takes, and nothing has
+ * been stored before.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { DatabaseError, Unsuitable } from "../DatabaseError.ts"
+import * as Directory from "./Directory.ts"
+import type { Failed } from "./messages.ts"
+
+const unfinished = (directory: string): string => join(directory, "database.unfinished")
+
+/** Whether there is a database. */
+export const isMade = (directory: string): boolean => existsSync(join(Directory.data(directory), "PG_VERSION"))
+
+/** Sees to it that PGlite finds whole data or none. `name`: the directory's, for people. */
+export const prepare = (directory: string, name: string): void => {
+  const data = Directory.data(directory)
+  if (existsSync(unfinished(directory))) rmSync(data, { recursive: true, force: true })
+  // Whoever may enter the directory above may not look into the data.
+  mkdirSync(data, { recursive: true, mode: 0o700 })
+  if (isMade(directory)) return belongsToUs(directory, name)
+  const [found] = readdirSync(data)
+  if (found !== undefined) {
+    throw unsuitable(
+      `${name}/database has ${found} and no PG_VERSION: it is not all of a database`,
+      `Copy it once more, or put a backup in its place; to begin with nothing, move it away`
+    )
+  }
+  writeFileSync(unfinished(directory), "", { mode: 0o600 })
+}
+
+/** The engine has started. */
+export const finish = (directory: string): void => rmSync(unfinished(directory), { force: true })
+
+/** What another user, often root, writes into the data is what its owner cannot read afterwards. */
+const belongsToUs = (directory: string, name: string): void => {
+  // The lock's description was written by this process just now.
+  const us = statSync(Directory.owner(directory)).uid
+  const owner = statSync(Directory.data(directory)).uid
+  if (owner === us) return
+  throw unsuitable(
+    `${name}/database belongs to the user ${owner}, and this process writes as ${us}`,
+    `Run as the user ${owner}, or let USAGE_HOME name a directory of your own`
+  )
+}
+
+const unsuitable = (detail: string, remedy: string): DatabaseError =>
+  new DatabaseError({ reason: new Unsuitable({ detail, remedy }) })
+
+/** PGlite does not start on the data. A full disk passes. */
+export const startFailure = (name: string, cause: unknown): unknown => {
+  const { code, message, ok } = cause as Partial<Failed>
+  if (ok !== false || code === "53100") return cause
+  return unsuitable(
+    `PostgreSQL does not start in ${name}/database: ${message!.split("\n")[0]!}`,
+    "If it is a copy, copy it again while nobody works with it; otherwise put a backup in its place"
+  )
+}
