@@ -55,7 +55,8 @@ describe("SqlState", () => {
       "ERR_STREAM_DESTROYED"
     ])
       assert.strictEqual(sortOf(code), "Unreachable", code)
-    for (const code of ["", "EACCES", "ENOSPC", "EROFS", "EPERM"]) assert.strictEqual(sortOf(code), "Unexpected", code)
+    for (const code of ["ENOSPC", "EDQUOT", "EMFILE"]) assert.strictEqual(sortOf(code), "Busy", code)
+    for (const code of ["", "EACCES", "EROFS", "EPERM"]) assert.strictEqual(sortOf(code), "Unexpected", code)
   })
 })
 
