@@ -71,9 +71,7 @@ export const listen = async (path: string, mark: string): Promise<OwnerSocket> =
       for (const socket of early) socket.destroy()
       const closed = stop(server)
       for (const socket of sockets.keys()) Frames.write(socket, { bye: true })
-      // What was answered last goes out.
-      if (broken !== undefined) for (const socket of sockets.keys()) socket.end()
-      // One at most has a transaction open.
+      // They leave when they have been answered. One at most has a transaction open.
       await within(broken === undefined ? drainMillis : goodbyeMillis, allGone(sockets))
       for (const socket of sockets.keys()) socket.destroy()
       await within(goodbyeMillis, closed)
