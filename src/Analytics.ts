@@ -28,6 +28,7 @@ import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { reportsOn, ReportStore, type UsageSum } from "./store/ReportStore.ts"
+import { seams } from "./store/SpanCuts.ts"
 import { statisticsOn, StatisticsStore } from "./store/StatisticsStore.ts"
 
 /** @since 0.1.0 */
@@ -262,7 +263,7 @@ const make = Effect.gen(function* () {
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
     const sums = yield* store.series(query.window, filter, query.unit)
-    yield* requireEdges(archives, query.window, filter)
+    yield* requireEdges(archives, query.window, filter, seams(query.window, query.unit))
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)

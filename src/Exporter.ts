@@ -40,6 +40,7 @@ import { Unwritable } from "./internal/NewFile.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { type ExportReader, exportsOn, ExportStore } from "./store/ExportStore.ts"
+import { seams } from "./store/SpanCuts.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 
 /** @since 0.1.0 */
@@ -187,7 +188,9 @@ const make = Effect.gen(function* () {
   /** Whether all that is to be read is in the database; asked again afterwards, for it may have gone meanwhile. */
   const requireAll = ({ filter, includeArchives, of, window }: Plan) => {
     const [records, edges] = includeArchives ? [requireKept, requireKeptEdges] : [requireRecords, requireEdges]
-    return (of === "records" ? records : edges)(archives, window, filter)
+    return of === "records"
+      ? records(archives, window, filter)
+      : edges(archives, window, filter, seams(window, Columns.units[of]))
   }
 
   const snapshot = <A, E>(

@@ -26,6 +26,7 @@ import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { reportsOn, ReportStore, type Unit, type UsageSum, type UsageTotal } from "./store/ReportStore.ts"
+import { seams } from "./store/SpanCuts.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
@@ -195,7 +196,7 @@ const make = Effect.gen(function* () {
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
     const sums = yield* Effect.mapError(store.series(query.window, filter, unit), wrap)
-    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
+    yield* Effect.mapError(requireEdges(archives, query.window, filter, seams(query.window, unit)), wrap)
     return sums
       .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
       .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)

@@ -8,6 +8,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Calendar from "./Calendar.ts"
 import { excerpt, InvalidInput } from "./InvalidInput.ts"
 import * as Instant from "./Instant.ts"
 
@@ -180,27 +181,13 @@ const spanOfWord = (word: Word, zone: DateTime.TimeZone, now: number): Span => {
   return { start: previous, end: current }
 }
 
-/** A day or a month of a zone: `2026-01-31`, `2026-01`. @since 0.1.0 */
-export interface CalendarSpan {
-  readonly start: Instant.Instant
-  readonly end: Instant.Instant
-  readonly label: string
-}
+export type { CalendarSpan } from "./Calendar.ts"
 
 /** The days or months that a window touches, whole and in order, as its zone has them. @since 0.1.0 */
-export const spans = (
+export const spans: (
   window: Pick<Window, "start" | "end" | "tz">,
   unit: "day" | "month"
-): ReadonlyArray<CalendarSpan> => {
-  const zone = DateTime.zoneMakeNamedUnsafe(window.tz)
-  const found: Array<CalendarSpan> = []
-  for (let start = startOf(window.start, unit, zone); start < window.end;) {
-    const end = following(start, unit, zone)
-    found.push({ start, end, label: dateOf(start, zone).slice(0, unit === "day" ? 10 : 7) })
-    start = end
-  }
-  return found
-}
+) => ReadonlyArray<Calendar.CalendarSpan> = Calendar.spans
 
 /**
  * The window directly before, to compare with. Before whole months of the zone it is as many months, before whole days as

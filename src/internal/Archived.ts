@@ -48,12 +48,20 @@ export const requireRecords: Require<PeriodArchived | PeriodRemoved> = Effect.fn
 const quarter = 900 * Instant.microsPerSecond
 const day = 96 * quarter
 
-/** Requires the records where a window begins or ends within a span of `unit`: rollups do not say what that part is. */
+/**
+ * Requires the records where a window begins or ends within a span of `unit`, or is cut in one: rollups do not say what that
+ * part is.
+ */
 const requireParts =
-  <E>(require: Require<E>, unit: number): Require<E> =>
-  (store, { end, start }, filter) =>
+  <E>(require: Require<E>, unit: number) =>
+  (
+    store: ArchiveStore["Service"],
+    { end, start }: Span,
+    filter?: Filter,
+    seams: ReadonlyArray<Instant.Instant> = []
+  ): Effect.Effect<void, E | DatabaseError> =>
     Effect.forEach(
-      [start, end],
+      [start, ...seams, end],
       (at) => {
         const edge = Math.floor(at / unit) * unit
         if (edge === at) return Effect.void

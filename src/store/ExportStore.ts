@@ -14,7 +14,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { bytesPerGB, type ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
-import { isUtc, type Unit } from "./ReportStore.ts"
+import * as SpanCuts from "./SpanCuts.ts"
 import { timestamp } from "./Timestamp.ts"
 import * as Sources from "./UsageSources.ts"
 
@@ -80,7 +80,12 @@ export interface ExportReader {
       ) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
     | undefined
   /** Sums by service and hour, day or month of the window's zone, of each customer if his id is among the columns. */
-  readonly spans: (window: Window, filter: Sources.Filter, unit: Unit, columns: ReadonlyArray<SpanColumn>) => Read
+  readonly spans: (
+    window: Window,
+    filter: Sources.Filter,
+    unit: SpanCuts.Unit,
+    columns: ReadonlyArray<SpanColumn>
+  ) => Read
 }
 
 export class ExportStore extends Context.Service<
@@ -225,29 +230,26 @@ const recordsOf = (
   }
 }
 
-const labels: Record<Unit, string> = { hour: "YYYY-MM-DD HH24:MI:SS", day: "YYYY-MM-DD", month: "YYYY-MM" }
-
 const spansOf = (
   name: Name,
   window: Window,
   filter: Sources.Filter,
-  unit: Unit,
+  unit: SpanCuts.Unit,
   columns: ReadonlyArray<SpanColumn>
 ): Select => {
-  const longest = unit === "hour" || !isUtc(window.tz) ? "quarter" : unit
+  const { label, longest, seams, start } = SpanCuts.make(window, unit)
   const each = columns.includes("customer_id") && filter.customer === undefined
   const source = each
-    ? Sources.usageByCustomer(name, window, filter.service, longest)
-    : Sources.usage(name, window, filter, longest)
+    ? Sources.usageByCustomer(name, window, filter.service, longest, seams)
+    : Sources.usage(name, window, filter, longest, seams)
   const params = [...source.params]
   const bind = (value: string) => `$${params.push(value)}::text`
-  const [unitAt, tzAt] = [bind(unit), bind(window.tz)]
   const customer = each ? "customer_id" : bind(filter.customer ?? "")
   const quantity = name("billing_quantity")
   const texts: Record<SpanColumn, string> = {
     customer_id: "u.customer_id",
     service_name: "s.service_name",
-    span: `to_char(u.span at time zone ${tzAt}, '${labels[unit]}')`,
+    span: label(bind, "u.span"),
     event_count: "u.events::text",
     total_quantity: `${quantity}(u.amount, s.unit_size)::text`,
     total_cost: `${quantity}(u.weighted, s.unit_size)::text`,
@@ -258,7 +260,7 @@ const spansOf = (
       from (
         select customer_id, span, service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
         from (
-          select ${customer} as customer_id, date_trunc(${unitAt}, at, ${tzAt}) as span, service_name, event_count, amount, weighted
+          select ${customer} as customer_id, ${start(bind, "at")} as span, service_name, event_count, amount, weighted
           from (${source.text}) t
         ) t group by customer_id, span, service_name
       ) u join ${name("billing_services")} s using (service_name)

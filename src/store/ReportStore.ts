@@ -12,6 +12,7 @@ import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
 import { ofDatabase, type Reading } from "./Reading.ts"
+import * as SpanCuts from "./SpanCuts.ts"
 import { timestamp } from "./Timestamp.ts"
 import * as Sources from "./UsageSources.ts"
 
@@ -37,8 +38,7 @@ export interface UsageSum {
 /** What is billed of a service's usage. */
 export type UsageTotal = Pick<UsageSum, "service" | "events" | "amount" | "weighted">
 
-/** What sums are cut into. */
-export type Unit = "hour" | "day" | "month"
+export type { Unit } from "./SpanCuts.ts"
 
 /** A customer's usage: `cost` of all services; `amount` in base units if it is of one service. */
 export interface CustomerSum {
@@ -117,7 +117,7 @@ export class ReportStore extends Context.Service<
     readonly series: (
       window: Window,
       filter: Sources.Filter,
-      unit: Unit
+      unit: SpanCuts.Unit
     ) => Effect.Effect<ReadonlyArray<UsageSum>, DatabaseError>
     /** The customers with the highest cost, or the largest amount of a service; the largest first. */
     readonly customers: (
@@ -141,9 +141,6 @@ export class ReportStore extends Context.Service<
     )
   )
 }
-
-/** Whether the days of a zone are those of UTC for ever, so that a row of a UTC day will do. */
-export const isUtc = (tz: string): boolean => /^(etc\/)?(utc|gmt|zulu|uct|universal)$/i.test(tz)
 
 /** The store on a database, or on a snapshot of it. */
 export const reportsOn = (reading: Reading): ReportStore["Service"] => {
@@ -185,20 +182,22 @@ export const reportsOn = (reading: Reading): ReportStore["Service"] => {
     return { sums: found, version: rows[0]?.version }
   })
 
-  const series = Effect.fn("ReportStore.series")(function* (window: Window, filter: Sources.Filter, unit: Unit) {
-    const { params, text } = Sources.usage(
-      name,
-      window,
-      filter,
-      unit === "hour" || !isUtc(window.tz) ? "quarter" : unit
-    )
+  const series = Effect.fn("ReportStore.series")(function* (
+    window: Window,
+    filter: Sources.Filter,
+    unit: SpanCuts.Unit
+  ) {
+    const cuts = SpanCuts.make(window, unit)
+    const { params, text } = Sources.usage(name, window, filter, cuts.longest, cuts.seams)
+    const given = [...params]
+    const bind = (value: string) => `$${given.push(value)}::text`
     const rows = yield* query(
       SumRow,
       `select service_name, (extract(epoch from span) * 1000000)::bigint::text as at, ${Sources.sums} from (
-          select date_trunc($${params.length + 1}::text, u.at, $${params.length + 2}::text) as span, service_name, ${Sources.sumColumns}
+          select ${cuts.start(bind, "u.at")} as span, service_name, ${Sources.sumColumns}
           from (${text}) u
         ) spans group by span, service_name order by span, service_name`,
-      [...params, unit, window.tz]
+      given
     )
     return rows.map(toSum)
   })

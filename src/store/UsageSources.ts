@@ -95,6 +95,10 @@ const recordColumns = `r.customer_id collate "C" as customer_id, r.service_name 
   1::bigint as event_count, r.amount, r.amount * r.unit_cost as weighted, r.amount as min_amount, r.amount as max_amount,
   r.recorded_at as first_event, r.recorded_at as last_event`
 
+/** A span, cut at moments in it: rows that go over one of them are not read. */
+const between = ({ end, start }: Span, seams: ReadonlyArray<Instant.Instant>): ReadonlyArray<Span> =>
+  [start, ...seams].map((from, index) => ({ start: from, end: seams[index] ?? end }))
+
 /** What narrows rows down to a filter. */
 const narrow = (bind: Binder, alias: string, filter: Filter): string =>
   (filter.customer === undefined ? "" : ` and ${alias}.customer_id = ${bind.text(filter.customer)}`) +
@@ -176,11 +180,18 @@ const union = (parts: ReadonlyArray<string>) => parts.join(" union all ")
 
 /**
  * Rows of `customer_id`, `service_name`, `at` and `sumColumns`, from rows no longer than `longest`. The customer is of no
- * meaning where all are asked for.
+ * meaning where all are asked for. No row goes over one of the `seams`.
  */
-export const usage = (name: Name, window: Span, filter: Filter, longest: Level): Source => {
+export const usage = (
+  name: Name,
+  window: Span,
+  filter: Filter,
+  longest: Level,
+  seams: ReadonlyArray<Instant.Instant> = []
+): Source => {
   const bind = binder()
-  const parts = cut("record", window, levelsUpTo(longest)).map(({ of, ...span }) =>
+  const pieces = between(window, seams).flatMap((span) => cut("record", span, levelsUpTo(longest)))
+  const parts = pieces.map(({ of, ...span }) =>
     of === "record" ? edge(name, bind, span, filter, recordColumns) : rolled(name, bind, { of, ...span }, filter)
   )
   return { text: union([...parts, tail(name, bind, window, filter, recordColumns)]), params: bind.params }
@@ -191,11 +202,13 @@ export const usageByCustomer = (
   name: Name,
   window: Span,
   service: ServiceName | undefined,
-  longest: Level = "month"
+  longest: Level = "month",
+  seams: ReadonlyArray<Instant.Instant> = []
 ): Source => {
   const bind = binder()
   const filter = { customer: undefined, service }
-  const parts = cut("record", window, levelsUpTo(longest)).map(({ of, ...span }) =>
+  const pieces = between(window, seams).flatMap((span) => cut("record", span, levelsUpTo(longest)))
+  const parts = pieces.map(({ of, ...span }) =>
     of === "record" ? edge(name, bind, span, filter, recordColumns) : rolledOfEach(name, bind, { of, ...span }, filter)
   )
   return { text: union([...parts, tail(name, bind, window, filter, recordColumns)]), params: bind.params }

@@ -157,7 +157,7 @@ const settled = (text: string, directory: string): string =>
     .replace(/PostgreSQL 1\d/g, "<version>")
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uuid>")
     .replace(/\b([0-9a-f]{64}|[0-9a-f]{32})\b/g, "<digest>")
-    .replace(/(usage_\d{4}-\d\d)-[0-9a-f]{8}\b/g, "$1-<random>")
+    .replace(/(usage_\d{4}-\d\d)-[0-9a-f]{8,12}\b/g, "$1-<random>")
     // A pseudonym is random, and so is how well it can be compressed.
     .replace(/"bytes": \d+/g, '"bytes": <bytes>')
     .replaceAll(new RegExp(`${new Date().toISOString().slice(0, 10)}[T ][0-9:.]+Z?`, "g"), "<now>")
