@@ -99,6 +99,10 @@ export interface Place {
  * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
  *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
  *   and wait for us. The embedded engine has one connection, so there it is `sql`.
+ *
+ *   Statements of either are run `unprepared`, so that each is planned for its values: at its sixth execution on a connection a
+ *   prepared one gets a plan for all values, and where conditions are optional (`$2 is null or …`) or ranges and lists decide how
+ *   much is read, that one takes a hundred times as long, or for ever. Prepared is what stores records, which looks up keys.
  * - `bounded`: sorts the errors of SQL, and on a server gives up an attempt that is not answered: a silent peer would
  *   keep it for ever. What became of the attempt is then not known.
  *

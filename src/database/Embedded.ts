@@ -100,7 +100,7 @@ const make = Effect.fnUntraced(function* (
     }),
     fromUnknown
   )
-  const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values), fromUnknown)
+  const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values).unprepared, fromUnknown)
   const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
     Effect.map(ask(engine, { kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
   const inTransaction = <A, E>(body: Effect.Effect<A, E>) => Effect.uninterruptible(mapSqlError(atomically(sql, body)))

@@ -168,7 +168,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
     SqlSchema.findAll({
       Request: Schema.Array(Schema.NullOr(Schema.String)),
       Result: result,
-      execute: (given) => own.unsafe(text, given)
+      execute: (given) => own.unsafe(text, given).unprepared
     })
   const readStates = read(
     StateRow,
@@ -212,7 +212,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
             changes.map(({ highest }) => highest),
             timestamp(now)
           ]
-        )
+        ).unprepared
 
   const insertAlerts = read(
     AlertRow,
@@ -234,7 +234,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
           select a.id::bigint, c.channel, a.at::timestamptz
           from unnest($1::text[], $2::text[]) as a(id, at), unnest($3::text[]) as c(channel)`,
         [told.map(({ id }) => id), told.map(({ raisedAt }) => timestamp(raisedAt)), [...channels]]
-      )
+      ).unprepared
     }
     return stored
   })
@@ -245,8 +245,9 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
   const pass: AlertStore["Service"]["pass"] = (now, scope, percents, channels, decide) =>
     transaction(
       Effect.gen(function* () {
-        yield* own.unsafe(`set local lock_timeout = '10s'`)
+        yield* own.unsafe(`set local lock_timeout = '10s'`).unprepared
         yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
+          .unprepared
         const states = (yield* readKnown(params(now, scope, percents))).map((row) => ({
           state: stateOf(row),
           known: { level: row.known_level, highest: row.known_highest }

@@ -72,7 +72,7 @@ const make = (database: Database["Service"]): ArchiveFilesStore["Service"] => {
   const identity = IdentityStore.make(database)
   const paths = ArchivePath.pathsOf(place.directory)
   const run = (text: string, params: ReadonlyArray<string> = []) =>
-    Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
+    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
   return {
     begin: Effect.fnUntraced(function* (file, isOurs) {
       const { id } = yield* identity.current

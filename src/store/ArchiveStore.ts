@@ -153,7 +153,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const records = name("billing_usage_records")
   const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
-    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
+    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params]).unprepared), fromUnknown)
   const lock = `select pg_advisory_xact_lock(hashtextextended($1, 0))`
   const lockName = archiveLock(schema)
 

@@ -89,7 +89,8 @@ export const archiveTable = (database: Database["Service"]): ArchiveTable => {
   const { bounded, name, own } = database
   const identity = IdentityStore.make(database)
   const paths = ArchivePath.pathsOf(database.place.directory)
-  const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
+  const ask: Query = (text, params) =>
+    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
   return {
     identity,
     paths,

@@ -107,7 +107,7 @@ export class CatalogStore extends Context.Service<
         Request: Schema.Void,
         Result: ServiceRow,
         execute: () =>
-          own.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by place`)
+          own.unsafe(`select service_name, unit, base_unit, unit_size::text from ${services} order by place`).unprepared
       })
       const readPrices = (client: typeof sql) =>
         SqlSchema.findAll({
@@ -128,11 +128,11 @@ export class CatalogStore extends Context.Service<
           serialized(
             sql,
             sql.unsafe(`select customer_id, display_name, (extract(epoch from created_at) * 1000000)::bigint::text as created_at
-              from ${customers} order by customer_id`)
+              from ${customers} order by customer_id`).unprepared
           )
       })
       const readVersion = Effect.map(
-        own.unsafe<{ version: string }>(`select version::text from ${catalogTable}`),
+        own.unsafe<{ version: string }>(`select version::text from ${catalogTable}`).unprepared,
         (rows) => rows[0]?.version ?? "0"
       )
 
@@ -164,7 +164,10 @@ export class CatalogStore extends Context.Service<
 
       /** Runs a change and raises the version with it; the row's lock puts changes one after the other. */
       const change = <A>(effect: Effect.Effect<A, unknown>) =>
-        atomically(sql, Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`), effect)).pipe(
+        atomically(
+          sql,
+          Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`).unprepared, effect)
+        ).pipe(
           mapSqlError,
           Effect.mapError(fromUnknown),
           Sequences.withFreshIds(database),
@@ -178,12 +181,12 @@ export class CatalogStore extends Context.Service<
               `insert into ${services} (service_name, unit, base_unit, unit_size)
               values ($1, $2, $3, ($4::text)::numeric) on conflict do nothing returning 1 as added`,
               [service.name, service.unit, service.baseUnit, Decimal.toText(service.unitSize)]
-            )
+            ).unprepared
             if (added.length === 0) return false
             yield* sql.unsafe(`insert into ${prices} (service_name, unit_cost) values ($1, ($2::text)::numeric)`, [
               service.name,
               unitCost
-            ])
+            ]).unprepared
             return true
           })
         )
@@ -202,7 +205,7 @@ export class CatalogStore extends Context.Service<
               price.unitCost,
               price.from === -Infinity ? null : timestamp(price.from as Instant.Instant)
             ]
-          )
+          ).unprepared
         )
       })
 
@@ -215,7 +218,7 @@ export class CatalogStore extends Context.Service<
                 `insert into ${customers} (customer_id, display_name) values ($1, $2)
                 on conflict (customer_id) do update set display_name = coalesce(excluded.display_name, ${customers}.display_name)`,
                 [id, displayName ?? null]
-              )
+              ).unprepared
             ),
             fromUnknown
           )
@@ -233,7 +236,7 @@ export class CatalogStore extends Context.Service<
           own.unsafe(
             `insert into ${customers} (customer_id) select u.id from unnest($1::text[]) as u(id) order by u.id on conflict do nothing`,
             [[...missing]]
-          )
+          ).unprepared
         )
         yield* own.afterCommit(
           Effect.sync(() => {
@@ -253,7 +256,7 @@ export class CatalogStore extends Context.Service<
           sql.unsafe<{ customer_id: CustomerId }>(
             `select customer_id from ${customers} where customer_id = any($1::text[])`,
             [[...ids]]
-          ),
+          ).unprepared,
           fromUnknown
         )
         return rows.map((row) => row.customer_id)

@@ -96,7 +96,8 @@ export class DeadLetterStore extends Context.Service<
               ])
             )
 
-      const query: Query = (text, params) => bounded(Effect.mapError(own.unsafe<Row>(text, params), fromUnknown))
+      const query: Query = (text, params) =>
+        bounded(Effect.mapError(own.unsafe<Row>(text, params).unprepared, fromUnknown))
 
       const select = `select dead_letter_id::text as id, source, place, field, problem, remedy,
           encode(content, 'base64') as content, (extract(epoch from refused_at) * 1000000)::bigint::text as refused_at
@@ -108,12 +109,12 @@ export class DeadLetterStore extends Context.Service<
           own.unsafe(
             `${select} where dead_letter_id > $1::text::bigint order by dead_letter_id limit $2::text::integer`,
             [after, `${limit}`]
-          )
+          ).unprepared
       })
       const readOne = SqlSchema.findAll({
         Request: Schema.String,
         Result: LetterRow,
-        execute: (id) => own.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id])
+        execute: (id) => own.unsafe(`${select} where dead_letter_id = $1::text::bigint`, [id]).unprepared
       })
 
       const batches = name("billing_usage_batches")

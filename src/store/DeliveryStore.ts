@@ -79,7 +79,7 @@ const make = ({ bounded, name, own }: Database["Service"]): DeliveryStore["Servi
   const deliveries = name("billing_alert_deliveries")
   const alerts = name("billing_alerts")
   const change = (text: string, params: ReadonlyArray<unknown>) =>
-    Effect.mapError(bounded(own.unsafe<{ id: string }>(text, [...params])), fromUnknown)
+    Effect.mapError(bounded(own.unsafe<{ id: string }>(text, [...params]).unprepared), fromUnknown)
   const Params = Schema.Array(Schema.Union([Schema.String, Schema.Array(Schema.String)]))
 
   const readClaimed = SqlSchema.findAll({
@@ -97,7 +97,7 @@ const make = ({ bounded, name, own }: Database["Service"]): DeliveryStore["Servi
           )
           select ${columns} from taken d join ${alerts} a using (alert_id) order by a.alert_id, d.channel`,
         [...params]
-      )
+      ).unprepared
   })
   const readList = SqlSchema.findAll({
     Request: Params,
@@ -108,7 +108,7 @@ const make = ({ bounded, name, own }: Database["Service"]): DeliveryStore["Servi
           where a.raised_at >= $1::text::timestamptz
           order by a.raised_at desc, a.alert_id desc, d.channel limit $2::text::integer`,
         [...params]
-      )
+      ).unprepared
   })
   const toRows = Effect.map((rows: ReadonlyArray<typeof Row.Type>) => rows.map(deliveryOf))
 

@@ -68,7 +68,7 @@ export class DoctorStore extends Context.Service<
             current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
             case when pg_is_in_recovery() then 'standby' when current_setting('transaction_read_only') = 'on' then 'setting' end
               as read_only,
-            (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`)
+            (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`).unprepared
       })
       const readMismatches = SqlSchema.findAll({
         Request: Schema.Int,
@@ -83,14 +83,14 @@ export class DoctorStore extends Context.Service<
               where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0)
               order by coalesce(b.batch_id, r.batch_id) limit $1::text::integer`,
             [`${limit}`]
-          )
+          ).unprepared
       })
       const readOrphans = SqlSchema.findAll({
         Request: Schema.Void,
         Result: CountRow,
         execute: () =>
           own.unsafe(`select count(*)::text as found from ${name("billing_usage_keys")} k
-            where not exists (select from ${batches} b where b.batch_id = k.batch_id)`)
+            where not exists (select from ${batches} b where b.batch_id = k.batch_id)`).unprepared
       })
 
       const readErasures = SqlSchema.findAll({
@@ -98,7 +98,7 @@ export class DoctorStore extends Context.Service<
         Result: CountRow,
         execute: () =>
           own.unsafe(`select count(*)::text as found from ${name("billing_erasures")}
-            where finished_at is null and started_at < now() - interval '1 hour'`)
+            where finished_at is null and started_at < now() - interval '1 hour'`).unprepared
       })
 
       return DoctorStore.of({

@@ -165,7 +165,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
   const batches = name("billing_usage_batches")
   const records = name("billing_usage_records")
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
-    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
+    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params]).unprepared), fromUnknown)
   const transaction = <A, E = never>(body: (query: Query) => Effect.Effect<A, DatabaseError | E>) =>
     database.transaction(
       ({ query }) =>
@@ -205,7 +205,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
           to_char(started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as started_at,
           to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as finished_at,
           removed::text as removed
-        from ${erasures} order by ${erasures}.started_at`)
+        from ${erasures} order by ${erasures}.started_at`).unprepared
   })
 
   /** Whether all are swapped; a transaction in which it is not is to be rolled back. */

@@ -89,7 +89,8 @@ const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 export const make = (database: Database["Service"]): IdentityStore["Service"] => {
   const { bounded, name, own, place, schema } = database
   const table = name("billing_database")
-  const ask: Query = (text, params) => Effect.mapError(bounded(own.unsafe<Row>(text, [...params])), fromUnknown)
+  const ask: Query = (text, params) =>
+    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
 
   const readAll = (query: Query) =>
     Effect.mapError(

@@ -102,7 +102,7 @@ export class ImportStore extends Context.Service<
             select encode(digest_before, 'hex') as digest_before, variant::text, encode(digest_after, 'hex') as digest_after,
               lines::text, bytes::text, records::text, refused::text from chain`,
             [digest, `${depth}`]
-          )
+          ).unprepared
       })
 
       const readCovers = SqlSchema.findAll({
@@ -115,7 +115,7 @@ export class ImportStore extends Context.Service<
                 and substring(line_sums from 1 for length(decode($2::text, 'base64'))) = decode($2::text, 'base64')
             )::text as covers`,
             [digest, sums]
-          )
+          ).unprepared
       })
 
       const insertChunk = `insert into ${chunks}
@@ -144,7 +144,7 @@ export class ImportStore extends Context.Service<
             yield* letters.write(query, [...refused, ...conflicts.map(conflict)])
           })
 
-      const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params), fromUnknown)
+      const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params).unprepared, fromUnknown)
 
       return ImportStore.of({
         known: (digest, depth) =>

@@ -30,7 +30,7 @@ export const lacking = (database: Database["Service"]) => {
             (select coalesce(string_agg(u.key, ','), '') from unnest($1::text[]) as u(key)
               where not exists (select from ${name("billing_usage_batches")} b where b.batch_key = u.key::uuid)) as lacking`,
           [[...keys]]
-        )
+        ).unprepared
       ),
       fromUnknown
     )

@@ -45,13 +45,13 @@ export class MaintenanceStore extends Context.Service<
       const { bounded, name, own, schema } = yield* Database
       const table = name("billing_maintenance")
       const run = (text: string, params: ReadonlyArray<string> = []) =>
-        Effect.mapError(bounded(own.unsafe<{ found: string }>(text, [...params])), fromUnknown)
+        Effect.mapError(bounded(own.unsafe<{ found: string }>(text, [...params]).unprepared), fromUnknown)
       const readHolder = SqlSchema.findAll({
         Request: Schema.Void,
         Result: HolderRow,
         execute: () =>
           own.unsafe(`select owner::text as owner,
-            (extract(epoch from started_at) * 1000000)::bigint::text as started_at from ${table}`)
+            (extract(epoch from started_at) * 1000000)::bigint::text as started_at from ${table}`).unprepared
       })
 
       return MaintenanceStore.of({
@@ -79,7 +79,7 @@ export class MaintenanceStore extends Context.Service<
             [schema]
           )
           for (const { found } of tables) {
-            yield* Effect.mapError(own.unsafe(`vacuum (analyze) "${schema}".${found}`), fromUnknown)
+            yield* Effect.mapError(own.unsafe(`vacuum (analyze) "${schema}".${found}`).unprepared, fromUnknown)
           }
           return tables.length
         })

@@ -52,10 +52,10 @@ export class PartitionStore extends Context.Service<
 
       const attach = Effect.fnUntraced(function* (month: Month) {
         const table = name(prefix + month.slice(0, 7).replace("-", "_"))
-        yield* own.unsafe(`create table if not exists ${table} (like ${parent} including all)`)
+        yield* own.unsafe(`create table if not exists ${table} (like ${parent} including all)`).unprepared
         yield* own.unsafe(
           `alter table ${parent} attach partition ${table} for values from ('${month} 00:00:00+00') to ('${nextMonth(month)} 00:00:00+00')`
-        )
+        ).unprepared
       })
 
       const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month>) {
@@ -67,7 +67,7 @@ export class PartitionStore extends Context.Service<
           atomically(
             own,
             Effect.gen(function* () {
-              yield* own.unsafe("set local lock_timeout = '10s'")
+              yield* own.unsafe("set local lock_timeout = '10s'").unprepared
               yield* own`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
               const there = new Set(yield* list)
               for (const month of [...wanted].sort()) {

@@ -115,7 +115,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
       SqlSchema.findAll({
         Request: Schema.Array(Schema.NullOr(Schema.String)),
         Result: result,
-        execute: (given) => serialized(sql, sql.unsafe(text, given))
+        execute: (given) => serialized(sql, sql.unsafe(text, given).unprepared)
       })(params),
       fromUnknown
     )
@@ -123,7 +123,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
     Sequences.withFreshIds(database)(Effect.mapError(mapSqlError(effect), fromUnknown))
   const hasPlan = (plan: string) =>
     Effect.map(
-      sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]),
+      sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]).unprepared,
       (rows) => rows.length > 0
     )
 
@@ -135,7 +135,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
           on conflict (plan_name) do update set warning_percent = excluded.warning_percent,
             critical_percent = excluded.critical_percent, exceeded_percent = excluded.exceeded_percent`,
         [plan, percent(thresholds.warning), percent(thresholds.critical), percent(thresholds.exceeded)]
-      )
+      ).unprepared
     ).pipe(Effect.asVoid)
 
   const removePlan = (plan: string) =>
@@ -144,9 +144,11 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
         sql,
         Effect.gen(function* () {
           const used = yield* sql.unsafe(`select 1 as found from ${subscriptions} where plan_name = $1 limit 1`, [plan])
+            .unprepared
           if (used.length > 0) return "used" as const
-          yield* sql.unsafe(`delete from ${quotas} where plan_name = $1`, [plan])
+          yield* sql.unsafe(`delete from ${quotas} where plan_name = $1`, [plan]).unprepared
           const removed = yield* sql.unsafe(`delete from ${plans} where plan_name = $1 returning 1 as removed`, [plan])
+            .unprepared
           return removed.length > 0 ? ("removed" as const) : ("unknown" as const)
         })
       )
@@ -161,22 +163,22 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
           // One after the other: a customer is on one plan at a time.
           yield* sql.unsafe(`select 1 as locked from ${name("billing_customers")} where customer_id = $1 for update`, [
             customer
-          ])
+          ]).unprepared
           yield* sql.unsafe(
             `update ${subscriptions} set ended_at = $2::text::timestamptz
               where customer_id = $1 and started_at < $2::text::timestamptz and (ended_at is null or ended_at > $2::text::timestamptz)`,
             [customer, timestamp(start)]
-          )
+          ).unprepared
           // What was to begin later is replaced too: the last word counts.
           yield* sql.unsafe(
             `delete from ${subscriptions} where customer_id = $1 and started_at >= $2::text::timestamptz`,
             [customer, timestamp(start)]
-          )
+          ).unprepared
           yield* sql.unsafe(
             `insert into ${subscriptions} (customer_id, plan_name, every, anchor, started_at)
               values ($1, $2, $3, $4::text::timestamptz, $5::text::timestamptz)`,
             [customer, plan, every, timestamp(anchor), timestamp(start)]
-          )
+          ).unprepared
           return true
         })
       )
@@ -189,7 +191,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
           `update ${subscriptions} set ended_at = greatest($2::text::timestamptz, started_at)
             where customer_id = $1 and (ended_at is null or ended_at > $2::text::timestamptz) returning 1 as ended`,
           [customer, timestamp(at)]
-        )
+        ).unprepared
       ),
       (rows) => rows.length > 0
     )
@@ -228,7 +230,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
               exceeded?.at ?? null,
               timestamp(rule.from)
             ]
-          )
+          ).unprepared
           return true
         })
       )

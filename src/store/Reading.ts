@@ -14,5 +14,5 @@ export interface Reading {
 
 export const ofDatabase = ({ name, sql }: Database["Service"]): Reading => ({
   name,
-  query: (text, params) => Effect.mapError(serialized(sql, sql.unsafe<Row>(text, params)), fromUnknown)
+  query: (text, params) => Effect.mapError(serialized(sql, sql.unsafe<Row>(text, params).unprepared), fromUnknown)
 })

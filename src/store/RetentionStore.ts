@@ -71,7 +71,7 @@ const make = (database: Database["Service"]): RetentionStore["Service"] => {
   const letters = name("billing_dead_letters")
 
   const run = (text: string, params: ReadonlyArray<string | null> = []) =>
-    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params])), fromUnknown)
+    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params]).unprepared), fromUnknown)
   const numbers = (row: Record<string, string> | undefined) =>
     Object.fromEntries(Object.entries(row ?? {}).map(([key, value]) => [key, Number(value)]))
 
@@ -80,7 +80,7 @@ const make = (database: Database["Service"]): RetentionStore["Service"] => {
     Result: RuleRow,
     execute: () =>
       own.unsafe(`select subject, customer_id, service_name, keep_days, action from ${retention}
-        order by subject, customer_id nulls first, service_name nulls first`)
+        order by subject, customer_id nulls first, service_name nulls first`).unprepared
   })
 
   const before = (column: string) => `${column} < $1::text::timestamptz`

@@ -207,7 +207,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
           const [row] = yield* own.unsafe<{ taken: boolean }>(
             `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as taken`,
             [rollupLock(schema)]
-          )
+          ).unprepared
           return row?.taken === true ? yield* work : undefined
         })
       )
@@ -229,7 +229,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
             ) due
           ) counted where before < $1::text::bigint`,
         [`${limit}`, ids]
-      )
+      ).unprepared
   })
 
   const merge = (table: string, key: string) => `on conflict (${key}) do update set
@@ -287,7 +287,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
           `{${due.map((row) => row.batch_id).join(",")}}`,
           `${low} 00:00:00+00`,
           `${nextMonth(high)} 00:00:00+00`
-        ])
+        ]).unprepared
         // A record that is not added now never would be: a stamped batch is not looked at again.
         const said = due.reduce((sum, row) => sum + row.record_count, 0)
         if (done!.records !== said) return yield* miscounted(done!.records, said)
@@ -327,7 +327,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
               found_events::text, trim_scale(found_amount)::text as found_amount, trim_scale(found_weighted)::text as found_weighted
             from all_differences order by at, customer_id, service_name, level limit $3::text::integer`,
           params
-        )
+        ).unprepared
     })
   // The records of archived months are in files.
   const ofDays = readDifferences(`with ${takenOfDays}, differing as (
@@ -399,7 +399,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   const remove = (table: string, column: string, params: ReadonlyArray<string>) =>
     own.unsafe(`delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`, [
       ...params
-    ])
+    ]).unprepared
 
   const rebuildMonths = (span: DaySpan, limit: number) =>
     locked(
@@ -409,7 +409,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         const params = [timestamp(span.start), timestamp(span.end)]
         yield* remove(tables.months, "month", params)
         yield* remove(tables.monthSketches, "month", params)
-        yield* own.unsafe(`with ${monthsOfDays}, ${putMonths} select 1`, params)
+        yield* own.unsafe(`with ${monthsOfDays}, ${putMonths} select 1`, params).unprepared
         return found
       })
     )
@@ -423,7 +423,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         yield* remove(tables.quarters, "quarter", params)
         yield* remove(tables.days, "day", params)
         yield* remove(tables.sketches, "day", params)
-        yield* own.unsafe(`with ${takenOfDays}, ${put(false)} select 1`, params)
+        yield* own.unsafe(`with ${takenOfDays}, ${put(false)} select 1`, params).unprepared
         return found
       })
     )
@@ -434,7 +434,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     execute: () =>
       own.unsafe(`select count(*)::text as batches, coalesce(sum(record_count), 0)::text as records,
           count(set_aside)::text as set_aside, (extract(epoch from min(committed_at)) * 1000)::bigint::text as oldest
-        from ${batches} where rolled_at is null`)
+        from ${batches} where rolled_at is null`).unprepared
   })
 
   const readSetAside = SqlSchema.findAll({
@@ -445,7 +445,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         `select batch_id::text as batch_id, record_count, set_aside from ${batches}
           where rolled_at is null and set_aside is not null order by ${batches}.batch_id limit $1::text::integer`,
         [`${limit}`]
-      )
+      ).unprepared
   })
 
   return {
@@ -459,12 +459,12 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
         own.unsafe(`update ${batches} set set_aside = $2 where batch_id = $1::text::bigint and rolled_at is null`, [
           batchId,
           problem.slice(0, 1_000)
-        ])
+        ]).unprepared
       ).pipe(Effect.mapError(fromUnknown), Effect.asVoid),
     takeBack: bounded(
       own.unsafe(
         `update ${batches} set set_aside = null where rolled_at is null and set_aside is not null returning 1 as one`
-      )
+      ).unprepared
     ).pipe(
       Effect.mapError(fromUnknown),
       Effect.map((rows) => rows.length)
@@ -493,7 +493,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
               from (select min(day) as first, max(day) as last from ${tables.days}) d,
                 (select min(month)::timestamp at time zone 'UTC' as first, (max(month) + interval '1 month')::timestamp at time zone 'UTC' as last
                   from ${batches}, unnest(months) month) r`
-          )
+          ).unprepared
         ),
         fromUnknown
       ),
@@ -504,7 +504,7 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
     ),
     vacuum: Effect.forEach(
       [tables.quarters, tables.days, tables.months, tables.sketches, tables.monthSketches, batches],
-      (table) => Effect.mapError(own.unsafe(`vacuum (analyze) ${table}`), fromUnknown),
+      (table) => Effect.mapError(own.unsafe(`vacuum (analyze) ${table}`).unprepared, fromUnknown),
       { discard: true }
     )
   }

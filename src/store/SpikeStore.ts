@@ -87,7 +87,7 @@ export class SpikeStore extends Context.Service<
               where h.hour = ${hour} and h.amount > 3 * s.median and h.amount > s.median + 6 * 1.4826 * s.deviation
               order by h.customer_id, h.service_name`,
             params
-          )
+          ).unprepared
       })
       return SpikeStore.of({
         find: (at, scope) =>

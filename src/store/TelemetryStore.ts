@@ -36,6 +36,7 @@ export class TelemetryStore extends Context.Service<
         execute: () =>
           own.unsafe(`select floor(extract(epoch from max(committed_at)) * 1000)::text as last
             from (select committed_at from ${name("billing_usage_batches")} order by batch_id desc limit ${latestBatches}) b`)
+            .unprepared
       })
       const readArchives = SqlSchema.findAll({
         Request: Schema.Void,
@@ -43,7 +44,7 @@ export class TelemetryStore extends Context.Service<
         execute: () =>
           own.unsafe(
             `select state, count(*)::text as count from ${name("billing_archives")} group by state order by state`
-          )
+          ).unprepared
       })
       return TelemetryStore.of({
         facts: bounded(

@@ -194,10 +194,13 @@ export class UsageStore extends Context.Service<
         return known.length > 0 ? "known" : yield* new TakenId()
       })
 
+      // Prepared: it runs for every batch, and what it looks up it looks up by key.
       const queryOf =
         (client: Database["Service"]["sql"]): Query =>
         (text, params) =>
           Effect.mapError(client.unsafe<Row>(text, params), fromUnknown)
+      const ofCompanion: Query = (text, params) =>
+        Effect.mapError(own.unsafe<Row>(text, params).unprepared, fromUnknown)
 
       // Failing rolls back: the ledger row of a stale batch, and the rows of one that is known.
       const byCopy = (encoded: EncodedBatch, data: Uint8Array, companion: Companion | undefined) =>
@@ -305,7 +308,7 @@ export class UsageStore extends Context.Service<
             atomically(
               own,
               Effect.tap(statement, (result) =>
-                result.alreadyCommitted ? Effect.void : companion(queryOf(own), result)
+                result.alreadyCommitted ? Effect.void : companion(ofCompanion, result)
               )
             )
           )
