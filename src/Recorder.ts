@@ -24,7 +24,7 @@ import { CurrentCustomer } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { makeIntake } from "./internal/Intake.ts"
-import { QuotaLedger } from "./internal/QuotaLedger.ts"
+import { type Ledger, QuotaLedger } from "./internal/QuotaLedger.ts"
 import { Shutdown } from "./system/Shutdown.ts"
 import * as WriteQueue from "./internal/WriteQueue.ts"
 import { SpoolError } from "./Spool.ts"
@@ -126,7 +126,7 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
 
   /** The same interface over a `Batcher`: `record`, `track…` and `recordAll` return when the usage is queued. */
   static readonly layerBatched: Layer.Layer<Recorder, never, Batcher | Database> = Layer.suspend(() =>
-    Layer.provide(Layer.effect(Recorder, makeBatched), UsageStore.layer)
+    Layer.provide(Layer.effect(Recorder, makeBatched), [UsageStore.layer, QuotaLedger.layer])
   )
 
   // For the `CurrentCustomer`, whom the application's authentication provides.
@@ -193,7 +193,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
       if (records.length > 0) yield* persist(records)
       return records
     }),
-    recordInTransaction: inTransaction(store, catalogs)
+    recordInTransaction: inTransaction(store, catalogs, yield* QuotaLedger)
   })
 })
 
@@ -203,11 +203,11 @@ const makeBatched = Effect.gen(function* () {
   return fromRecord({
     record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), toRecorderError),
     recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), toRecorderError),
-    recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore)
+    recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore, yield* QuotaLedger)
   })
 })
 
-const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"]) => {
+const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"], ledger: Ledger) => {
   const intake = makeIntake(catalogs)
   return Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
     if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
@@ -216,6 +216,13 @@ const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Ser
       yield* Effect.mapError(
         store.appendInTransaction({ key: randomUUID(), source: "transaction", records, onConflict: "fail" }),
         fail
+      )
+      // Until then a quota counts what was let pass for them: nobody knows whether it will commit.
+      yield* store.afterCommit(
+        Effect.sync(() => {
+          ledger.takeAll(records)
+          ledger.settle(ledger.claim(records))
+        })
       )
     }
     return records

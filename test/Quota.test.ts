@@ -249,6 +249,27 @@ eachEngine("Quota", (engine) => {
     )
 
     it.effect(
+      "what is recorded in a transaction counts once when it commits, and as what was let pass when it does not",
+      () =>
+        Effect.gen(function* () {
+          const { sql } = yield* Database
+          yield* (yield* Quotas).set({ customer: "g", service: "api", limit: 100, hard: true })
+          const quota = yield* Quota
+          const { recordInTransaction } = yield* Recorder
+          const usage = { customer: "g", service: "api", quantity: 10 }
+          yield* quota.enforce("g", "api", 10)
+          yield* quota.enforce("g", "api", 10)
+          yield* sql.withTransaction(recordInTransaction(usage))
+          yield* Effect.ignore(sql.withTransaction(Effect.andThen(recordInTransaction(usage), Effect.fail("no"))))
+          yield* Effect.sleep("900 millis")
+          assert.strictEqual(maybe((yield* quota.check("g", "api")).used), "20")
+          yield* sql.withTransaction(recordInTransaction(usage))
+          yield* Effect.sleep("900 millis")
+          assert.strictEqual(maybe((yield* quota.check("g", "api")).used), "20")
+        })
+    )
+
+    it.effect(
       "a steady flow: what is on its way to the database counts, by whatever way, and all of it can be used",
       () =>
         Effect.gen(function* () {

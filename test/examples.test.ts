@@ -220,6 +220,7 @@ describe("every example runs", () => {
       assert.strictEqual(ran.code, 0, ran.stderr)
       assert.deepStrictEqual(ran.stdout.trimEnd().split("\n"), [
         'usage_records_committed_total{source="recorder"} 20',
+        'usage_records_committed_total{source="batcher"} 0',
         "usage_database_up 1",
         "usage_rollup_lag_records 20",
         '200 {"status":"up","checks":[{"check":"database","status":"up"},{"check":"migrations","status":"up"},{"check":"rollups","status":"up"},{"check":"flush","status":"up"}]}',

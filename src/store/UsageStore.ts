@@ -111,6 +111,8 @@ export class UsageStore extends Context.Service<
     readonly append: (batch: Batch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
     /** Stores a batch in the transaction that the calling fiber has open on the same client. */
     readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
+    /** Runs something once the transaction has committed that the calling fiber has open. */
+    readonly afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void>
     /** Whether the calling fiber has a transaction open on this database's client. */
     readonly inTransaction: Effect.Effect<boolean>
     /** Whether that transaction holds the only connection, so that a write outside it would wait for its caller. */
@@ -368,6 +370,7 @@ export class UsageStore extends Context.Service<
         write,
         append,
         appendInTransaction,
+        afterCommit: sql.afterCommit,
         inTransaction,
         heldByCaller: own === sql ? inTransaction : Effect.succeed(false),
         lacking: Ledger.lacking(database)

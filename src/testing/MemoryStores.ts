@@ -30,6 +30,7 @@ class Shelf {
   stored: Array<StoredUsage> = []
   readonly batches = new Set<string>()
   readonly fingerprints = new Map<string, string>()
+  readonly afterCommit: Array<Effect.Effect<void>> = []
   constructor(below?: Shelf) {
     this.below = below
   }
@@ -45,6 +46,7 @@ class Shelf {
     for (const one of this.stored) below.stored.push(one)
     for (const key of this.batches) below.batches.add(key)
     for (const [name, fingerprint] of this.fingerprints) below.fingerprints.set(name, fingerprint)
+    below.afterCommit.push(...this.afterCommit)
   }
 }
 
@@ -198,6 +200,10 @@ export const make = () => {
     write: store,
     append: (batch, companion) => store(encode(batch), companion),
     appendInTransaction: (batch) => Effect.flatMap(CurrentShelf, (shelf) => write(shelf ?? bottom, batch)),
+    afterCommit: (effect) =>
+      Effect.flatMap(CurrentShelf, (shelf) =>
+        shelf === undefined ? effect : Effect.sync(() => void shelf.afterCommit.push(effect))
+      ),
     inTransaction: Effect.map(CurrentShelf, (shelf) => shelf !== undefined),
     heldByCaller: Effect.succeed(false),
     // Memory forgets nothing.
@@ -208,7 +214,12 @@ export const make = () => {
   const withTransaction = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.flatMap(CurrentShelf, (outer) => {
       const shelf = new Shelf(outer ?? bottom)
-      return Effect.tap(Effect.provideService(effect, CurrentShelf, shelf), () => Effect.sync(() => shelf.commit()))
+      return Effect.tap(Effect.provideService(effect, CurrentShelf, shelf), () =>
+        Effect.suspend(() => {
+          shelf.commit()
+          return outer === undefined ? Effect.all(bottom.afterCommit.splice(0), { discard: true }) : Effect.void
+        })
+      )
     })
 
   return {

@@ -62,6 +62,7 @@ export class FakeStore {
       append: unused,
       appendInTransaction: unused,
       inTransaction: Effect.succeed(false),
+      afterCommit: unused,
       heldByCaller: Effect.succeed(false),
       lacking: unused
     }
