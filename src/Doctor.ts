@@ -305,8 +305,8 @@ const make = Effect.gen(function* () {
       findings.push(
         wrong(
           "spool",
-          `${found.broken} damaged pieces are kept in ${spool.directory.path}/broken`,
-          "Look at the disk, and at the pieces; then remove them"
+          `${found.broken} things that could not be read are kept in ${spool.directory.path}/broken`,
+          "See `usage dead-letters list` for what they are; mend and drop them again, or remove them"
         )
       )
     }

@@ -18,7 +18,7 @@ import { dirname, resolve } from "node:path"
 import packageJson from "../package.json" with { type: "json" }
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
-import { ArchiveBroken, ArchiveFileError, problemOf } from "./archive/ArchiveFile.ts"
+import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import * as ErasedArchives from "./archive/ErasedArchives.ts"
 import { removeDoomed } from "./archive/Removal.ts"
 import * as Strays from "./archive/Strays.ts"
@@ -30,9 +30,10 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import { isLineOf } from "./domain/Mention.ts"
 import { Spool, SpoolError } from "./Spool.ts"
 import { SpoolDelivery, SpoolDeliveryError } from "./SpoolDelivery.ts"
+import * as Broken from "./spool/Broken.ts"
 import * as Delivered from "./spool/Delivered.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
-import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
 import { isObjectUrl } from "./storage/ObjectUrl.ts"
 import * as Storage from "./storage/Storage.ts"
 import { ArchiveFilesStore } from "./store/ArchiveFilesStore.ts"
@@ -180,17 +181,11 @@ const make = Effect.gen(function* () {
   const storage = yield* Storage.ObjectStorage
 
   const inSpool = <A>(run: () => Promise<A>) =>
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) =>
-        new SpoolError({
-          reason: new SpoolUnwritable({ path: spool.directory.path, detail: problemOf(cause), cause })
-        })
-    })
+    Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), (reason) => new SpoolError({ reason }))
 
   /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
   const clearBroken = (customer: string) =>
-    inSpool(() => SpoolDirectory.removeBroken(spool.directory, (text) => isLineOf(text, customer)))
+    inSpool(() => Broken.remove(spool.directory.path, (text) => isLineOf(text, customer)))
 
   const lettersOf = Effect.fnUntraced(function* (customer: string) {
     const found: Array<string> = []

@@ -8,7 +8,8 @@
  * - The same content adds nothing a second time, under whatever name, compressed or not; a log that has grown adds what is new.
  * - An import that was ended at any point, also by `kill -9`, goes on where it was when it is started again.
  * - Several imports of the same content at the same time add it once.
- * - A line that cannot be read is refused and kept as a dead letter; it takes none of those beside it along.
+ * - A line that cannot be read is refused and kept as a dead letter; it takes none of those beside it along. A file whose
+ *   first thousand lines are all refused is not imported: it is of another format.
  *
  * Memory is bounded: one chunk is being written and one prepared, and reading waits for them.
  */
@@ -26,7 +27,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import { NotInstalled } from "./domain/NotInstalled.ts"
 import * as AccessLog from "./import/AccessLog.ts"
 import * as Csv from "./import/Csv.ts"
-import { type Format, maxLineBytes } from "./import/Format.ts"
+import { type Format, hopelessLines, maxLineBytes } from "./import/Format.ts"
 import * as Ndjson from "./import/Ndjson.ts"
 import * as Plan from "./import/Plan.ts"
 import * as Prepare from "./import/Prepare.ts"
@@ -228,6 +229,8 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     const refusals: Array<Refusal> = []
     const report = () => options.onProgress?.({ ...done }) ?? Effect.void
     let maxLines = most
+    /** Lines that were refused while none was accepted. */
+    let hopeless = 0
 
     const passed = (from: Plan.Place, to: Plan.Place, skipped: boolean) => {
       done.lines += to.line - from.line
@@ -275,6 +278,9 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     for (;;) {
       const step = yield* Effect.mapError(persistentNext(plan, maxLines), fail)
       const chunk = step.kind === "new" ? yield* Effect.mapError(prepare.chunk(step), fail) : undefined
+      if (step.kind === "known") hopeless = step.isEmpty ? hopeless + step.to.line - step.from.line : -Infinity
+      if (chunk !== undefined) hopeless = chunk.encoded === undefined ? hopeless + chunk.row.refused : -Infinity
+      if (chunk !== undefined && hopeless >= hopelessLines) return yield* noUsage(chunk, format)
       if (writing !== undefined) {
         const settled = yield* settle(writing.chunk, yield* Fiber.join(writing.fiber))
         writing = undefined
@@ -305,6 +311,16 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     }, Effect.scoped)
   })
 })
+
+const noUsage = ({ refusals }: Prepare.Prepared, { piece = "line" }: Format) =>
+  refusedOption(
+    "file",
+    `none of its first ${hopelessLines} ${piece === "line" ? "lines" : "entries"} is usage: ${refusals
+      .slice(0, 3)
+      .map(({ field, line, problem }) => `${piece} ${line}: ${field}: ${problem}`)
+      .join("; ")}`,
+    "Give the format that it is in, or mend it; nothing of it was stored"
+  )
 
 const persistentNext = (plan: Plan.Plan, maxLines: number) => persistently(plan.next(maxLines))
 

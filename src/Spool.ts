@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import type { UsageRecord } from "./domain/UsageRecord.ts"
 import * as Segment from "./spool/Segment.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
-import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
 import { printable } from "./domain/Shown.ts"
 
 /** The spool holds as much as it may. @since 0.1.0 */
@@ -78,17 +78,7 @@ export class Spool extends Context.Service<
 const make = Effect.fnUntraced(function* (options: SpoolOptions) {
   const maxBytes = options.maxBytes ?? 1_073_741_824
   const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) =>
-        new SpoolError({
-          reason: new SpoolUnwritable({
-            path: options.directory,
-            detail: cause instanceof Error ? cause.message : String(cause),
-            cause
-          })
-        })
-    })
+    Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), (reason) => new SpoolError({ reason }))
   const directory = yield* attempt(() => SpoolDirectory.openSpool(options.directory))
   const status = attempt(() => SpoolDirectory.status(directory))
 

@@ -3,7 +3,7 @@
  *
  * Each batch of the spool is stored under its own key and then put aside, so it does not matter when this is interrupted, or
  * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
- * letters in the transaction of their batch.
+ * letters in the transaction of their batch. What is wrong with one of the spool's files holds up none of the others.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -16,17 +16,16 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
-import type { InvalidInput } from "./domain/InvalidInput.ts"
-import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
-import * as Lines from "./import/Lines.ts"
-import * as Ndjson from "./import/Ndjson.ts"
+import type { UsageRecord } from "./domain/UsageRecord.ts"
+import * as Claims from "./internal/Claims.ts"
 import * as Delivery from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as KeptBatches from "./internal/KeptBatches.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool } from "./Spool.ts"
+import * as Broken from "./spool/Broken.ts"
 import * as Segment from "./spool/Segment.ts"
-import { SpoolUnwritable } from "./spool/SegmentWriter.ts"
+import { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { DeadLetterStore, type NewDeadLetter } from "./store/DeadLetterStore.ts"
@@ -103,12 +102,6 @@ const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
 
 const wrap = (reason: DatabaseError | SpoolUnwritable) => new SpoolDeliveryError({ reason })
 
-/** What is to be stored of a sealed batch. */
-interface Content {
-  readonly records: ReadonlyArray<UsageRecord>
-  readonly letters: ReadonlyArray<NewDeadLetter>
-}
-
 const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
   Schedule.jittered
 )
@@ -127,16 +120,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     isRetryable: (error) => (retryFor === undefined ? error.reason._tag !== "Refused" : error.isRetryable)
   })
 
-  const onDisk = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolUnwritable> =>
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) =>
-        new SpoolUnwritable({
-          path: directory.path,
-          detail: cause instanceof Error ? cause.message : String(cause),
-          cause
-        })
-    })
+  const onDisk = SpoolUnwritable.attempt(directory.path)
+  const claims = Claims.make(directory, intake)
 
   const segmentContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
     const data = yield* onDisk(() => SpoolDirectory.readSegment(batch))
@@ -145,7 +130,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     const damaged = broken.filter((frame) => !frame.torn)
     // Kept on disk too: a dead letter holds only so much, and this may be half a disk block.
     for (const frame of damaged) {
-      yield* onDisk(() => SpoolDirectory.keepBroken(directory, batch.key, frame.offset, frame.content))
+      yield* onDisk(() => Broken.keepBytes(directory.path, batch.key, frame.offset, frame.content))
     }
     return {
       records,
@@ -160,99 +145,92 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     }
   })
 
-  const claimContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
-    const files = yield* onDisk(() => SpoolDirectory.readClaim(batch))
-    if (files === undefined) return undefined
-    const records: Array<UsageRecord> = []
-    const letters: Array<NewDeadLetter> = []
-    for (const { data, modified, name } of files) {
-      const view = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-      const { pieces } = Lines.cut(view, { ended: true, atStart: true, open: 0, maxLines: Infinity })
-      const inputs: Array<UsageInput> = []
-      const refusals = new Map<number, InvalidInput>()
-      const refuse = (index: number, refusal: InvalidInput) => refusals.set(index, refusal)
-      const origins: Array<number> = []
-      for (const [index, parsed] of lineFormat.parse(view, pieces).entries()) {
-        const tooLong = pieces[index]!.refusal
-        if (tooLong !== undefined) refuse(index, tooLong)
-        else if (Result.isFailure(parsed)) refuse(index, parsed.failure)
-        else {
-          for (const input of parsed.success) {
-            // A line without a time was used when its file was written, not when it is read.
-            inputs.push({ ...input, recordedAt: input.recordedAt ?? modified })
-            origins.push(index)
-          }
-        }
-      }
-      for (const [index, checked] of (yield* intake.checkEach(inputs)).entries()) {
-        if (Result.isSuccess(checked)) records.push(checked.success)
-        else refuse(origins[index]!, checked.failure)
-      }
-      for (const [index, { field, problem, remedy }] of [...refusals].sort(([a], [b]) => a - b)) {
-        const piece = pieces[index]!
-        const content = view.subarray(piece.start, piece.end)
-        letters.push({ source: `spool ${name}`, place: `line ${piece.line + 1}`, field, problem, remedy, content })
-      }
+  /** Stores what is in a batch of the spool: as a batch, or, of a large file, as several. */
+  const storeAll = Effect.fnUntraced(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached: ReadonlyArray<UsageRecord> | undefined,
+    onBatch: (delivered: SpoolDelivered) => Effect.Effect<void>
+  ) {
+    let total = nothing
+    const storeOne = Effect.fnUntraced(function* (
+      key: string,
+      records: ReadonlyArray<UsageRecord>,
+      letters: ReadonlyArray<NewDeadLetter>
+    ) {
+      const stored = yield* delivery.deliver({ key, source: "spool", records }, letters)
+      yield* Metric.update(metrics.committed, stored.records)
+      yield* Metric.update(metrics.failed, stored.refused)
+      yield* Metric.update(metrics.last, Telemetry.seconds(yield* Clock.currentTimeMillis))
+      total = sum(total, { batches: 1, records: stored.records, refused: stored.refused })
+      yield* onBatch(total)
+    })
+    if (batch.kind !== "segment") {
+      if (!(yield* claims.read(batch, storeOne))) return undefined
+      if (batch.kind === "file") yield* delivery.mark(batch.key)
+      return total
     }
-    return { records, letters }
+    const content = cached === undefined ? yield* segmentContent(batch) : { records: cached, letters: [] }
+    if (content === undefined) return undefined
+    yield* storeOne(batch.key, content.records, content.letters)
+    return total
   })
+
+  const deliverOne = Effect.fnUntraced(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached: ReadonlyArray<UsageRecord> | undefined,
+    onBatch: (delivered: SpoolDelivered) => Effect.Effect<void>
+  ) {
+    const delivered = yield* storeAll(batch, cached, onBatch)
+    if (delivered === undefined) return nothing
+    const { records, refused } = delivered
+    // Nothing in the ledger says that a batch of nothing was delivered.
+    if (records === 0 && refused === 0) yield* onDisk(() => SpoolDirectory.remove(batch))
+    else yield* kept.keep(batch)
+    yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
+    return delivered
+  }, Effect.mapError(wrap))
 
   const deliver = Effect.fn("SpoolDelivery.deliver")(function* (
     batch: SpoolDirectory.SealedBatch,
     cached?: ReadonlyArray<UsageRecord>
   ) {
-    const content: Content | undefined =
-      cached === undefined
-        ? yield* batch.kind === "segment" ? segmentContent(batch) : claimContent(batch)
-        : { records: cached, letters: [] }
-    if (content === undefined) return nothing
-    const { records, refused } = yield* delivery.deliver(
-      { key: batch.key, source: "spool", records: content.records },
-      content.letters
-    )
-    // Nothing in the ledger says that a batch of nothing was delivered.
-    if (records === 0 && refused === 0) yield* onDisk(() => SpoolDirectory.remove(batch))
-    else yield* kept.keep(batch)
-    yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
-    yield* Metric.update(metrics.committed, records)
-    yield* Metric.update(metrics.failed, refused)
-    yield* Metric.update(metrics.last, Telemetry.seconds(yield* Clock.currentTimeMillis))
-    return { batches: 1, records, refused }
-  }, Effect.mapError(wrap))
+    return yield* deliverOne(batch, cached, () => Effect.void)
+  })
 
   const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* ({
     except,
     onBatch
   }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
-    const mend = onDisk(async () => {
+    const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), wrap)
+    yield* look(async () => {
       await SpoolDirectory.adoptOrphans(directory)
       await SpoolDirectory.tidy(directory)
     })
-    yield* Effect.mapError(mend, wrap)
     // What cannot be asked now is asked the next time; what waits to be delivered meets the same.
     yield* Effect.catch(kept.settle, (error) =>
       Effect.logDebug("delivered batches could not be looked for", error.message)
     )
     let total = nothing
+    /** Batches that cannot be read, or not removed: the others are delivered, and then these are told of. */
+    const failed = new Map<string, SpoolDeliveryError>()
     const deliverReady = Effect.gen(function* () {
-      for (const batch of yield* Effect.mapError(
-        onDisk(() => SpoolDirectory.ready(directory)),
-        wrap
-      )) {
-        if (except?.has(batch.key) === true) continue
-        total = sum(total, yield* deliver(batch))
-        if (onBatch !== undefined) yield* onBatch(total)
+      for (const batch of yield* look(() => SpoolDirectory.ready(directory))) {
+        if (except?.has(batch.key) === true || failed.has(batch.key)) continue
+        const before = total
+        const tell = (delivered: SpoolDelivered) =>
+          onBatch === undefined ? Effect.void : onBatch(sum(before, delivered))
+        const result = yield* Effect.result(deliverOne(batch, undefined, tell))
+        if (Result.isFailure(result)) {
+          if (result.failure.reason._tag !== "SpoolUnwritable") return yield* result.failure
+          failed.set(batch.key, result.failure)
+          continue
+        }
+        total = sum(total, result.success)
       }
     })
     yield* deliverReady
-    while (
-      (yield* Effect.mapError(
-        onDisk(() => SpoolDirectory.claimInbox(directory)),
-        wrap
-      )) !== undefined
-    ) {
-      yield* deliverReady
-    }
+    while ((yield* look(() => SpoolDirectory.claimInbox(directory))) !== undefined) yield* deliverReady
+    for (const error of failed.values()) return yield* error
     return total
   })
 
@@ -265,5 +243,3 @@ const metrics = {
   failed: Metric.withAttributes(Telemetry.recordsFailed, source),
   last: Metric.withAttributes(Telemetry.lastFlush, source)
 }
-
-const lineFormat = Ndjson.make(undefined)

@@ -246,6 +246,34 @@ eachEngine("Importer", (engine) => {
       })
     )
 
+    it.effect("refuses a file of another kind as a whole, and not a line of it after the other", () =>
+      Effect.gen(function* () {
+        const database = Layer.succeed(Database, yield* Database)
+        const importer = (chunkLines: number) =>
+          Layer.fresh(Importer.layer({ chunkLines })).pipe(Layer.provide(database))
+        const kinds = "{\n".repeat(1_500)
+        // However small its chunks are, and when it is tried again.
+        for (const [chunkLines, most] of [
+          [5_000, 0],
+          [300, 900],
+          [300, 900]
+        ] as const) {
+          const refused = yield* Effect.flip(
+            Effect.provide(importNdjson("another kind", bytes(kinds)), importer(chunkLines))
+          )
+          assert.strictEqual(refused.reason._tag, "InvalidInput")
+          assert.match(refused.message, /^file: none of its first 1000 lines is usage: line \d+: line: is not JSON/)
+          assert.isAtMost((yield* letters("another kind")).length, most)
+        }
+        // Fewer may all be wrong, and more behind one that is right.
+        const some = yield* importNdjson("some bad", bytes("{\n".repeat(999)))
+        assert.strictEqual(some.refused, 999)
+        const behind = yield* importNdjson("bad behind", bytes(usageLine(1) + "{\n".repeat(1_500)))
+        assert.deepStrictEqual([behind.records, behind.refused], [1, 1_500])
+        yield* ledgerAgrees
+      })
+    )
+
     it.effect("keeps numbers and metadata to the letter", () =>
       Effect.gen(function* () {
         const customer = "exact"

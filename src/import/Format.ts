@@ -11,6 +11,9 @@ export const maxLineBytes = 1_048_576
 /** Most bytes that a chunk is cut from. Four lines of the greatest length fit, so a chunk is never empty for want of room. */
 export const maxChunkBytes = 4 * maxLineBytes
 
+/** So many lines in a row of which none is usage are no usage: a file of another kind, or of what nobody has said yet. */
+export const hopelessLines = 1_000
+
 /** Where a cut begins. */
 export interface CutFrom {
   /** Nothing comes after the view. */

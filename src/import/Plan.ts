@@ -35,8 +35,9 @@ export interface Place {
   readonly digest: string
 }
 
+/** `isEmpty`: none of what was imported before was usage. */
 export type Step =
-  | { readonly kind: "known"; readonly from: Place; readonly to: Place }
+  | { readonly kind: "known"; readonly from: Place; readonly to: Place; readonly isEmpty: boolean }
   | {
       readonly kind: "new"
       readonly from: Place
@@ -182,7 +183,7 @@ export const make = (
           moveTo(placeAfter(rest, Lines.countEnds(rest, 0, rest.length) + unended - (place.open > 0 ? 1 : 0)))
         }
       }
-      if (place !== from) return { kind: "known", from, to: place }
+      if (place !== from) return { kind: "known", from, to: place, isEmpty: found?.records === 0 }
       looking = candidates.length > 0
     }
     const found = yield* cut(maxLines)

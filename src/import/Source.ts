@@ -66,13 +66,17 @@ export class Window {
 
   /**
    * Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. `ended`: nobody
-   * waits for it any more.
+   * waits for it any more. `compressed`: whether it may be, if not `false`.
    */
   static async open(
     source: ByteSource,
-    options: { readonly reading?: Reading | undefined; readonly ended?: AbortSignal | undefined } = {}
+    options: {
+      readonly reading?: Reading | undefined
+      readonly ended?: AbortSignal | undefined
+      readonly compressed?: boolean | undefined
+    } = {}
   ): Promise<Window> {
-    const { ended, reading = (bytes) => bytes } = options
+    const { compressed = true, ended, reading = (bytes) => bytes } = options
     const raw =
       typeof source === "string" ? createReadStream(source, { highWaterMark: blockBytes }) : iterableOf(source)
     const iterator = raw[Symbol.asyncIterator]()
@@ -88,6 +92,7 @@ export class Window {
       for (const [signature, detail] of foreign) if (startsWith(head, signature)) throw new Error(detail)
       const bytes = chain(head, iterator)
       const decompressor = decompressors.find(([signature]) => startsWith(head, signature))
+      if (decompressor !== undefined && !compressed) throw new Error("it is compressed: unpack it first")
       if (decompressor === undefined) return new Window(reading(bytes)[Symbol.asyncIterator](), close)
       const plain = decompressor[1]()
       pipeline(Readable.from(bytes, { objectMode: false }), plain, () => {})

@@ -67,6 +67,9 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     Effect.retry(effect, { schedule: options.retry, while: options.isRetryable })
 
+  /** Notes in the ledger that all of what has this key is stored, under keys that follow from it: whoever asks for it is to find it. */
+  const mark = (key: string): Effect.Effect<void, DatabaseError> => persistently(letters.keepOnce(key, []))
+
   /** Stores a batch, and in the same transaction what was refused of its source before. */
   const deliver = (batch: Batch, refused: ReadonlyArray<NewDeadLetter>): Effect.Effect<Delivered, DatabaseError> =>
     Effect.gen(function* () {
@@ -96,8 +99,7 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
       })
       const first = yield* deliver(half("first"), refused)
       const second = yield* deliver(half("second"), [])
-      // Whoever asks the ledger for the batch is to find it.
-      yield* persistently(letters.keepOnce(batch.key, []))
+      yield* mark(batch.key)
       return {
         records: first.records + second.records,
         refused: first.refused + second.refused,
@@ -105,5 +107,5 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
       }
     })
 
-  return { deliver }
+  return { deliver, mark }
 }

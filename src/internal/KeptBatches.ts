@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { Spool } from "../Spool.ts"
 import * as Delivered from "../spool/Delivered.ts"
-import { SpoolUnwritable } from "../spool/SegmentWriter.ts"
+import { SpoolUnwritable } from "../spool/SpoolUnwritable.ts"
 import * as SpoolDirectory from "../spool/SpoolDirectory.ts"
 import { type Identity, isOf } from "../store/IdentityStore.ts"
 import type { UsageStore } from "../store/UsageStore.ts"
@@ -39,16 +39,7 @@ export const make = (spool: Spool["Service"], store: UsageStore["Service"]): Kep
   let identity: Identity | undefined
   let askedAt = -Infinity
 
-  const onDisk = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolUnwritable> =>
-    Effect.tryPromise({
-      try: run,
-      catch: (cause) =>
-        new SpoolUnwritable({
-          path: directory.path,
-          detail: cause instanceof Error ? cause.message : String(cause),
-          cause
-        })
-    })
+  const onDisk = SpoolUnwritable.attempt(directory.path)
 
   /** Asks for batches; gives how many the ledger lacks. */
   const ask = Effect.fnUntraced(function* (batches: ReadonlyArray<Delivered.KeptBatch>) {

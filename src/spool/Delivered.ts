@@ -8,7 +8,7 @@
  * A name has the time of delivery, how many bytes it is, and the batch's name in `ready`, to which it goes back when a ledger lacks it. The
  * folder of a database is its id.
  */
-import { readdir, rename, rm, stat } from "node:fs/promises"
+import { rename, rm, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { isMissing, makePrivateDirectory } from "../system/Files.ts"
 import type { SealedBatch, SpoolDirectory } from "./SpoolDirectory.ts"
@@ -98,6 +98,6 @@ const sizeOf = async (path: string): Promise<number | undefined> => {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory() !== true) return found?.size
   let bytes = 0
-  for (const name of await readdir(path)) bytes += (await sizeOf(join(path, name))) ?? 0
+  for (const name of await names(path)) bytes += (await sizeOf(join(path, name))) ?? 0
   return bytes
 }

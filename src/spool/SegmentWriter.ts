@@ -21,7 +21,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { randomUUID } from "node:crypto"
 import { type FileHandle, open, stat } from "node:fs/promises"
@@ -31,19 +30,7 @@ import { isMissing, syncDirectory } from "../system/Files.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
-import { printable } from "../domain/Shown.ts"
-
-/** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
-export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
-  path: Schema.String,
-  detail: Schema.String,
-  cause: Schema.Defect()
-}) {
-  readonly isRetryable = true
-  override get message(): string {
-    return `the spool in ${printable(this.path)} cannot be written: ${this.detail}`
-  }
-}
+import { SpoolUnwritable } from "./SpoolUnwritable.ts"
 
 export interface SealedSegment {
   readonly batch: SpoolDirectory.SealedBatch
@@ -104,10 +91,7 @@ export const make = Effect.fnUntraced(function* (
   let segment: OpenSegment | undefined
   let closed = false
 
-  const refusal = (cause: unknown) =>
-    new SpoolUnwritable({ path: spool.path, detail: cause instanceof Error ? cause.message : String(cause), cause })
-
-  const attempt = <A>(run: () => Promise<A>) => Effect.tryPromise({ try: run, catch: refusal })
+  const attempt = SpoolUnwritable.attempt(spool.path)
 
   const create = async (name: string) => {
     own ??= await OwnDirectory.make(spool.path)

@@ -13,33 +13,31 @@
  * between the last line's end and the mark is half a line, of a shell that was killed or of one that adds it again: no
  * shell has said that it was added.
  */
-import { open } from "node:fs/promises"
+import type { FileHandle } from "node:fs/promises"
 
 export const isName = (name: string): boolean => name.endsWith(".lines")
 
 /** No line of JSON can be this one. */
 const mark = "\nclosed\n"
 
-/** The content of a shell's file, which ends with this. */
-export const read = async (file: string): Promise<Uint8Array> => {
-  const handle = await open(file, "a+")
-  try {
-    const all = async () => {
-      const { size } = await handle.stat()
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(size), 0, size, 0)
-      return buffer.subarray(0, bytesRead)
-    }
-    const before = await all()
-    if (!before.includes(mark)) {
-      await handle.write(mark)
-      await handle.datasync()
-    }
-    const content = before.includes(mark) ? before : await all()
-    const lines = content.subarray(0, content.indexOf(mark))
-    return lines.subarray(0, lines.lastIndexOf(lineFeed) + 1)
-  } finally {
-    await handle.close()
+/** More than a hundred lines of the longest that a shell lets through. */
+export const maxBytes = 67_108_864
+
+/** The content of a shell's file, open to be read and appended to, which ends with this. */
+export const read = async (file: FileHandle): Promise<Uint8Array> => {
+  const all = async () => {
+    const { size } = await file.stat()
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size), 0, size, 0)
+    return buffer.subarray(0, bytesRead)
   }
+  let content = await all()
+  if (!content.includes(mark)) {
+    await file.write(mark)
+    await file.datasync()
+    content = await all()
+  }
+  const lines = content.subarray(0, content.indexOf(mark))
+  return lines.subarray(0, lines.lastIndexOf(lineFeed) + 1)
 }
 
 const lineFeed = 0x0a

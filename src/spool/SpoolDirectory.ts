@@ -6,8 +6,9 @@
  *     open/<process>/            what a running process is making: segments, and claims of the inbox (see `OwnDirectory`)
  *     ready/<time>-<key>.segment sealed, to be stored by whoever comes first
  *     ready/<time>-<key>.claim/  files of the inbox that were claimed together: one batch, like a segment
+ *     ready/<time>-<key>.file/   a large one by itself: many batches, whose keys follow from this one
  *     delivered/                 batches that were stored, kept for a while (see `Delivered`)
- *     broken/                    what of a segment could not be read, kept for a person to look at
+ *     broken/                    what could not be read, kept for a person to look at (see `Broken`)
  *
  * A sealed segment and a sealed claim never change, and their name has the key of their batch. So it does not matter how
  * often, or by how many processes at once, one is stored: the ledger takes it once. It leaves `ready` after that.
@@ -18,23 +19,24 @@
  * Directories are 0700 and files 0600: usage is nobody else's business.
  */
 import { randomUUID } from "node:crypto"
-import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { lstat, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { makePrivateDirectory, isMissing, isOlder, syncDirectory, writeWhole } from "../system/Files.ts"
+import { contains, isMissing, isOlder, makePrivateDirectory, syncDirectory, writeWhole } from "../system/Files.ts"
+import * as Broken from "./Broken.ts"
 import * as Inbox from "./Inbox.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
 import { ignoreMissing, names, sealedPattern, stampedName } from "./SpoolNames.ts"
 
 /** A batch on disk. */
 export interface SealedBatch {
-  readonly kind: "segment" | "claim"
+  readonly kind: "segment" | "claim" | "file"
   readonly key: string
   readonly path: string
 }
 
 /**
  * What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. `broken`: pieces of
- * segments that could not be read.
+ * segments, and files of the inbox, that could not be read.
  */
 export interface SpoolStatus {
   readonly inboxFiles: number
@@ -87,11 +89,8 @@ export const drop = async (spool: SpoolDirectory, lines: string): Promise<void> 
 /** Seals what processes that are gone have left open. */
 export const adoptOrphans = (spool: SpoolDirectory): Promise<void> => OwnDirectory.adoptAll(spool.path)
 
-/** Claims files of the inbox as one batch; `undefined` if there are none. */
-export const claimInbox = async (spool: SpoolDirectory): Promise<SealedBatch | undefined> => {
-  const claimed = await Inbox.claim(spool.path)
-  return claimed === undefined ? undefined : { kind: "claim", ...claimed }
-}
+/** Claims files of the inbox; `undefined` if there are none. */
+export const claimInbox = (spool: SpoolDirectory): Promise<SealedBatch | undefined> => Inbox.claim(spool.path)
 
 /** What is sealed, the oldest first. */
 export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<SealedBatch>> => {
@@ -108,10 +107,6 @@ export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<Sealed
 export const readSegment = (batch: SealedBatch): Promise<Uint8Array | undefined> =>
   readFile(batch.path).catch(ignoreMissing)
 
-/** The files of a claim, in order; `undefined` if somebody has stored and removed it. */
-export const readClaim = (batch: SealedBatch): Promise<ReadonlyArray<Inbox.ClaimedFile> | undefined> =>
-  Inbox.read(batch.path)
-
 /** Removes a batch that is stored. A claim is renamed first: half of one must never look like a whole. */
 export const remove = async (batch: SealedBatch): Promise<void> => {
   if (batch.kind === "segment") return rm(batch.path, { force: true })
@@ -124,47 +119,21 @@ export const remove = async (batch: SealedBatch): Promise<void> => {
   await rm(done, { recursive: true, force: true })
 }
 
-/** Keeps what could not be read of a segment. */
-export const keepBroken = async (
-  spool: SpoolDirectory,
-  key: string,
-  offset: number,
-  content: Uint8Array
-): Promise<void> => {
-  await writeWhole(join(spool.path, "broken", `${key}-${offset}`), content)
-}
-
-/** Removes those of the kept pieces whose text is meant; gives their number. */
-export const removeBroken = async (spool: SpoolDirectory, isMeant: (text: string) => boolean): Promise<number> => {
-  let removed = 0
-  for (const name of await names(join(spool.path, "broken"))) {
-    const file = join(spool.path, "broken", name)
-    const data = await readFile(file).catch(ignoreMissing)
-    if (data === undefined || !isMeant(data.toString("utf8"))) continue
-    await rm(file, { force: true })
-    removed++
-  }
-  return removed
-}
-
 /** Files that hold a text, wherever they are. */
 export const filesWith = async (spool: SpoolDirectory, text: string): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
   for (const name of await readdir(spool.path, { recursive: true })) {
-    // Opening a lock would drop it, where it is this process's.
-    if (OwnDirectory.isLock(name)) continue
     const file = join(spool.path, name)
-    const data = await readFile(file).catch((cause: unknown) => {
-      if ((cause as NodeJS.ErrnoException).code !== "EISDIR") return ignoreMissing(cause)
-      return undefined
-    })
-    if (data?.includes(text) === true) found.push(file)
+    // Opening a lock would drop it, where it is this process's; opening a pipe would wait for somebody.
+    if (OwnDirectory.isLock(name) || (await lstat(file).catch(ignoreMissing))?.isFile() !== true) continue
+    if ((await contains(file, text).catch(ignoreMissing)) === true) found.push(file)
   }
   return found
 }
 
 /** Removes what an interrupted removal or an interrupted writer left. */
 export const tidy = async (spool: SpoolDirectory): Promise<void> => {
+  await Broken.tidyLeft(spool.path)
   for (const name of await names(join(spool.path, "ready"))) {
     if (name.endsWith(".done")) await rm(join(spool.path, "ready", name), { recursive: true, force: true })
   }
@@ -188,27 +157,33 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
   let bytes = 0
   let oldest: number | undefined
   const look = async (file: string) => {
-    const found = await stat(file).catch(() => undefined)
+    const found = await lstat(file).catch(() => undefined)
     if (found === undefined) return
-    if (found.isDirectory()) {
-      for (const name of await names(file)) await look(join(file, name))
-      return
-    }
-    bytes += found.size
+    if (found.isFile()) bytes += found.size
     oldest = Math.min(oldest ?? Infinity, found.mtimeMs)
+  }
+  const lookInto = async (directory: string) => {
+    for (const name of await names(directory)) await look(join(directory, name))
   }
   const inbox = (await names(join(spool.path, "inbox"))).filter(Inbox.isMeant)
   for (const name of inbox) await look(join(spool.path, "inbox", name))
   let openSegments = 0
   for (const owner of await names(join(spool.path, "open"))) {
-    for (const name of await names(join(spool.path, "open", owner))) {
+    for (const name of await ofAnybody(join(spool.path, "open", owner))) {
       if (!name.endsWith(".segment")) continue
       openSegments++
       await look(join(spool.path, "open", owner, name))
     }
   }
   const sealed = await ready(spool)
-  for (const batch of sealed) await look(batch.path)
-  const broken = (await names(join(spool.path, "broken"))).length
+  for (const { kind, path } of sealed) await (kind === "segment" ? look(path) : lookInto(path))
+  const broken = await Broken.count(spool.path)
   return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken }
 }
+
+/** What is in a directory of `open/`; another user's is that user's to look into. */
+const ofAnybody = (directory: string): Promise<ReadonlyArray<string>> =>
+  names(directory).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code === "EACCES") return []
+    throw cause
+  })

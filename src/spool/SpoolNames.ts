@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises"
 import { isMissing } from "../system/Files.ts"
 
 /** A batch: when it was begun, its key, and its kind. */
-export const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim)$/
+export const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim|file)$/
 
 /** A name under which batches sort by age. */
 export const stampedName = (key: string): string => `${Date.now().toString(36).padStart(9, "0")}-${key}`

@@ -123,3 +123,23 @@ export const isOlder = async (file: string, millis: number): Promise<boolean> =>
 
 /** Whether an error says that a file is not there. */
 export const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT"
+
+/** Whether a file holds a text. It is read a block at a time, however large it is. */
+export const contains = async (file: string, text: string): Promise<boolean> => {
+  const handle = await open(file, "r")
+  try {
+    const wanted = Buffer.from(text)
+    let view = Buffer.alloc(0)
+    for (;;) {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(blockBytes), 0, blockBytes)
+      if (bytesRead === 0) return false
+      view = Buffer.concat([view, buffer.subarray(0, bytesRead)])
+      if (view.includes(wanted)) return true
+      view = view.subarray(Math.max(0, view.length - wanted.length))
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+const blockBytes = 1_048_576

@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { join } from "node:path"
-import * as Inbox from "../../src/spool/Inbox.ts"
 import * as ShellLines from "../../src/spool/ShellLines.ts"
 import * as SpoolDirectory from "../../src/spool/SpoolDirectory.ts"
 import { temporaryDirectory } from "../support/child.ts"
@@ -36,6 +36,19 @@ const word = (shell: Shell, text: string): string =>
 
 const linesOf = (inbox: string) =>
   readdirSync(inbox).flatMap((name) => readFileSync(join(inbox, name), "utf8").trimEnd().split("\n"))
+
+/** What counts in a shell's file. */
+const quantitiesIn = async (file: string): Promise<ReadonlyArray<number>> => {
+  const handle = await open(file, "a+")
+  try {
+    const lines = Buffer.from(await ShellLines.read(handle))
+      .toString()
+      .split("\n")
+    return lines.filter((line) => line !== "").map((line) => JSON.parse(line).quantity)
+  } finally {
+    await handle.close()
+  }
+}
 
 /** What a client would send who wants to pay less. */
 const breakouts = ['"},"unit_cost":0,"total_cost":{"k":"', '"},"idempotency_key":"same","id":"', '"}}\n{"customer":"x"']
@@ -194,8 +207,7 @@ describe.each(shells)("in %s", (shell) => {
       const quantities: Array<number> = []
       for (const folder of [inbox, taken]) {
         for (const name of readdirSync(folder)) {
-          const lines = Buffer.from(yield* Effect.promise(() => ShellLines.read(join(folder, name)))).toString()
-          for (const line of lines.split("\n")) if (line !== "") quantities.push(JSON.parse(line).quantity)
+          quantities.push(...(yield* Effect.promise(() => quantitiesIn(join(folder, name)))))
         }
       }
       assert.deepStrictEqual(
@@ -228,10 +240,8 @@ describe.each(shells)("in %s", (shell) => {
         for (let last = false; ; last = ended) {
           const claimed = await SpoolDirectory.claimInbox(spool)
           if (claimed !== undefined) {
-            for (const { data } of (await Inbox.read(claimed.path))!) {
-              for (const line of Buffer.from(data).toString().split("\n")) {
-                if (line !== "") quantities.push(JSON.parse(line).quantity)
-              }
+            for (const name of readdirSync(claimed.path)) {
+              quantities.push(...(await quantitiesIn(join(claimed.path, name))))
             }
             await SpoolDirectory.remove(claimed)
           } else if (last) break

@@ -246,19 +246,21 @@ const status = Command.make(
           open_segments: found.openSegments,
           ready_batches: found.readyBatches,
           bytes: found.bytes,
-          oldest: Option.getOrNull(oldest)
+          oldest: Option.getOrNull(oldest),
+          broken: found.broken
         })
       )
     }
     yield* printTable(format, {
-      columns: ["inbox_files", "open_segments", "ready_batches", "bytes", "oldest"],
+      columns: ["inbox_files", "open_segments", "ready_batches", "bytes", "oldest", "broken"],
       rows: [
         [
           `${found.inboxFiles}`,
           `${found.openSegments}`,
           `${found.readyBatches}`,
           `${found.bytes}`,
-          Option.getOrElse(oldest, () => "")
+          Option.getOrElse(oldest, () => ""),
+          `${found.broken}`
         ]
       ]
     })
