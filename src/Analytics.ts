@@ -15,14 +15,7 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
-import {
-  feedOf,
-  requireDayEdges,
-  requireEdges,
-  requireKept,
-  requireKeptDayEdges,
-  requireRecords
-} from "./internal/Archived.ts"
+import { dayEdges, quarterEdges, readSnapshot, readSteady } from "./internal/Archived.ts"
 import { checkFilter } from "./internal/Filter.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
@@ -201,17 +194,12 @@ const make = Effect.gen(function* () {
       const percentiles = approximate ? statistics.approximate : statistics.exact
       return { sum, found: sum === undefined ? [] : yield* percentiles(window, filter, fractions) }
     })
-    const including = query.includeArchives === true
-    const { found, sum } = yield* including
-      ? archives.including(feedOf(archives, storage, window, filter), (reading) =>
-          read(reportsOn(reading), statisticsOn(reading))
-        )
-      : read(store, statisticsStore)
     // Sketches are by whole days; the exact figures need every record.
-    const [requireAll, requireParts] = including
-      ? [requireKept, requireKeptDayEdges]
-      : [requireRecords, requireDayEdges]
-    yield* (approximate ? requireParts : requireAll)(archives, window, filter)
+    const spans = approximate ? dayEdges(window) : [window]
+    const need = { spans, filter, fromFiles: query.includeArchives === true }
+    const { found, sum } = yield* need.fromFiles
+      ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(reading), statisticsOn(reading)))
+      : readSteady(archives, need, read(store, statisticsStore))
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.
@@ -262,8 +250,8 @@ const make = Effect.gen(function* () {
 
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
-    const sums = yield* store.series(query.window, filter, query.unit)
-    yield* requireEdges(archives, query.window, filter, seams(query.window, query.unit))
+    const need = { spans: quarterEdges(query.window, seams(query.window, query.unit)), filter, fromFiles: false }
+    const sums = yield* readSteady(archives, need, store.series(query.window, filter, query.unit))
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)

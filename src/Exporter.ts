@@ -34,12 +34,12 @@ import * as Output from "./export/Output.ts"
 import type { Compression } from "./export/Sink.ts"
 import * as Staging from "./export/Staging.ts"
 import type { Of, Table } from "./export/Table.ts"
-import { feedOf, requireEdges, requireKept, requireKeptEdges, requireRecords } from "./internal/Archived.ts"
+import { type Need, quarterEdges, readSnapshot, requireAll } from "./internal/Archived.ts"
 import { checkFilter, type Filter } from "./internal/Filter.ts"
 import { Unwritable } from "./internal/NewFile.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
-import { type ExportReader, exportsOn, ExportStore } from "./store/ExportStore.ts"
+import { type ExportReader, exportsOn } from "./store/ExportStore.ts"
 import { seams } from "./store/SpanCuts.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 
@@ -118,13 +118,13 @@ export class Exporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<ExportSummary>, ExporterError>
   }
 >()("effect-usage/Exporter") {
-  static readonly layerNoDeps: Layer.Layer<Exporter, never, ExportStore | CatalogStore | ArchiveStore> = Layer.suspend(
-    () => Layer.effect(Exporter, make)
+  static readonly layerNoDeps: Layer.Layer<Exporter, never, CatalogStore | ArchiveStore> = Layer.suspend(() =>
+    Layer.effect(Exporter, make)
   )
 
   /** Exports of a database. */
   static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
-    Exporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ExportStore.layer, CatalogStore.layer, ArchiveStore.layer)))
+    Exporter.layerNoDeps.pipe(Layer.provide(Layer.merge(CatalogStore.layer, ArchiveStore.layer)))
   )
 }
 
@@ -161,7 +161,6 @@ const counterOf = (query: Pick<ExportQuery, "onProgress">): Counter => {
 }
 
 const make = Effect.gen(function* () {
-  const store = yield* ExportStore
   const catalogs = yield* CatalogStore
   const archives = yield* ArchiveStore
   const storage = yield* ObjectStorage
@@ -185,32 +184,25 @@ const make = Effect.gen(function* () {
     return problem === undefined ? plan : yield* problem
   })
 
-  /** Whether all that is to be read is in the database; asked again afterwards, for it may have gone meanwhile. */
-  const requireAll = ({ filter, includeArchives, of, window }: Plan) => {
-    const [records, edges] = includeArchives ? [requireKept, requireKeptEdges] : [requireRecords, requireEdges]
-    return of === "records"
-      ? records(archives, window, filter)
-      : edges(archives, window, filter, seams(window, Columns.units[of]))
-  }
+  const needOf = ({ filter, includeArchives, of, window }: Plan): Need => ({
+    spans: of === "records" ? [window] : quarterEdges(window, seams(window, Columns.units[of])),
+    filter,
+    fromFiles: includeArchives
+  })
 
-  const snapshot = <A, E>(
-    { filter, includeArchives, window }: Plan,
-    body: (reader: ExportReader) => Effect.Effect<A, E>
-  ) =>
-    includeArchives
-      ? archives.including(feedOf(archives, storage, window, filter), ({ name }, taken) => body(exportsOn(name, taken)))
-      : store.snapshot(body)
+  const snapshot = <A, E>(plan: Plan, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
+    readSnapshot(archives, storage, plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
 
   const exportOne = Effect.fn("Exporter.export")(
     function* (query: ExportQuery, to: Output.Destination) {
       const plan = yield* planOf(query, "file" in to ? to.file : "", true)
       yield* Output.check(storage, to)
-      yield* requireAll(plan)
+      // Before anything is made; and in the snapshot itself.
+      yield* requireAll(archives, needOf(plan))
       const counter = counterOf(query)
       return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
         Effect.gen(function* () {
           const rows = yield* snapshot(plan, (reader) => transfer(reader, plan, output, counter))
-          yield* requireAll(plan)
           yield* output.place
           return { name: output.name, rows, bytes: output.sink.bytes }
         })
@@ -225,7 +217,8 @@ const make = Effect.gen(function* () {
       to: { readonly directory: string; readonly force?: boolean | undefined }
     ) {
       const plan = yield* planOf({ ...query, customer: undefined }, "", false)
-      yield* requireAll(plan)
+      // Before anything is made; and in the snapshot itself.
+      yield* requireAll(archives, needOf(plan))
       const counter = counterOf(query)
       return yield* Staging.use(to.directory, to.force === true, (staging) =>
         Effect.gen(function* () {
@@ -251,7 +244,6 @@ const make = Effect.gen(function* () {
               )
             })
           )
-          yield* requireAll(plan)
           yield* staging.place
           return summaries
         })

@@ -20,8 +20,8 @@ import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { Instant } from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import * as Window from "./domain/Window.ts"
-import { feedOf, requireEdges, requireKept, requireRecords } from "./internal/Archived.ts"
-import { checkFilter } from "./internal/Filter.ts"
+import { quarterEdges, readSnapshot, readSteady } from "./internal/Archived.ts"
+import { checkFilter, type Filter } from "./internal/Filter.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
@@ -173,17 +173,22 @@ const make = Effect.gen(function* () {
     return { filter, services, places: new Map([...services.keys()].map((service, place) => [service, place])) }
   })
 
+  /** Reads sums, for which the records are needed where the window begins or ends within a quarter of an hour. */
+  const steady = <A>(window: Window.Window, filter: Filter, read: Effect.Effect<A, DatabaseError>, unit?: Unit) => {
+    const spans = quarterEdges(window, unit === undefined ? [] : seams(window, unit))
+    return Effect.mapError(readSteady(archives, { spans, filter, fromFiles: false }, read), wrap)
+  }
+
   const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
     const known = yield* Effect.mapError(catalogs.current, wrap)
     // What the copy in memory does not know may be new.
     const checked = checkFilter(query, known.services)
     const filter = Result.isSuccess(checked) ? checked.success : (yield* Effect.mapError(prepare(query), wrap)).filter
     // The sums say of which catalog they are: a report is one statement, and as fast as that.
-    const { sums, version } = yield* Effect.mapError(store.totals(query.window, filter), wrap)
+    const { sums, version } = yield* steady(query.window, filter, store.totals(query.window, filter))
     const { services } =
       version === undefined || version === known.version ? known : yield* Effect.mapError(catalogs.reload, wrap)
     const found = new Map(sums.map((sum) => [sum.service, sum]))
-    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
     const used: Array<ServiceUsage> = []
     for (const service of services.values()) {
       const sum = found.get(service.name)
@@ -195,8 +200,7 @@ const make = Effect.gen(function* () {
 
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
-    const sums = yield* Effect.mapError(store.series(query.window, filter, unit), wrap)
-    yield* Effect.mapError(requireEdges(archives, query.window, filter, seams(query.window, unit)), wrap)
+    const sums = yield* steady(query.window, filter, store.series(query.window, filter, unit), unit)
     return sums
       .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
       .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)
@@ -207,8 +211,7 @@ const make = Effect.gen(function* () {
     limit: number
   ) {
     const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), wrap)
-    const sums = yield* Effect.mapError(store.customers(query.window, filter.service, limit), wrap)
-    yield* Effect.mapError(requireEdges(archives, query.window, filter), wrap)
+    const sums = yield* steady(query.window, filter, store.customers(query.window, filter.service, limit))
     const service = filter.service === undefined ? undefined : services.get(filter.service)
     return sums.map(({ amount, ...sum }) => ({
       ...sum,
@@ -231,14 +234,13 @@ const make = Effect.gen(function* () {
       )
     }
     const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
-    const read = (from: ReportStore["Service"]) => from.groups(query.window, filter, keys, limit)
-    const found =
-      query.includeArchives === true
-        ? archives.including(feedOf(archives, storage, query.window, filter), (reading) => read(reportsOn(reading)))
-        : read(store)
-    const require = query.includeArchives === true ? requireKept : requireRecords
+    const { window } = query
+    const need = { spans: [window], filter, fromFiles: query.includeArchives === true }
+    const read = (from: ReportStore["Service"]) => from.groups(window, filter, keys, limit)
     const sums = yield* Effect.mapError(
-      Effect.tap(found, () => require(archives, query.window, filter)),
+      need.fromFiles
+        ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(reading)))
+        : readSteady(archives, need, read(store)),
       wrap
     )
     return sums

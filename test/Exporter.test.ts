@@ -16,7 +16,6 @@ import { Exporter, type ExportProgress, type ExportQuery } from "../src/Exporter
 import { Importer, type ImportFormat } from "../src/Importer.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
-import { ExportStore } from "../src/store/ExportStore.ts"
 import { storable } from "./support/badInput.ts"
 import { eachEngine } from "./support/engines.ts"
 import { exportedByPages, exportText, firstLines, temporaryDirectory, windowOf } from "./support/exports.ts"
@@ -73,14 +72,7 @@ const record = (usage: ReadonlyArray<Parameters<Recorder["Service"]["recordAll"]
   Effect.flatMap(Recorder, (recorder) => recorder.recordAll([...usage]))
 
 eachEngine("Exporter", (engine) => {
-  const services = Layer.mergeAll(
-    Exporter.layer,
-    ExportStore.layer,
-    Reporter.layer,
-    Recorder.layer(),
-    Importer.layer(),
-    Aggregator.layer
-  )
+  const services = Layer.mergeAll(Exporter.layer, Reporter.layer, Recorder.layer(), Importer.layer(), Aggregator.layer)
   const database = Layer.provideMerge(services, engine.layer)
   layer(database, { excludeTestServices: true, timeout: "60 seconds" })((it) => {
     it.effect("writes CSV as the shell system did, every digit, the newest first", () =>

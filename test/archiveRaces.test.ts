@@ -7,14 +7,17 @@ import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Archiver } from "../src/Archiver.ts"
 import { Eraser } from "../src/Eraser.ts"
+import { Exporter } from "../src/Exporter.ts"
 import { Recorder } from "../src/Recorder.ts"
+import { Reporter } from "../src/Reporter.ts"
 import { Spool } from "../src/Spool.ts"
 import { ObjectStorage } from "../src/storage/Storage.ts"
 import { DoctorStore } from "../src/store/DoctorStore.ts"
 import { RollupStore } from "../src/store/RollupStore.ts"
-import { assertSound, directory } from "./support/archives.ts"
+import { assertSound, directory, year } from "./support/archives.ts"
 import { at } from "./support/clock.ts"
-import { freshDatabase, postgresLayer } from "./support/engines.ts"
+import { administer, freshDatabase, postgresLayer } from "./support/engines.ts"
+import { exportText } from "./support/exports.ts"
 import { looseStore } from "./support/looseStore.ts"
 import { Proxy } from "./support/Proxy.ts"
 import { storedRecords } from "./support/stored.ts"
@@ -33,7 +36,15 @@ const proxied = Effect.fnUntraced(function* (url: string) {
 
 /** Services of a database; each time others, as another process has them. */
 const on = (url: string, spool: string) =>
-  Layer.mergeAll(Archiver.layer, Eraser.layer, Recorder.layer(), RollupStore.layer, DoctorStore.layer).pipe(
+  Layer.mergeAll(
+    Archiver.layer,
+    Eraser.layer,
+    Exporter.layer,
+    Recorder.layer(),
+    Reporter.layer,
+    RollupStore.layer,
+    DoctorStore.layer
+  ).pipe(
     Layer.provide(Layer.orDie(Spool.layer({ directory: spool }))),
     Layer.provideMerge(postgresLayer(url)),
     Layer.fresh
@@ -202,6 +213,111 @@ describe("archivers and others at once", () => {
         assert.include([undefined], (yield* problems)[0])
         yield* assertSound
       }).pipe(Effect.provide(direct))
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("readers beside an archiver", () => {
+  const groups = (includeArchives: boolean) =>
+    Effect.map(
+      Effect.flatMap(Reporter, (reporter) => reporter.groups({ window: year, includeArchives }, ["none"], 9)),
+      (found) => found.reduce((sum, { events }) => sum + Number(events), 0)
+    )
+  const lines = (includeArchives: boolean) =>
+    Effect.map(exportText({ window: year, includeArchives }), (text) => text.trim().split("\n").length - 1)
+  const restore = Effect.flatMap(Archiver, (archiver) => archiver.restore("2026-02"))
+
+  /** January is archived; February is archived as soon as the reader has its snapshot, and has read nothing. */
+  const beside = Effect.fnUntraced(function* <A, E>(
+    read: Effect.Effect<A, E, Exporter | Reporter>,
+    meanwhile: (path: string) => Effect.Effect<unknown, unknown, Archiver>
+  ) {
+    const path = yield* directory
+    const url = yield* freshDatabase()
+    const direct = on(url, join(path, "spool"))
+    const january = join(path, "january")
+    yield* Effect.provide(Effect.andThen(record(20), archive(january)), direct)
+    yield* Effect.provide(record(30, ["2026-02"]), direct)
+    const proxy = yield* proxied(url)
+    const isHeld = proxy.hold("request", holds("limit 0"))
+    const reading = yield* Effect.forkChild(Effect.provide(read, on(proxy.url(url), join(path, "spool"))))
+    yield* Effect.promise(() => isHeld)
+    yield* Effect.provide(meanwhile(join(path, "archives")), direct)
+    proxy.release()
+    return yield* Fiber.join(reading)
+  }, Effect.scoped)
+
+  it.live("a month that leaves the table before an export has read it is in the export all the same", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* beside(lines(true), archive), 50)
+      assert.strictEqual(yield* beside(groups(true), archive), 50)
+    })
+  )
+
+  it.live(
+    "an export of the table alone is whole where a month was away and is back, and refused where it is away",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        const url = yield* freshDatabase()
+        const direct = on(url, join(path, "spool"))
+        yield* Effect.provide(record(30, ["2026-02"]), direct)
+        const proxy = yield* proxied(url)
+        for (const isBack of [true, false]) {
+          const isHeld = proxy.hold("request", holds("limit 0"))
+          const reading = yield* Effect.forkChild(
+            Effect.exit(Effect.provide(lines(false), on(proxy.url(url), join(path, "spool"))))
+          )
+          yield* Effect.promise(() => isHeld)
+          yield* Effect.provide(archive(join(path, "archives")), direct)
+          if (isBack) yield* Effect.provide(restore, direct)
+          proxy.release()
+          const exit = yield* Fiber.join(reading)
+          if (isBack) assert.strictEqual(yield* exit, 30)
+          else assert.strictEqual((yield* Effect.flip(exit)).reason._tag, "PeriodArchived")
+        }
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("a report that read while a month was away is made again", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const url = yield* freshDatabase()
+      const direct = on(url, join(path, "spool"))
+      yield* Effect.provide(record(30, ["2026-02"]), direct)
+      const proxy = yield* proxied(url)
+      const isAsked = proxy.hold("request", holds("json_build_array"))
+      const reading = yield* Effect.forkChild(Effect.provide(groups(false), on(proxy.url(url), join(path, "spool"))))
+      yield* Effect.promise(() => isAsked)
+      yield* Effect.provide(archive(join(path, "archives")), direct)
+      proxy.release()
+      const isRead = proxy.hold("request", holds("billing_archive_version"))
+      yield* Effect.promise(() => isRead)
+      yield* Effect.provide(restore, direct)
+      proxy.release()
+      assert.strictEqual(yield* Fiber.join(reading), 30)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("an archiver waits for an export that has begun, and goes on after it", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const url = yield* freshDatabase()
+      const direct = on(url, join(path, "spool"))
+      yield* Effect.provide(record(30, ["2026-02"]), direct)
+      const proxy = yield* proxied(url)
+      const isReading = proxy.hold("request", holds("copy (select"))
+      const reading = yield* Effect.forkChild(Effect.provide(lines(true), on(proxy.url(url), join(path, "spool"))))
+      yield* Effect.promise(() => isReading)
+      const archiving = yield* Effect.forkChild(Effect.provide(archive(join(path, "archives")), direct))
+      const waiting = "select 1 from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+      yield* Effect.repeat(
+        Effect.promise(() => administer(waiting, url)),
+        { until: (rows) => rows.length > 0 }
+      )
+      proxy.release()
+      assert.strictEqual(yield* Fiber.join(reading), 30)
+      assert.strictEqual((yield* Fiber.join(archiving))[0]!.records, 30)
     }).pipe(Effect.scoped)
   )
 })

@@ -94,8 +94,8 @@ export interface Place {
  * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer. `long`: for those
  *   that move a month or more, whose statements may take an hour and are planned with their values
  * - `snapshot`: runs `body` on one snapshot, which no time limit ends. What it reads is as of its beginning, whatever is
- *   written meanwhile; but a table that is emptied with TRUNCATE is empty in every snapshot that has not read it yet. Those
- *   that are to be `held` nobody empties before the snapshot ends. Interruptible.
+ *   written meanwhile; but a table that is emptied with TRUNCATE is empty in every snapshot that has not read it yet.
+ *   Interruptible.
  * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
  *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
  *   and wait for us. The embedded engine has one connection, so there it is `sql`.
@@ -125,8 +125,7 @@ export class Database extends Context.Service<
       long?: "long"
     ) => Effect.Effect<A, E | DatabaseError>
     readonly snapshot: <A, E, R>(
-      body: (snapshot: Snapshot) => Effect.Effect<A, E, R>,
-      held?: ReadonlyArray<string>
+      body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
     ) => Effect.Effect<A, E | DatabaseError, R>
     readonly own: PgClient
     readonly bounded: <A, E, R>(

@@ -223,7 +223,7 @@ const assemble = Effect.fnUntraced(function* (parts: {
     copyTransaction: (copy, body) => CopyPool.copyTransaction(pool, statementTimeout, copy, body),
     transaction: (body, long) =>
       CopyPool.openTransaction(pool, long === undefined ? statementTimeout : longMillis, body, long),
-    snapshot: (body, held) => withSnapshot(pool.pool, body, held),
+    snapshot: (body) => withSnapshot(pool.pool, body),
     own,
     bounded: (effect) =>
       Effect.timeoutOrElse(retrySerialization(mapSqlError(effect)), {

@@ -14,8 +14,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
-import { type Cells, Database, type Query, type Snapshot } from "../database/Database.ts"
+import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type * as Instant from "../domain/Instant.ts"
 import type { Selection } from "../domain/Retention.ts"
 import { reached } from "./Clocks.ts"
 import { columns, including, type Load, makeLoader, table } from "./ArchivedRows.ts"
@@ -24,7 +25,7 @@ import { type Month, nextMonth } from "./PartitionStore.ts"
 import type { Reading } from "./Reading.ts"
 import { rollupLock } from "./RollupStore.ts"
 import * as Sequences from "./Sequences.ts"
-import { dateText } from "./Timestamp.ts"
+import { dateText, timestamp } from "./Timestamp.ts"
 import type { Filter } from "./UsageSources.ts"
 
 /**
@@ -49,6 +50,9 @@ export interface RowWriter<E> {
   readonly rows: (page: ReadonlyArray<Cells>) => Effect.Effect<void, E>
   readonly csv: ((data: Uint8Array) => Effect.Effect<void, E>) | undefined
 }
+
+/** A stretch of time. */
+type Span = { readonly start: Instant.Instant; readonly end: Instant.Instant }
 
 /** Who has it may move records of archives. */
 export const archiveLock = (schema: string): string => `effect-usage archives ${schema}`
@@ -108,11 +112,21 @@ export class ArchiveStore extends Context.Service<
       filter?: Filter,
       snapshot?: Snapshot
     ) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
-    /** Runs `body` on a snapshot in which the records table has archived records too: those that `feed` loads. */
-    readonly including: <A, E, E1>(
-      feed: (load: Load, snapshot: Snapshot) => Effect.Effect<void, E1>,
+    /** Runs `body` on a snapshot. With `feed` the records table has archived records too: those that it loads. */
+    readonly reading: <A, E, E1 = never>(
+      feed: ((load: Load, snapshot: Snapshot) => Effect.Effect<void, E1>) | undefined,
       body: (reading: Reading, snapshot: Snapshot) => Effect.Effect<A, E>
     ) => Effect.Effect<A, E | E1 | DatabaseError>
+    /**
+     * Keeps the records of a span where they are until a snapshot ends. `false`: some have moved since it began, and may be
+     * neither in the table nor in the archives that it sees.
+     */
+    readonly hold: (span: Span, snapshot: Snapshot) => Effect.Effect<boolean, DatabaseError>
+    /**
+     * How often records have moved between the table and files: now; or as it is seen in a transaction of the application's
+     * client that is open, or in a snapshot.
+     */
+    readonly version: (where: "now" | "here" | Snapshot) => Effect.Effect<string, DatabaseError>
     /** How many records of a month are in the table, of a part of it, as the rollups have it. */
     readonly count: (month: Month, selection: Selection) => Effect.Effect<number, DatabaseError>
     /**
@@ -130,11 +144,12 @@ export class ArchiveStore extends Context.Service<
           }
         | undefined
     ) => Effect.Effect<number | "changed", E | DatabaseError>
-    /** Months of a span of which records were removed for good. Times as the server reads them. */
+    /** Months of a span of which records were removed for good: now, or in a snapshot. Times as the server reads them. */
     readonly removed: (
       start: string,
       end: string,
-      filter?: Filter
+      filter?: Filter,
+      snapshot?: Snapshot
     ) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
   }
 >()("effect-usage/store/ArchiveStore") {
@@ -144,7 +159,7 @@ export class ArchiveStore extends Context.Service<
 }
 
 const make = (database: Database["Service"]): ArchiveStore["Service"] => {
-  const { bounded, name, own, schema } = database
+  const { bounded, name, own, schema, sql } = database
   const archives = name("billing_archives")
   const files = name("billing_archive_files")
   const totals = name("billing_archive_totals")
@@ -231,6 +246,16 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       yield* query("set local lock_timeout = '5s'", [])
       yield* query(`lock table ${partitionOf(month)} in access exclusive mode`, [])
     })
+
+  const versionText = `select version::text as version from ${name("billing_archive_version")}`
+
+  const version: ArchiveStore["Service"]["version"] = (where) =>
+    Effect.map(
+      typeof where === "object"
+        ? where.query(versionText, [])
+        : Effect.mapError(bounded((where === "now" ? own : sql).unsafe<Row>(versionText)), fromUnknown),
+      ([row]) => row!["version"] as string
+    )
 
   /** Whoever has read the table meanwhile learns that it is another. */
   const moved = (query: Query) => query(`update ${name("billing_archive_version")} set version = version + 1`, [])
@@ -520,22 +545,35 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
         [start, end, filter?.customer ?? "", filter?.service ?? ""],
         snapshot?.query
       ),
-    including: (feed, body) =>
+    reading: (feed, body) =>
       database.snapshot((snapshot) =>
         Effect.flatMap(
-          including(name, snapshot, (load) => feed(load, snapshot)),
+          feed === undefined
+            ? Effect.succeed<Reading>({ name, query: snapshot.query })
+            : including(name, snapshot, (load) => feed(load, snapshot)),
           (reading) => body(reading, snapshot)
         )
       ),
-    removed: (start, end, filter) =>
+    hold: Effect.fnUntraced(function* ({ end, start }, snapshot) {
+      // Nobody else is there as long as a transaction has the only connection.
+      if (database.engine === "embedded") return true
+      // To plan it takes the locks that reading it will need; the times are literals so that it is only these months.
+      yield* snapshot.query(
+        `select from ${records} where recorded_at >= '${timestamp(start)}'::timestamptz and recorded_at < '${timestamp(end)}'::timestamptz limit 0`,
+        []
+      )
+      return (yield* version(snapshot)) === (yield* version("now"))
+    }),
+    version,
+    removed: (start, end, filter, snapshot) =>
       Effect.map(
-        run(
+        (snapshot?.query ?? run)(
           `select distinct ${dateText("month")} as month from ${removedTotals} t
             where t.month < $2::text::timestamptz at time zone 'UTC' and t.month + interval '1 month' > $1::text::timestamptz at time zone 'UTC'
               ${narrow("t")} order by 1`,
           [start, end, filter?.customer ?? "", filter?.service ?? ""]
         ),
-        (rows) => rows.map((row) => row["month"]!)
+        (rows) => rows.map((row) => row["month"] as Month)
       )
   }
 }

@@ -4,10 +4,8 @@
  * A quantity is the amount divided by the service's unit, rounded once, half to even. `billing_quantity` does that for every
  * number; the expressions here are the same in a tenth of the time, and leave to it what lies just between two results.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import { type Cells, Database, type Pull, type Select, type Snapshot } from "../database/Database.ts"
+import type { Cells, Pull, Select, Snapshot } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -86,24 +84,6 @@ export interface ExportReader {
     unit: SpanCuts.Unit,
     columns: ReadonlyArray<SpanColumn>
   ) => Read
-}
-
-export class ExportStore extends Context.Service<
-  ExportStore,
-  {
-    readonly snapshot: <A, E, R>(
-      body: (reader: ExportReader) => Effect.Effect<A, E, R>
-    ) => Effect.Effect<A, E | DatabaseError, R>
-  }
->()("effect-usage/store/ExportStore") {
-  static readonly layer: Layer.Layer<ExportStore, never, Database> = Layer.suspend(() =>
-    Layer.effect(
-      ExportStore,
-      Effect.map(Database, ({ name, snapshot }) =>
-        ExportStore.of({ snapshot: (body) => snapshot((taken) => body(exportsOn(name, taken))) })
-      )
-    )
-  )
 }
 
 type Name = (table: string) => string

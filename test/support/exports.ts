@@ -10,7 +10,8 @@ import * as Decimal from "../../src/domain/Decimal.ts"
 import * as Columns from "../../src/export/Columns.ts"
 import { csv } from "../../src/export/Csv.ts"
 import { Sink } from "../../src/export/Sink.ts"
-import { ExportStore } from "../../src/store/ExportStore.ts"
+import { Database } from "../../src/database/Database.ts"
+import { exportsOn } from "../../src/store/ExportStore.ts"
 import { accepted } from "./results.ts"
 
 export const windowOf = (period: string) => accepted(Window.resolve({ period, now: Date.now() }))
@@ -34,12 +35,13 @@ export const exportText = (query: Partial<ExportQuery> = {}) =>
 
 /** CSV of all records of a window, made here whatever the engine. */
 export const exportedByPages = Effect.fnUntraced(function* (window: Window.Window) {
-  const { snapshot } = yield* ExportStore
+  const { name, snapshot } = yield* Database
   const stream = new PassThrough()
   const sink = new Sink(stream, undefined, true)
   const columns = Columns.ofRecords({ of: "records", format: "csv", withIds: false, byCustomer: true })
-  const records = yield* snapshot((reader) =>
+  const records = yield* snapshot((taken) =>
     Effect.gen(function* () {
+      const reader = exportsOn(name, taken)
       const writer = yield* Effect.promise(() =>
         csv(
           {

@@ -16,27 +16,21 @@ import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
 import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
 
-/**
- * What the transaction depends on, whatever the role or the database have set. Its snapshot is that of its first query, and
- * the locks come before: a table that was emptied until then is seen to have been.
- */
-const begin = (held: ReadonlyArray<string>) => `begin isolation level repeatable read;
-  set local statement_timeout = 0; set local lock_timeout = '10s';
+/** What the transaction depends on, whatever the role or the database have set. */
+const begin = `begin isolation level repeatable read; set local statement_timeout = 0; set local lock_timeout = '10s';
   set local idle_in_transaction_session_timeout = 0; ${setLocal};
-  ${held.length === 0 ? "" : `lock table ${held.join(", ")} in access share mode;`}
   select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
   select set_config('client_connection_check_interval', '5s', true) where version() like '%linux%'`
 
 export const withSnapshot = <A, E, R>(
   pool: pg.Pool,
-  body: (snapshot: Snapshot) => Effect.Effect<A, E, R>,
-  held: ReadonlyArray<string> = []
+  body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | DatabaseError, R> =>
   Effect.acquireUseRelease(
     connect(pool),
     (client) =>
       Effect.gen(function* () {
-        yield* attempt(client, () => client.query(begin(held)))
+        yield* attempt(client, () => client.query(begin))
         const result = yield* body(snapshotOf(client))
         yield* attempt(client, () => client.query("commit"))
         return result
