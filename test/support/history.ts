@@ -110,6 +110,7 @@ const script = (directory: string, whole: boolean): ReadonlyArray<string> => {
     ${some(1, zones, (tz) => `peaks api hourly 5 --all-customers --format csv --tz ${tz}`)}
     ${some(1, zones, (tz) => `peaks api daily 5 --all-customers --format csv --tz ${tz}`)}
     forecast --all-customers --format json
+    ${whole ? `report 2026-09 2026-10 --all-customers --tz America/New_York --html ${file("page.html")}` : ""}
     ${some(2, ["csv", "json", "ndjson"], (format) => `export ${format} ${file(`records.${format}`)} 2026-08 2026-10 --all-customers --with-ids --tz America/New_York`)}
     export csv ${file("daily.csv")} 2026-08 2026-10 --all-customers --of daily --tz Australia/Lord_Howe
     export csv '' 2026-10 2026-10 --split-by customer --out-dir ${file("each")}
@@ -122,6 +123,7 @@ const script = (directory: string, whole: boolean): ReadonlyArray<string> => {
     alerts check --all-customers --spikes --fail-on exceeded --format json
     alerts check --all-customers
     alerts history 400 --all-customers --format json
+    ${whole ? "alerts deliveries 400 --format json" : ""}
     dead-letters list --format json
     archive 60 --format csv
     archives list --format json
