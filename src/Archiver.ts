@@ -18,6 +18,7 @@ import type { ArchivedRecord } from "./archive/ArchiveRows.ts"
 import { makeMonthFiles, type Names } from "./archive/MonthFile.ts"
 import { namesFor } from "./archive/Names.ts"
 import { relocationsOf } from "./archive/Relocation.ts"
+import { RollupsDiffer } from "./archive/RollupsDiffer.ts"
 import type { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
@@ -34,7 +35,7 @@ import { IdentityStore } from "./store/IdentityStore.ts"
 
 /** @since 0.1.0 */
 export class ArchiverError extends Schema.TaggedError<ArchiverError>()("ArchiverError", {
-  reason: Schema.Union([InvalidInput, ArchiveBroken, ArchiveFileError, AggregatorError, DatabaseError])
+  reason: Schema.Union([InvalidInput, ArchiveBroken, ArchiveFileError, RollupsDiffer, AggregatorError, DatabaseError])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -100,6 +101,8 @@ export class Archiver extends Context.Service<
      * was restored from an archive is not lost: it is in there.
      */
     readonly drop: (month: string, selection: Selection) => Effect.Effect<number, ArchiverError>
+    /** Removes files that runs which were killed have left, and those whose place others have taken. */
+    readonly tidy: Effect.Effect<void>
     readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
     /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
     readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
@@ -128,8 +131,7 @@ export class Archiver extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | ArchiveBroken | ArchiveFileError | AggregatorError | DatabaseError) =>
-  new ArchiverError({ reason })
+const wrap = (reason: ArchiverError["reason"]) => new ArchiverError({ reason })
 
 /** How often a month is archived anew because late records came while it was written. */
 const attempts = 5
@@ -237,7 +239,6 @@ const make = Effect.gen(function* () {
     options: Omit<ArchiveOptions, "days" | "file">
   ) {
     yield* Effect.fromResult(Storage.checkName(storage, `${options.directory}/month`))
-    yield* tidy
     const done: Array<ArchivedMonth> = []
     for (const [index, { month, selection }] of parts.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)
@@ -309,6 +310,7 @@ const make = Effect.gen(function* () {
     archive,
     archiveParts,
     drop,
+    tidy,
     list: Effect.mapError(store.list, wrap),
     verify,
     relocate,

@@ -201,6 +201,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     format,
     onMonth
   }: Pick<ArchiveOptions, "directory" | "compression" | "format" | "onMonth">) {
+    yield* archiver.tidy
     yield* aggregator.rollUp
     const parts = yield* dueParts
     const archived: Array<ArchivedMonth> = []

@@ -108,6 +108,7 @@ export {
 export { type EraseOptions, Eraser, EraserError, type ErasureCertificate } from "./Eraser.ts"
 export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/Retention.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
+export { RollupsDiffer } from "./archive/RollupsDiffer.ts"
 export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
 export { Quotas, QuotasError, type NewSubscription } from "./Quotas.ts"
 export {

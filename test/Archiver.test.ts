@@ -156,8 +156,8 @@ eachEngine("Archiver", (engine) => {
         assert.include(text, ",b,bandwidth,3.000000000000000001,0.05,2026-02-10 00:00:00,\n")
         const manifest = JSON.parse(readFileSync(fileIn(path, "usage_2026-01.csv.gz.manifest.json"), "utf8"))
         assert.deepStrictEqual(
-          [manifest.records, manifest.sums[0]],
-          [4, { service: "api", events: 1, amount: "0", weighted: "0" }]
+          [manifest.records, manifest.database === (yield* archiver.list)[0]!.owner, manifest.sums[0]],
+          [4, true, { service: "api", events: 1, amount: "0", weighted: "0" }]
         )
         assert.deepStrictEqual(
           (yield* archiver.verify()).map(({ problem }) => problem),
@@ -326,6 +326,42 @@ eachEngine("Archiver", (engine) => {
             .sort(),
           known.sort()
         )
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("nothing is removed while the rollups do not say what the records say", () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        yield* empty
+        yield* (yield* Recorder).recordAll(history)
+        const aggregator = yield* Aggregator
+        yield* aggregator.rollUp
+        const before = yield* figures
+        const { name, sql } = yield* Database
+        const archives = Layer.fresh(
+          Layer.provide(Archiver.layerNoDeps, Layer.succeed(ArchiveStore, yield* ArchiveStore))
+        )
+        const archive = Effect.provide(
+          Effect.flatMap(Archiver, (service) => at(april)(service.archive({ days: 30, directory: path }))),
+          archives
+        )
+        const change = (column: string, by: number) =>
+          sql.unsafe(
+            `update ${name("billing_usage_months")} set ${column} = ${column} + ${by} where customer_id = 'a' and month < '2026-02-01'`
+          )
+        for (const column of ["event_count", "amount", "weighted"]) {
+          yield* change(column, 1)
+          const refused = yield* Effect.flip(archive)
+          assert.strictEqual(refused.reason._tag, "RollupsDiffer", column)
+          assert.include(refused.message, "a, bandwidth")
+          const drop = Effect.flatMap(Archiver, (service) => service.drop("2026-01-01", undefined))
+          assert.strictEqual((yield* Effect.flip(Effect.provide(drop, archives))).reason._tag, "RollupsDiffer")
+          assert.strictEqual((yield* storedRecords()).length, history.length)
+          yield* change(column, -1)
+        }
+        assert.strictEqual((yield* archive).length, 2)
+        assert.strictEqual(yield* figures, before)
+        yield* assertSound
       }).pipe(Effect.scoped)
     )
 

@@ -1,11 +1,13 @@
 /** Databases and homes that are copied, moved and restored, as docs/operations.md has it: what is the original's stays. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs"
 import { basename, join } from "node:path"
 import { gunzipSync } from "node:zlib"
+import { layerSharedDatabases } from "../src/cli/Session.ts"
 import { type Environment, usage } from "./support/cli.ts"
-import { cloneOf, makeHome, restoredDumpOf } from "./support/copies.ts"
+import { cloneOf, copyRows, makeHome, restoredDumpOf } from "./support/copies.ts"
 import { freshDatabase } from "./support/engines.ts"
 import { temporaryDirectory } from "./support/exports.ts"
 
@@ -137,6 +139,28 @@ describe("a copy of a server's database, with the same archives", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("an older state of a database in its place is that database, and what was archived since is told of", () =>
+    Effect.gen(function* () {
+      const archives = join(yield* temporaryDirectory, "archives")
+      const url = yield* freshDatabase()
+      const env = { USAGE_DATABASE_URL: url, USAGE_HOME: archives, USAGE_ARCHIVE_DIR: archives }
+      yield* fill(env)
+      yield* must(env, "record", "api", "7", "--customer", "globex", "--at", "2026-02-10")
+      const backup = yield* cloneOf(url)
+      yield* must(env, "archive", "30")
+      const [later] = (yield* naming(env)).slice(-1)
+      const id = yield* idOf(env)
+      yield* copyRows(backup, url)
+      assert.strictEqual(yield* idOf(env), id)
+      yield* must(env, "archive", "30")
+      yield* must(env, "archives", "verify")
+      const { certificate, code } = yield* erase(env)
+      assert.strictEqual(code, 3)
+      assert.strictEqual(certificate.left.length, 1)
+      assert.include(certificate.left[0], later)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("files that have moved are looked for where people say, once they are seen to be those", () =>
     Effect.gen(function* () {
       const root = yield* temporaryDirectory
@@ -164,6 +188,10 @@ describe("a copy of a server's database, with the same archives", () => {
   )
 })
 
+/** Commands that open the database once. */
+const together = <A, E, R>(commands: Effect.Effect<A, E, R>) =>
+  Effect.provide(commands, Layer.fresh(layerSharedDatabases))
+
 describe("a copy of a home", () => {
   it.live("has its own archives, where they are in it; those elsewhere it leaves alone; and a moved home has all", () =>
     Effect.gen(function* () {
@@ -171,35 +199,54 @@ describe("a copy of a home", () => {
       const env = (home: string) => ({ USAGE_HOME: join(root, home) })
       const shared = { USAGE_ARCHIVE_DIR: join(root, "shared") }
       makeHome(env("prod").USAGE_HOME)
-      yield* fill(env("prod"))
-      yield* must(env("prod"), "record", "api", "7", "--customer", "globex", "--at", "2026-02-10")
-      yield* must({ ...env("prod"), ...shared }, "archive", "30")
+      const id = yield* together(
+        Effect.gen(function* () {
+          yield* fill(env("prod"))
+          yield* must(env("prod"), "record", "api", "7", "--customer", "globex", "--at", "2026-02-10")
+          yield* must({ ...env("prod"), ...shared }, "archive", "30")
+          return yield* idOf(env("prod"))
+        })
+      )
       const inside = filesIn(join(root, "prod", "archives"))
       const outside = filesIn(join(root, "shared"))
       cpSync(join(root, "prod"), join(root, "copy"), { recursive: true })
 
-      const id = yield* idOf(env("prod"))
-      const { certificate, code } = yield* erase(env("copy"))
-      assert.strictEqual(code, 3)
-      assert.deepStrictEqual(
-        certificate.removed.archives.map(({ kept_by, month }: { kept_by: string; month: string }) => [month, kept_by]),
-        [
-          ["2026-01", null],
-          ["2026-02", id]
-        ]
+      yield* together(
+        Effect.gen(function* () {
+          const { certificate, code } = yield* erase(env("copy"))
+          assert.strictEqual(code, 3)
+          assert.deepStrictEqual(
+            certificate.removed.archives.map(({ kept_by, month }: { kept_by: string; month: string }) => [
+              month,
+              kept_by
+            ]),
+            [
+              ["2026-01", null],
+              ["2026-02", id]
+            ]
+          )
+          assert.deepStrictEqual(yield* naming(env("copy")), [])
+        })
       )
       assert.deepStrictEqual(filesIn(join(root, "prod", "archives")), inside)
       assert.deepStrictEqual(filesIn(join(root, "shared")), outside)
-      assert.deepStrictEqual(yield* naming(env("copy")), [])
 
-      // Another name for the home changes nothing.
-      renameSync(join(root, "prod"), join(root, "moved"))
-      assert.strictEqual(yield* idOf(env("moved")), id)
-      yield* must(env("moved"), "archives", "verify")
-      const own = yield* erase(env("moved"))
-      assert.deepStrictEqual([own.code, own.certificate.left], [0, []])
-      assert.deepStrictEqual(yield* naming(env("moved")), [])
-      assert.deepStrictEqual(readdirSync(join(root, "shared")), [])
+      // Another name for the home changes nothing; on another disk it is a copy, until somebody says that it is not.
+      renameSync(join(root, "prod"), join(root, "renamed"))
+      assert.strictEqual(yield* idOf(env("renamed")), id)
+      cpSync(join(root, "renamed"), join(root, "moved"), { recursive: true })
+      rmSync(join(root, "renamed"), { recursive: true })
+      yield* together(
+        Effect.gen(function* () {
+          assert.strictEqual((yield* doctorOf(env("moved")))[0].status, "warning")
+          yield* must(env("moved"), "database", "claim", id)
+          yield* must(env("moved"), "archives", "verify")
+          const { certificate, code } = yield* erase(env("moved"))
+          assert.deepStrictEqual([code, certificate.left], [0, []])
+          assert.deepStrictEqual(yield* naming(env("moved")), [])
+          assert.deepStrictEqual(readdirSync(join(root, "shared")), [])
+        })
+      )
       yield* must(env("copy"), "archives", "verify")
     }).pipe(Effect.scoped)
   )

@@ -66,6 +66,8 @@ const hints: Record<string, string> = {
   PeriodRemoved: "Ask for totals by hour, day or month, or for a later period",
   ArchiveFileError: "Nothing was removed: see to the file and its directory, and run it again",
   ArchiveBroken: "See `usage archives list` and the copies that you have of the file",
+  RollupsDiffer:
+    "Somebody has changed records or rollups by hand: run `usage refresh --rebuild`, see whether the report is right, and run it again",
   InUse:
     "Try again when its owner has ended. Where nobody owns it, its file system has no locks: put it on a local one",
   MaintenanceRunning: "One that has died is succeeded after two minutes"

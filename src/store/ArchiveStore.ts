@@ -6,6 +6,7 @@
  * - Rows are removed only in a transaction that saw the partition hold what the file holds: as many records, of no later
  *   batch. A record that came meanwhile makes it give up.
  * - Where an archive holds a part of a month, what is removed is that part, as it was when the file was written.
+ * - Rows are removed only where they and what went before come to what the rollups say: those are all that reports have then.
  * - No rollup is made anew while rows come or go: it would be made of what is left.
  * - The ledger's `archived_count`, and the totals of the month, change with the rows: records + archived records is what
  *   the ledger says, records + totals is what the rollups say, in every snapshot.
@@ -14,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
+import { RollupsDiffer } from "../archive/RollupsDiffer.ts"
 import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type * as Instant from "../domain/Instant.ts"
@@ -93,7 +95,7 @@ export class ArchiveStore extends Context.Service<
     /** Gives up a file that does not hold what it has to. */
     readonly supersede: (id: string) => Effect.Effect<void, DatabaseError>
     /** Removes the rows of a verified archive. `changed`: the partition holds other records by now. */
-    readonly remove: (archive: ArchiveRow) => Effect.Effect<"removed" | "changed", DatabaseError>
+    readonly remove: (archive: ArchiveRow) => Effect.Effect<"removed" | "changed", DatabaseError | RollupsDiffer>
     /**
      * Puts records of an archive back, those that are not there; gives their number. `whole`: all of the file, so that the
      * month is as it was before. What is fed is the archive as it is then: its file may be another by now.
@@ -143,7 +145,7 @@ export class ArchiveStore extends Context.Service<
             readonly feed: (archive: ArchiveRow, load: Load) => Effect.Effect<void, E>
           }
         | undefined
-    ) => Effect.Effect<number | "changed", E | DatabaseError>
+    ) => Effect.Effect<number | "changed", E | DatabaseError | RollupsDiffer>
     /** Months of a span of which records were removed for good: now, or in a snapshot. Times as the server reads them. */
     readonly removed: (
       start: string,
@@ -220,6 +222,29 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           amount = t.amount + excluded.amount, weighted = t.weighted + excluded.weighted`,
       [month]
     )
+  })
+
+  /** Rows that were counted as gone, and those that had gone before, come to what the rollups of the month say. */
+  const requireRollups = Effect.fnUntraced(function* (query: Query, month: Month, selection: Selection) {
+    const here = `customer_id collate "C" as customer_id, service_name collate "C" as service_name`
+    const picked = `and exists (select from ${pickedTable} p where p.customer_id = customer and p.service_name = service)`
+    const [found] = yield* query(
+      `select customer, service, said::text as said, found::text as found from (
+          select customer_id as customer, service_name as service, coalesce(m.events, 0) as said, coalesce(g.events, 0) as found,
+            (m.events, m.amount, m.weighted) is distinct from (g.events, g.amount, g.weighted) as differs
+          from (select ${here}, event_count as events, amount, weighted from ${monthly}
+            where month = ${monthStart} and customer_id <> '') m
+          full join (select ${here}, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted from (
+              select * from ${totals} union all select * from ${removedTotals}) t
+            where month = $1::text::date group by 1, 2) g using (customer_id, service_name)
+        ) d where differs ${selection === undefined ? "" : picked} order by customer, service limit 1`,
+      [month]
+    )
+    if (found === undefined) return
+    return yield* new RollupsDiffer({
+      month: month.slice(0, 7),
+      ...(found as Record<"customer" | "service" | "said" | "found", string>)
+    })
   })
 
   /** Removes the rows that `pick` gave. */
@@ -300,6 +325,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
             [month]
           )
+          yield* requireRollups(query, month, selection)
           yield* removePicked(query, month, selection)
           yield* moved(query)
           return Number(found!["count"])
@@ -383,6 +409,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             return "changed" as const
           }
           yield* account(query, archive.month, rows, "archived_count", totals)
+          yield* requireRollups(query, archive.month, archive.selection)
           yield* removePicked(query, archive.month, archive.selection)
           yield* query(
             `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,

@@ -27,11 +27,17 @@ export const cloneOf = (url: string) =>
     (clone) => Effect.promise(() => administer(`drop database ${new URL(clone).pathname.slice(1)} with (force)`))
   )
 
-/** What a dump of a database makes, restored into a new one: the same rows, of all tables. */
+/** What a dump of a database makes, restored into a new one. */
 export const restoredDumpOf = Effect.fnUntraced(function* (url: string) {
   const restored = yield* freshDatabase()
-  yield* Effect.promise(async () => {
-    const [from, to] = [url, restored].map((connectionString) => new pg.Client({ connectionString }))
+  yield* copyRows(url, restored)
+  return restored
+})
+
+/** Puts the rows of all tables of one database into the place of another's, as a dump does that is restored over it. */
+export const copyRows = (source: string, target: string) =>
+  Effect.promise(async () => {
+    const [from, to] = [source, target].map((connectionString) => new pg.Client({ connectionString }))
     await Promise.all([from!.connect(), to!.connect()])
     try {
       // As pg_dump has it: nothing refers, and nothing is generated, while rows come.
@@ -55,9 +61,11 @@ export const restoredDumpOf = Effect.fnUntraced(function* (url: string) {
           )
         }
       }
+      // Sequences are in a dump, too.
+      await to!.query(
+        "select setval('billing_usage_batch_ids', (select max(batch_id) + 1000 from billing_usage_batches))"
+      )
     } finally {
       await Promise.all([from!.end(), to!.end()])
     }
   })
-  return restored
-})
