@@ -12,12 +12,13 @@ import { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import * as Migrations from "./database/Migrations.ts"
 import * as Instant from "./domain/Instant.ts"
+import { printable } from "./domain/Shown.ts"
 import { Spool, SpoolError } from "./Spool.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { DoctorStore } from "./store/DoctorStore.ts"
-import { claimHint, IdentityStore } from "./store/IdentityStore.ts"
+import { claimHint, IdentityStore, isOf } from "./store/IdentityStore.ts"
 import { PartitionStore } from "./store/PartitionStore.ts"
 import { type Difference, RollupStore } from "./store/RollupStore.ts"
 
@@ -301,6 +302,17 @@ const make = Effect.gen(function* () {
           )
         : ok("spool", waiting)
     ]
+    const known = yield* identity.known
+    const isForeign = found.database !== undefined && (known === undefined || !isOf(known, found.database))
+    if (isForeign && found.inboxFiles + found.openSegments + found.readyBatches > 0) {
+      findings.push(
+        wrong(
+          "spool",
+          `what waits in ${printable(spool.directory.path)} belongs to database ${found.database}, and is not delivered to this one`,
+          `${claimHint(found.database!)}. Otherwise use another USAGE_HOME`
+        )
+      )
+    }
     if (found.broken > 0) {
       findings.push(
         wrong(

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { createHash, randomBytes, randomUUID } from "node:crypto"
-import { dirname, resolve } from "node:path"
+import { dirname, join, resolve } from "node:path"
 import packageJson from "../package.json" with { type: "json" }
 import { Aggregator, AggregatorError } from "./Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
@@ -187,6 +187,13 @@ const make = Effect.gen(function* () {
   const clearBroken = (customer: string) =>
     inSpool(() => Broken.remove(spool.directory.path, (text) => isLineOf(text, customer)))
 
+  /** Whether the spool is this database's. Another's is left to it, with whatever names the customer told of. */
+  const deliverSpool = Effect.catchIf(
+    Effect.as(spoolDelivery.deliverAll(), true),
+    (error: SpoolDeliveryError) => error.reason._tag === "SpoolOfAnother",
+    () => Effect.succeed(false)
+  )
+
   const lettersOf = Effect.fnUntraced(function* (customer: string) {
     const found: Array<string> = []
     for (let after = "0"; ;) {
@@ -270,15 +277,15 @@ const make = Effect.gen(function* () {
 
     for (let attempt = 0; attempt < attempts; attempt++) {
       yield* tell("spool")
-      yield* spoolDelivery.deliverAll()
-      yield* inSpool(() => Delivered.clear(spool.directory))
+      const isSpoolOurs = yield* deliverSpool
+      if (isSpoolOurs) yield* inSpool(() => Delivered.clear(spool.directory))
       yield* aggregator.rollUp
       // Archivers begin anew, and find nothing of him.
       yield* store.supersedeOpen
       yield* files.giveUpAll("all")
       yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
       yield* tell("everything else")
-      done = { ...done, files: done.files + (yield* clearBroken(customer)) }
+      if (isSpoolOurs) done = { ...done, files: done.files + (yield* clearBroken(customer)) }
       const his = yield* lettersOf(customer)
       done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
       const isGone = Object.keys(yield* store.residue(customer)).length === 0
@@ -342,7 +349,11 @@ const make = Effect.gen(function* () {
       (options.directories ?? []).filter((one) => !isObjectUrl(one))
     )
     return certificateOf(last!, [
-      ...(yield* waiting(customer)).map((file) => `${printable(file)}: a process that runs is writing it`),
+      ...(yield* waiting(customer)).map((file) =>
+        file.startsWith(join(spool.directory.path, "open"))
+          ? `${printable(file)}: a process that runs is writing it`
+          : `${printable(file)}: waits in a spool that is another database's, and was left as it is`
+      ),
       ...leftOf(last!.removed, holding, yield* identity.current),
       ...half.map(
         (file) =>

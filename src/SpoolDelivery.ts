@@ -4,6 +4,7 @@
  * Each batch of the spool is stored under its own key and then put aside, so it does not matter when this is interrupted, or
  * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
  * letters in the transaction of their batch. What is wrong with one of the spool's files holds up none of the others.
+ * Nothing is delivered to a database that the spool does not belong to.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -21,10 +22,12 @@ import * as Claims from "./internal/Claims.ts"
 import * as Delivery from "./internal/Delivery.ts"
 import { makeIntake } from "./internal/Intake.ts"
 import * as KeptBatches from "./internal/KeptBatches.ts"
+import * as SpoolOwner from "./internal/SpoolOwner.ts"
 import * as Telemetry from "./internal/Telemetry.ts"
 import { Spool } from "./Spool.ts"
 import * as Broken from "./spool/Broken.ts"
 import * as Segment from "./spool/Segment.ts"
+import { SpoolOfAnother } from "./spool/SpoolOfAnother.ts"
 import { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
 import * as SpoolDirectory from "./spool/SpoolDirectory.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
@@ -33,7 +36,7 @@ import { UsageStore } from "./store/UsageStore.ts"
 
 /** @since 0.1.0 */
 export class SpoolDeliveryError extends Schema.TaggedError<SpoolDeliveryError>()("SpoolDeliveryError", {
-  reason: Schema.Union([DatabaseError, SpoolUnwritable])
+  reason: Schema.Union([DatabaseError, SpoolUnwritable, SpoolOfAnother])
 }) {
   get isRetryable(): boolean {
     return this.reason.isRetryable
@@ -92,6 +95,8 @@ export class SpoolDelivery extends Context.Service<
     Layer.provide(SpoolDelivery.layerNoDeps(options), [UsageStore.layer, DeadLetterStore.layer])
 }
 
+const nobody: ReadonlySet<string> = new Set()
+
 const nothing: SpoolDelivered = { batches: 0, records: 0, refused: 0 }
 
 const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
@@ -100,7 +105,7 @@ const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
   refused: a.refused + b.refused
 })
 
-const wrap = (reason: DatabaseError | SpoolUnwritable) => new SpoolDeliveryError({ reason })
+const wrap = (reason: DatabaseError | SpoolUnwritable | SpoolOfAnother) => new SpoolDeliveryError({ reason })
 
 const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
   Schedule.jittered
@@ -120,6 +125,13 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     isRetryable: (error) => (retryFor === undefined ? error.reason._tag !== "Refused" : error.isRetryable)
   })
 
+  const owner = SpoolOwner.make(
+    directory,
+    Effect.map(
+      Effect.suspend(() => store.lacking([])),
+      ({ identity }) => identity
+    )
+  )
   const onDisk = SpoolUnwritable.attempt(directory.path)
   const claims = Claims.make(directory, intake)
 
@@ -194,11 +206,26 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     batch: SpoolDirectory.SealedBatch,
     cached?: ReadonlyArray<UsageRecord>
   ) {
+    yield* Effect.mapError(delivery.persistently(owner.check(new Set([batch.key]))), wrap)
     return yield* deliverOne(batch, cached, () => Effect.void)
   })
 
+  /** Fails if what waits is another database's. */
+  const ownSpool = Effect.fnUntraced(function* (except: ReadonlySet<string>) {
+    if (yield* onDisk(() => SpoolDirectory.isWaiting(directory, except))) {
+      return yield* delivery.persistently(owner.check(except))
+    }
+    // It belongs to whoever finds it empty. A database that cannot say who it is does so when something waits.
+    if (!owner.isKnown())
+      yield* Effect.catchIf(
+        owner.check(except),
+        (error) => error instanceof DatabaseError,
+        () => Effect.void
+      )
+  }, Effect.mapError(wrap))
+
   const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* ({
-    except,
+    except = nobody,
     onBatch
   }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
     const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), wrap)
@@ -215,7 +242,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     const failed = new Map<string, SpoolDeliveryError>()
     const deliverReady = Effect.gen(function* () {
       for (const batch of yield* look(() => SpoolDirectory.ready(directory))) {
-        if (except?.has(batch.key) === true || failed.has(batch.key)) continue
+        if (except.has(batch.key) || failed.has(batch.key)) continue
         const before = total
         const tell = (delivered: SpoolDelivered) =>
           onBatch === undefined ? Effect.void : onBatch(sum(before, delivered))
@@ -228,6 +255,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
         total = sum(total, result.success)
       }
     })
+    yield* ownSpool(except)
     yield* deliverReady
     while ((yield* look(() => SpoolDirectory.claimInbox(directory))) !== undefined) yield* deliverReady
     for (const error of failed.values()) return yield* error

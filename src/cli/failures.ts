@@ -14,9 +14,7 @@
 import * as Cause from "effect/Cause"
 import { CliError } from "effect/cli"
 import * as Schema from "effect/Schema"
-import { Unsuitable } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
-import { NotInstalled } from "../domain/NotInstalled.ts"
 import { Unwritable } from "../internal/NewFile.ts"
 
 export const exitCodes = { failure: 1, usage: 2, findings: 3, tryLater: 75, interrupted: 130, terminated: 143 } as const
@@ -94,10 +92,7 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   return {
     line: messageOf(error),
-    hint:
-      error instanceof Unwritable || error instanceof NotInstalled || error instanceof Unsuitable
-        ? error.remedy
-        : hints[tag],
+    hint: remedyOf(error) ?? hints[tag],
     exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }
@@ -105,6 +100,11 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
 /** A failure in the words in which the command tells it. */
 export const told = ({ hint, line }: Presentation): string =>
   `usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`
+
+const remedyOf = (error: unknown): string | undefined =>
+  typeof error === "object" && error !== null && "remedy" in error && typeof error.remedy === "string"
+    ? error.remedy
+    : undefined
 
 const tagOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "_tag" in error && typeof error._tag === "string" ? error._tag : ""

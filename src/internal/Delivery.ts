@@ -7,7 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import type { DatabaseError } from "../database/DatabaseError.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { DeadLetterStore, NewDeadLetter } from "../store/DeadLetterStore.ts"
 import type { Batch, Companion, UsageStore } from "../store/UsageStore.ts"
@@ -23,7 +23,7 @@ export interface Delivered {
 }
 
 export interface Options {
-  readonly retry: Schedule.Schedule<unknown, DatabaseError>
+  readonly retry: Schedule.Schedule<unknown>
   readonly isRetryable: (error: DatabaseError) => boolean
 }
 
@@ -64,8 +64,12 @@ export const conflictOf = (batch: Batch, position: number): NewDeadLetter => ({
 })
 
 export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Service"], options: Options) => {
-  const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
-    Effect.retry(effect, { schedule: options.retry, while: options.isRetryable })
+  /** Repeats what the database cannot do now. */
+  const persistently = <A, E>(effect: Effect.Effect<A, DatabaseError | E>): Effect.Effect<A, DatabaseError | E> =>
+    Effect.retry(effect, {
+      schedule: options.retry,
+      while: (error) => error instanceof DatabaseError && options.isRetryable(error)
+    })
 
   /** Notes in the ledger that all of what has this key is stored, under keys that follow from it: whoever asks for it is to find it. */
   const mark = (key: string): Effect.Effect<void, DatabaseError> => persistently(letters.keepOnce(key, []))
@@ -107,5 +111,5 @@ export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Ser
       }
     })
 
-  return { deliver, mark }
+  return { deliver, mark, persistently }
 }

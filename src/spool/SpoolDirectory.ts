@@ -9,6 +9,7 @@
  *     ready/<time>-<key>.file/   a large one by itself: many batches, whose keys follow from this one
  *     delivered/                 batches that were stored, kept for a while (see `Delivered`)
  *     broken/                    what could not be read, kept for a person to look at (see `Broken`)
+ *     database                   the id of the database that it belongs to (see `SpoolOwner`)
  *
  * A sealed segment and a sealed claim never change, and their name has the key of their batch. So it does not matter how
  * often, or by how many processes at once, one is stored: the ledger takes it once. It leaves `ready` after that.
@@ -36,7 +37,7 @@ export interface SealedBatch {
 
 /**
  * What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. `broken`: pieces of
- * segments, and files of the inbox, that could not be read.
+ * segments, and files of the inbox, that could not be read. `database`: the id of the one that it was delivered to.
  */
 export interface SpoolStatus {
   readonly inboxFiles: number
@@ -45,6 +46,7 @@ export interface SpoolStatus {
   readonly bytes: number
   readonly oldest: number | undefined
   readonly broken: number
+  readonly database: string | undefined
 }
 
 export interface SpoolDirectory {
@@ -106,6 +108,18 @@ export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<Sealed
 /** The content of a segment; `undefined` if somebody has stored and removed it. */
 export const readSegment = (batch: SealedBatch): Promise<Uint8Array | undefined> =>
   readFile(batch.path).catch(ignoreMissing)
+
+/** The id of the database that the spool belongs to; `undefined` before it was first delivered. */
+export const readOwner = async (spool: SpoolDirectory): Promise<string | undefined> =>
+  (await readFile(join(spool.path, "database"), "utf8").catch(ignoreMissing))?.trim()
+
+export const writeOwner = (spool: SpoolDirectory, id: string): Promise<void> =>
+  writeWhole(join(spool.path, "database"), `${id}\n`)
+
+/** Whether something waits to be delivered, beside the batches in `except` and what processes are making. */
+export const isWaiting = async (spool: SpoolDirectory, except: ReadonlySet<string>): Promise<boolean> =>
+  (await ready(spool)).some(({ key }) => !except.has(key)) ||
+  (await names(join(spool.path, "inbox"))).some(Inbox.isMeant)
 
 /** Removes a batch that is stored. A claim is renamed first: half of one must never look like a whole. */
 export const remove = async (batch: SealedBatch): Promise<void> => {
@@ -178,7 +192,8 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
   const sealed = await ready(spool)
   for (const { kind, path } of sealed) await (kind === "segment" ? look(path) : lookInto(path))
   const broken = await Broken.count(spool.path)
-  return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken }
+  const database = await readOwner(spool)
+  return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken, database }
 }
 
 /** What is in a directory of `open/`; another user's is that user's to look into. */

@@ -2,15 +2,29 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { printable } from "../domain/Shown.ts"
 
+/** What somebody has to mend before it can work. */
+const lasting: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "ENAMETOOLONG", "ELOOP"])
+
+/** What passes when there is room. */
+const noRoom: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
+
 /** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
 export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
   path: Schema.String,
   detail: Schema.String,
   cause: Schema.Defect()
 }) {
-  readonly isRetryable = true
+  get isRetryable(): boolean {
+    return !lasting.has(codeOf(this.cause))
+  }
   override get message(): string {
-    return `the spool in ${printable(this.path)} cannot be written: ${this.detail}`
+    const code = codeOf(this.cause)
+    const remedy = lasting.has(code)
+      ? ". Set USAGE_HOME, or the spool's `directory`, to a directory that this process may write"
+      : noRoom.has(code)
+        ? ". Make room on its disk; it then goes on by itself"
+        : ""
+    return `the spool in ${printable(this.path)} cannot be used: ${this.detail}${remedy}`
   }
 
   /** What is done in the spool at `path`: whatever it rejects with is this error. */
@@ -23,3 +37,6 @@ export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("Spoo
           new SpoolUnwritable({ path, detail: cause instanceof Error ? cause.message : String(cause), cause })
       })
 }
+
+const codeOf = (cause: unknown): unknown =>
+  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined

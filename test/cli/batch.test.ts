@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { usage, usageProcess } from "../support/cli.ts"
@@ -76,6 +76,16 @@ describe("usage batch", () => {
         assert.strictEqual(outcome.code, 2, args.join(" "))
       }
       assert.strictEqual(JSON.parse((yield* ok(down, "batch", "status", "--format", "json")).stdout).inbox_files, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("names the variable where there can be no spool", () =>
+    Effect.gen(function* () {
+      const file = join(yield* home, "file")
+      writeFileSync(file, "")
+      const { code, stderr } = yield* usage({ USAGE_HOME: join(file, "home") }, "batch", "add", "acme", "api", "1")
+      assert.strictEqual(code, 1)
+      assert.match(stderr, /^usage: the spool in .* cannot be used: ENOTDIR: .*\. Set USAGE_HOME/)
     }).pipe(Effect.scoped)
   )
 

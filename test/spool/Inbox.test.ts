@@ -244,7 +244,7 @@ describe("the inbox on a server", () => {
         const blocked = yield* Effect.forkChild(
           sql.withTransaction(
             Effect.gen(function* () {
-              yield* sql.unsafe(`lock table ${name("billing_usage_batches")} in access exclusive mode`)
+              yield* sql.unsafe(`lock table ${name("billing_usage_records")} in access exclusive mode`)
               const delivering = yield* Effect.forkChild(deliverAll(directory))
               while (readdirSync(broken).filter((file) => file.endsWith(".json")).length < 2)
                 yield* Effect.sleep("5 millis")

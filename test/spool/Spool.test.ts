@@ -64,6 +64,7 @@ const filesIn = (directory: string): ReadonlyArray<string> =>
   readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.parentPath.includes(`${directory}/delivered`))
     .map((entry) => entry.name)
+    .filter((name) => name !== "database")
 
 const deadLetters = Effect.gen(function* () {
   const { name, sql } = yield* Database

@@ -247,12 +247,13 @@ const status = Command.make(
           ready_batches: found.readyBatches,
           bytes: found.bytes,
           oldest: Option.getOrNull(oldest),
-          broken: found.broken
+          broken: found.broken,
+          database: found.database ?? null
         })
       )
     }
     yield* printTable(format, {
-      columns: ["inbox_files", "open_segments", "ready_batches", "bytes", "oldest", "broken"],
+      columns: ["inbox_files", "open_segments", "ready_batches", "bytes", "oldest", "broken", "database"],
       rows: [
         [
           `${found.inboxFiles}`,
@@ -260,7 +261,8 @@ const status = Command.make(
           `${found.readyBatches}`,
           `${found.bytes}`,
           Option.getOrElse(oldest, () => ""),
-          `${found.broken}`
+          `${found.broken}`,
+          found.database ?? ""
         ]
       ]
     })
