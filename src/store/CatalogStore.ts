@@ -19,7 +19,14 @@ import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { Service, ServiceName } from "../domain/Service.ts"
 import * as Sequences from "./Sequences.ts"
+import { serverRun } from "./ServerRun.ts"
 import { timestamp } from "./Timestamp.ts"
+
+/**
+ * The version of the catalog in SQL, as text, where it is read from `billing_catalog`. A server that was failed over may count
+ * to the same number with other prices, so it is that of one run of a server.
+ */
+export const versionText = `version::text || '@' || ${serverRun}`
 
 /** What the catalog said at one version. */
 export interface Catalog {
@@ -132,7 +139,7 @@ export class CatalogStore extends Context.Service<
           )
       })
       const readVersion = Effect.map(
-        own.unsafe<{ version: string }>(`select version::text from ${catalogTable}`).unprepared,
+        own.unsafe<{ version: string }>(`select ${versionText} as version from ${catalogTable}`).unprepared,
         (rows) => rows[0]?.version ?? "0"
       )
 

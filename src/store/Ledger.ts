@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { type Database, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import * as IdentityStore from "./IdentityStore.ts"
+import { serverRun } from "./ServerRun.ts"
 
 /**
  * What a database lacks.
@@ -26,7 +27,7 @@ export const lacking = (database: Database["Service"]) => {
     const [row] = yield* Effect.mapError(
       bounded(
         own.unsafe<Row>(
-          `select (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text as server,
+          `select ${serverRun} as server,
             (select coalesce(string_agg(u.key, ','), '') from unnest($1::text[]) as u(key)
               where not exists (select from ${name("billing_usage_batches")} b where b.batch_key = u.key::uuid)) as lacking`,
           [[...keys]]

@@ -11,6 +11,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
+import { versionText } from "./CatalogStore.ts"
 import { ofDatabase, type Reading } from "./Reading.ts"
 import * as SpanCuts from "./SpanCuts.ts"
 import { timestamp } from "./Timestamp.ts"
@@ -169,7 +170,7 @@ export const reportsOn = (reading: Reading): ReportStore["Service"] => {
     const { params, text } = Sources.usage(name, window, filter, "month")
     const rows = yield* query(
       TotalRow,
-      `select service_name, ${Sources.totals}, (select version::text from ${name("billing_catalog")}) as version
+      `select service_name, ${Sources.totals}, (select ${versionText} from ${name("billing_catalog")}) as version
         from (${text}) u group by service_name`,
       params
     )

@@ -13,7 +13,7 @@
  * Invariants:
  * - (batch_id, position) names a record for ever; position is its place in the batch.
  * - A batch is there whole or not at all, with its ledger row or without either.
- * - A record's unit cost is the one in the catalog at the version that the ledger's transaction saw.
+ * - A record's unit cost is the one in the catalog at the version that the ledger's transaction saw, of the server that it saw.
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -27,7 +27,7 @@ import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
-import { type Catalog, CatalogStore } from "./CatalogStore.ts"
+import { type Catalog, CatalogStore, versionText } from "./CatalogStore.ts"
 import { arrayText } from "./ArrayText.ts"
 import * as CopyBinary from "./CopyBinary.ts"
 import * as IdempotencyKeys from "./IdempotencyKeys.ts"
@@ -132,12 +132,12 @@ export class UsageStore extends Context.Service<
 
       const ledgerValues = `$1::text::bigint, $2::text::uuid, $3::text::integer, $4::text::date[], $5::text`
       const insertLedger = `insert into ${name("billing_usage_batches")} (batch_id, batch_key, record_count, months, source)`
-      const answer = `(select batch_id::text from ledger) as batch_id, (select version::text from ${name("billing_catalog")}) as version`
+      const answer = `(select batch_id::text from ledger) as batch_id, (select ${versionText} from ${name("billing_catalog")}) as version`
       const ledgerStatement = `with ledger as (
           ${insertLedger} values (${ledgerValues}) on conflict do nothing returning batch_id
         ) select ${answer}`
       const batchStatement = `with ledger as (
-          ${insertLedger} select ${ledgerValues} from ${name("billing_catalog")} where version = $6::text::bigint
+          ${insertLedger} select ${ledgerValues} from ${name("billing_catalog")} where ${versionText} = $6::text
           on conflict do nothing returning batch_id
         ), stored as (
           insert into ${records} (${CopyBinary.columns.join(", ")})
@@ -328,6 +328,8 @@ export class UsageStore extends Context.Service<
           const error = result.failure
           yield* adjusted.count(error)
           if (error._tag === "StaleCatalog") {
+            // Perhaps it is another server, which lacks what the one before had.
+            yield* partitions.forget
             encoded = yield* encodeWith(encoded.batch, encoded.batchId, yield* catalogs.reload)
           } else if (error._tag === "TakenId") {
             yield* ids.giveUp(encoded.batchId)
@@ -359,7 +361,7 @@ export class UsageStore extends Context.Service<
           if (!isAdjustable(error)) return yield* error
           yield* adjusted.count(error)
           if (error._tag === "TakenId") yield* ids.giveUp(encoded.batchId)
-          else yield* catalogs.reload
+          else yield* Effect.andThen(partitions.forget, catalogs.reload)
         }
       })
 

@@ -6,11 +6,12 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { createRequire } from "node:module"
+import { setTimeout as wait } from "node:timers/promises"
 import pg from "pg"
 
 /** The platform's package, wherever npm has put it: `bin`, `lib` and `share`. */
@@ -90,6 +91,56 @@ export class PostgresServer {
     const server = new PostgresServer(directory, binaries, await freePort(), settings)
     await server.resume()
     return server
+  }
+
+  /**
+   * A standby of this server, asynchronous, in hot standby. It is made from a copy of the running server's files, as
+   * `pg_basebackup` would, which the npm package does not bring.
+   */
+  async standby(): Promise<PostgresServer> {
+    const directory = mkdtempSync(join(tmpdir(), "effect-usage-standby-"))
+    chmodSync(directory, 0o755)
+    if (identity.uid !== undefined) chownSync(directory, identity.uid, identity.gid)
+    const standby = new PostgresServer(directory, this.#binaries, await freePort(), this.#settings)
+    const data = join(directory, "data")
+    const session = new pg.Client({ connectionString: this.url() })
+    session.on("error", () => {})
+    await session.connect()
+    try {
+      await session.query("select pg_backup_start('standby', true)")
+      // Files of a running server come and go.
+      spawnSync("cp", ["-a", join(this.#directory, "data"), data])
+      const { rows } = await session.query<{ labelfile: string }>("select labelfile from pg_backup_stop(false)")
+      rmSync(join(data, "postmaster.pid"), { force: true })
+      for (const segment of readdirSync(join(data, "pg_wal"))) {
+        if (/^[0-9A-F]{24}$/.test(segment)) rmSync(join(data, "pg_wal", segment))
+      }
+      const conninfo = `host=127.0.0.1 port=${this.port} user=postgres password=${password}`
+      for (const [name, text] of [
+        ["backup_label", rows[0]!.labelfile],
+        ["standby.signal", ""],
+        ["postgresql.auto.conf", `primary_conninfo = '${conninfo}'\n`]
+      ] as const) {
+        writeFileSync(join(data, name), text, { mode: 0o600 })
+        if (identity.uid !== undefined) chownSync(join(data, name), identity.uid, identity.gid)
+      }
+    } finally {
+      await session.end()
+    }
+    await standby.resume()
+    return standby
+  }
+
+  /** Lets a standby receive nothing more: from now on it lags. */
+  async stopReceiving(): Promise<void> {
+    await this.query("alter system set primary_conninfo = ''")
+    await this.query("select pg_reload_conf()")
+    while ((await this.query("select 1 from pg_stat_wal_receiver")).length > 0) await wait(10)
+  }
+
+  /** Makes a standby the primary. */
+  async promote(): Promise<void> {
+    await this.query("select pg_promote(true, 60)")
   }
 
   get pid(): number | undefined {
