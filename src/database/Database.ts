@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { type DatabaseError, isSerialization } from "./DatabaseError.ts"
+import { type DatabaseError, isSerialization, mapSqlError } from "./DatabaseError.ts"
 
 /** A row of text, as statements that go through COPY's connection return it: cast what you select. */
 export type Row = { readonly [column: string]: unknown }
@@ -141,8 +141,10 @@ export class Database extends Context.Service<
 export const atomically = <A, E, R>(
   client: PgClient,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.provideService(client.withTransaction(effect), BeginTransaction, "begin isolation level read committed")
+): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
+  mapSqlError(
+    Effect.provideService(client.withTransaction(effect), BeginTransaction, "begin isolation level read committed")
+  )
 
 /**
  * Runs a statement that is a transaction of its own, again where the server could not serialize it: with a default isolation of

@@ -17,6 +17,7 @@
  * What the server says is sorted by its code (`SqlState`), in whatever language its words are. An error without one is a
  * driver's, and sorted by what is known of the connection, never by its words: they change from one version to the next.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
@@ -221,14 +222,19 @@ const withoutCode = (props: Props, error: unknown, connection: "lost" | undefine
 
 /**
  * Replaces `SqlError` by `DatabaseError`; other errors pass. When the server is gone in the middle of a transaction, the
- * ROLLBACK fails too, and Effect makes that a defect: it is the loss of a connection like any other.
+ * ROLLBACK fails too, and Effect then makes defects of both: of what the transaction had failed with, whatever it was, and
+ * of the rollback's failure. It is the loss of a connection like any other.
  */
 export const mapSqlError = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
   effect.pipe(
     Effect.mapError((error) => (isSqlError(error) ? fromUnknown(error) : (error as Exclude<E, SqlError>))),
-    Effect.catchDefect((defect) => (isSqlError(defect) ? Effect.fail(fromUnknown(defect)) : Effect.die(defect)))
+    Effect.catchCause((cause) => {
+      const defects = cause.reasons.flatMap((reason) => (Cause.isDieReason(reason) ? [reason.defect] : []))
+      const lost = defects.find(isSqlError) ?? defects.find((defect) => defect instanceof DatabaseError)
+      return lost === undefined ? Effect.failCause(cause) : Effect.fail(fromUnknown(lost))
+    })
   )
 
 const isSqlError = (error: unknown): error is SqlError => stringOf(error, "_tag") === "SqlError"

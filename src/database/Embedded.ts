@@ -103,7 +103,7 @@ const make = Effect.fnUntraced(function* (
   const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values).unprepared, fromUnknown)
   const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
     Effect.map(ask(engine, { kind: "copy", table, columns, data }), ({ count }) => count ?? 0)
-  const inTransaction = <A, E>(body: Effect.Effect<A, E>) => Effect.uninterruptible(mapSqlError(atomically(sql, body)))
+  const inTransaction = <A, E>(body: Effect.Effect<A, E>) => Effect.uninterruptible(atomically(sql, body))
   const database = Database.of({
     engine: "embedded",
     place: placeOf(directory),
@@ -120,11 +120,9 @@ const make = Effect.fnUntraced(function* (
     transaction: (body) => inTransaction(body({ query, copy })),
     // Nobody else can write while a transaction has the only connection.
     snapshot: (body) =>
-      mapSqlError(
-        atomically(
-          sql,
-          Effect.andThen(query(selectLocal, []), body({ query, copy, rows: Cursor.open(query), csv: undefined }))
-        )
+      atomically(
+        sql,
+        Effect.andThen(query(selectLocal, []), body({ query, copy, rows: Cursor.open(query), csv: undefined }))
       ),
     own: sql,
     bounded: mapSqlError

@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database, serialized } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -175,7 +175,6 @@ export class CatalogStore extends Context.Service<
           sql,
           Effect.andThen(sql.unsafe(`update ${catalogTable} set version = version + 1`).unprepared, effect)
         ).pipe(
-          mapSqlError,
           Effect.mapError(fromUnknown),
           Sequences.withFreshIds(database),
           Effect.tap(() => reload)

@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { atomically, Database, type Query, type Row } from "../database/Database.ts"
-import { DatabaseError, fromUnknown, KeyConflict, Unexpected } from "../database/DatabaseError.ts"
+import { DatabaseError, fromUnknown, KeyConflict, mapSqlError, Unexpected } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
@@ -295,9 +295,7 @@ export class UsageStore extends Context.Service<
             ]),
             (rows) => rows.length
           )
-        return Effect.mapError(sql.withTransaction(keyed(encoded, prepared, query, store)), (error) =>
-          isAdjustable(error) ? error : fromUnknown(error)
-        )
+        return mapSqlError(sql.withTransaction(keyed(encoded, prepared, query, store)))
       }
 
       const send = (encoded: EncodedBatch, companion: Companion | undefined) => {

@@ -1,8 +1,12 @@
 import { assert, describe, it, layer } from "@effect/vitest"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import { Database } from "../../src/database/Database.ts"
+import { atomically, Database } from "../../src/database/Database.ts"
+import { type DatabaseError, fromUnknown } from "../../src/database/DatabaseError.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
-import { eachEngine, freshDatabase, postgresLayer } from "../support/engines.ts"
+import { eachEngine, freshDatabase, postgres, postgresLayer } from "../support/engines.ts"
+
+class Custom extends Data.TaggedError("Custom") {}
 
 /** A statement that takes longer than the test's layer allows. */
 const slow = (long?: "long") =>
@@ -21,6 +25,24 @@ describe("a server", () => {
       const [row] = yield* Effect.provide(slow("long"), server)
       assert.strictEqual(row!["mode"], "force_custom_plan")
     }).pipe(Effect.scoped)
+  )
+})
+
+describe("a transaction whose connection is lost", () => {
+  it.live("fails with that loss, and not with a defect, whatever its body failed with", () =>
+    Effect.gen(function* () {
+      const { bounded, own } = yield* Database
+      for (const failure of [new Custom(), fromUnknown(new Error("as it comes"))]) {
+        const body = Effect.andThen(
+          Effect.ignore(own.unsafe("select pg_terminate_backend(pg_backend_pid())")),
+          Effect.fail<Custom | DatabaseError>(failure)
+        )
+        for (const run of [atomically(own, body), bounded(own.withTransaction(body))]) {
+          const error = yield* Effect.flip(run)
+          assert.isTrue(error._tag === "DatabaseError" && error.isRetryable, String(error))
+        }
+      }
+    }).pipe(Effect.provide(postgres.layer))
   )
 })
 
