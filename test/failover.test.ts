@@ -158,7 +158,15 @@ const makeLoad = () => {
         yield* Effect.sleep(pause)
       }
     })
-  return { load, repeat }
+  /** Waits until so many more are acknowledged. */
+  const until = (more: number) =>
+    Effect.suspend(() => {
+      const target = load.count() + more
+      return Effect.gen(function* () {
+        while (load.count() < target) yield* Effect.sleep(20)
+      })
+    })
+  return { load, repeat, until }
 }
 
 /** Everything that writes, each with connections of its own: as many processes would. */
@@ -264,7 +272,7 @@ describe("fail-over", () => {
           Effect.promise(() => Address.start(cluster.primary.port)),
           (opened) => Effect.promise(() => opened.close())
         )
-        const { load, repeat } = makeLoad()
+        const { load, repeat, until } = makeLoad()
         const scope = yield* Scope.make()
         const { aggregator, loops } = yield* Scope.provide(
           writers(address.url(cluster.primary.url()), spooled, spilled, repeat),
@@ -273,19 +281,12 @@ describe("fail-over", () => {
         const running = yield* Effect.forEach(loops, (loop) => Effect.forkChild(loop))
         /** What a primary had committed and its successor did not have. */
         const lost = new Set<string>()
-        const until = (more: number) =>
-          Effect.suspend(() => {
-            const target = load.count() + more
-            return Effect.gen(function* () {
-              while (load.count() < target) yield* Effect.sleep(20)
-            })
-          })
         for (let turn = 1; turn <= failovers; turn++) {
-          yield* until(1_000)
+          yield* until(500)
           const since = yield* Effect.promise(() => cluster.lag())
           // A change of prices that is lost, and then another one: the same version of the catalog.
           yield* Effect.promise(() => setPrice(cluster.primary, lostPrice))
-          yield* until(500)
+          yield* until(300)
           const old = yield* Effect.promise(() => cluster.failOver())
           // Nobody reaches it any more; it comes up once more for what it knew.
           address.switch(nowhere)
@@ -312,7 +313,7 @@ describe("fail-over", () => {
               )
           })
           address.switch(cluster.primary.port)
-          yield* until(500)
+          yield* until(300)
           if (turn < failovers) yield* Effect.promise(() => cluster.goOn())
         }
         load.ends = true
@@ -354,5 +355,40 @@ describe("fail-over", () => {
         yield* Effect.provide(assertWell(spooled), postgresLayer(url))
       }).pipe(Effect.scoped),
     60_000 * (1 + failovers)
+  )
+
+  it.live("an older copy is restored under running processes: the same, on the same timeline", () =>
+    Effect.gen(function* () {
+      const spooled = yield* spoolDirectory
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(() => PostgresServer.start(["fsync=off"])),
+        (started) => Effect.promise(() => started.destroy())
+      )
+      const url = server.url()
+      yield* Effect.provide(Migrations.migrate, postgresLayer(url))
+      const { load, repeat, until } = makeLoad()
+      const scope = yield* Scope.make()
+      const { loops } = yield* Scope.provide(writers(url, spooled, yield* spoolDirectory, repeat), scope)
+      const running = yield* Effect.forEach(loops, (loop) => Effect.forkChild(loop))
+      yield* until(300)
+      const before = ["recorder", "keyed", "copied"].flatMap((door) => load.acknowledged.get(door)!)
+      yield* Effect.promise(() => server.copyFiles())
+      yield* until(600)
+      yield* Effect.promise(() => server.restoreFiles())
+      yield* until(600)
+      load.ends = true
+      yield* Effect.forEach(running, Fiber.join)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(load.failures, [], "something valid was refused")
+      yield* deliverAll(url, spooled)
+      const stored = yield* Effect.promise(() => customersOf(server))
+      assertExactlyOnce([...stored], before, "recorded before the copy")
+      assert.isFalse(
+        load.acknowledged.get("copied")!.every((name) => stored.has(name)),
+        "nothing was lost"
+      )
+      assertExactlyOnce([...stored], load.acknowledged.get("spooled")!, "spooled")
+      yield* Effect.provide(Effect.andThen(assertConsistent, assertWell(spooled)), postgresLayer(url))
+    }).pipe(Effect.scoped)
   )
 })

@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { chmodSync, chownSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, cpSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -129,6 +129,21 @@ export class PostgresServer {
     }
     await standby.resume()
     return standby
+  }
+
+  /** Copies the cluster's files, as of now; it is stopped meanwhile. */
+  async copyFiles(): Promise<void> {
+    await this.stop()
+    spawnSync("cp", ["-a", join(this.#directory, "data"), join(this.#directory, "copy")])
+    await this.resume()
+  }
+
+  /** Puts the copied files in the place of the cluster's, which are gone with what was written since. */
+  async restoreFiles(): Promise<void> {
+    await this.stop("immediate")
+    rmSync(join(this.#directory, "data"), { recursive: true, force: true })
+    renameSync(join(this.#directory, "copy"), join(this.#directory, "data"))
+    await this.resume()
   }
 
   /** Lets a standby receive nothing more: from now on it lags. */
