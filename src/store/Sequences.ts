@@ -46,7 +46,7 @@ const takeBeyond = Effect.fnUntraced(function* (
         `select max(nextval(s.name))::text as last
           from (select $1::text::regclass as name offset 0) s, generate_series(1, $2::text::bigint)`,
         [sequence, `${count}`]
-      ),
+      ).unprepared,
       fromUnknown
     )
     const last = BigInt(row!.last)
@@ -64,7 +64,7 @@ export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
     own.unsafe<{ id: string; highest: string }>(
       `select nextval('${sequence}')::text as id, greatest((select max(batch_id) from ${name("billing_usage_batches")}),
         (select max(taken_last) from ${name("billing_archives")}), 0)::text as highest`
-    ),
+    ).unprepared,
     fromUnknown
   )
   let next = 0n
@@ -97,7 +97,7 @@ export const withFreshIds =
   ({ own, schema }: Database["Service"]) =>
   <A, E>(transaction: Effect.Effect<A, E | DatabaseError>): Effect.Effect<A, E | DatabaseError> => {
     const query = (text: string, params: ReadonlyArray<string>) =>
-      Effect.mapError(own.unsafe<Record<string, string>>(text, params), fromUnknown)
+      Effect.mapError(own.unsafe<Record<string, string>>(text, params).unprepared, fromUnknown)
     /** The identity column whose uniqueness an error is about, if it is about one. */
     const identityOf = (error: E | DatabaseError) =>
       error instanceof DatabaseError && error.reason._tag === "Refused" && error.reason.code === "23505"
