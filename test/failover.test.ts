@@ -249,8 +249,9 @@ const assertWell = (directory: string) =>
       ["durability"]
     )
   }).pipe(
-    Effect.provide(Layer.mergeAll(Aggregator.layer, Reporter.layer, Doctor.layer)),
-    Effect.provide(Spool.layer({ directory }))
+    Effect.provide(
+      Layer.provideMerge(Layer.mergeAll(Aggregator.layer, Reporter.layer, Doctor.layer), Spool.layer({ directory }))
+    )
   )
 
 describe("fail-over", () => {
@@ -346,7 +347,7 @@ describe("fail-over", () => {
         // Whoever gave keys may send all of it again.
         yield* Effect.flatMap(Recorder, (recorder) =>
           recorder.recordAll(load.acknowledged.get("keyed")!.map((name) => usage(name, true)))
-        ).pipe(Effect.provide(Recorder.layer()), Effect.provide(postgresLayer(url)))
+        ).pipe(Effect.provide(Layer.provide(Recorder.layer(), postgresLayer(url))))
         assertExactlyOnce(
           [...(yield* Effect.promise(() => customersOf(primary)))],
           load.acknowledged.get("keyed")!,

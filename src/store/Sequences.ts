@@ -116,7 +116,7 @@ export const withFreshIds =
         Effect.gen(function* () {
           const [identity] = yield* identityOf(error)
           if (identity === undefined) return yield* Effect.fail(error)
-          if (left === 0) return yield* Effect.fail(stillTaken)
+          if (left === 0) return yield* stillTaken
           const { in_column: column, in_table: table, sequence } = identity
           const [row] = yield* query(`select coalesce(max(${column}), 0)::text as highest from ${table}`, [])
           yield* takeBeyond(own, sequence!, 1n, BigInt(row!["highest"]!))

@@ -1,6 +1,7 @@
 /** A server that takes no writes for a while: a standby behind the same name, a primary that was demoted. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -49,8 +50,7 @@ describe("a server that takes no writes", () => {
       assert.include(found.detail, "default_transaction_read_only")
       const refused = yield* Effect.flip(
         Effect.flatMap(Recorder, (recorder) => recorder.record({ customer: "acme", service: "api", quantity: 1 })).pipe(
-          Effect.provide(Recorder.layer({ retryFor: "100 millis" })),
-          Effect.provide(postgresLayer(url))
+          Effect.provide(Layer.provide(Recorder.layer({ retryFor: "100 millis" }), postgresLayer(url)))
         )
       )
       assert.isTrue(refused.isRetryable, refused.message)

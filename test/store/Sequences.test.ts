@@ -13,6 +13,7 @@ import type { UsageRecord } from "../../src/domain/UsageRecord.ts"
 import { Quotas } from "../../src/Quotas.ts"
 import { Recorder } from "../../src/Recorder.ts"
 import { AlertStore, type NewAlert } from "../../src/store/AlertStore.ts"
+import { ArchiveFilesStore } from "../../src/store/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../../src/store/ArchiveStore.ts"
 import { DeadLetterStore } from "../../src/store/DeadLetterStore.ts"
 import { UsageStore } from "../../src/store/UsageStore.ts"
@@ -192,6 +193,7 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
     Quotas.layer,
     AlertStore.layer,
     ArchiveStore.layer,
+    ArchiveFilesStore.layer,
     DeadLetters.layer,
     DeadLetterStore.layer,
     Batcher.layer({ size: 10 })
@@ -204,6 +206,7 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
         const quotas = yield* Quotas
         const alerts = yield* AlertStore
         const archives = yield* ArchiveStore
+        const files = yield* ArchiveFilesStore
         const batcher = yield* Batcher
         const alert = (customer: string): NewAlert => ({
           kind: "spike",
@@ -220,7 +223,7 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
         const archive = (month: string) => ({
           month,
           generation: 1,
-          file: month,
+          file: `/archives/${month}.csv`,
           records: 1,
           bytes: 1,
           sha256: "0".repeat(64),
@@ -244,7 +247,9 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
             yield* quotas.subscribe({ customer: `c-${round}`, plan: "pro" })
             yield* quotas.set({ customer: `c-${round}`, service: "api", limit: 10 })
             assert.strictEqual((yield* alerts.recordSpikes([alert(`c-${round}`)], ["log"])).length, 1)
-            assert.isTrue(yield* archives.written(archive(`201${round}-01-01`) as never))
+            const archived = archive(`201${round}-01-01`)
+            yield* files.begin(archived.file, true)
+            assert.strictEqual(yield* archives.written(archived as never), "written")
             yield* conflicting(`k-${round}`)
           })
         for (const round of [1, 2, 3]) {
