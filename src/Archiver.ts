@@ -58,7 +58,7 @@ export interface ArchivedMonth {
 /**
  * - `days`: records older than so many days, counted from the start of this UTC day; whole months only, so that the month
  *   of that day waits
- * - `directory`: where the files go, as `usage_2026-01.csv.gz`; or `file`: the file's name, to which the month is added if
+ * - `directory`: where the files go, as `usage_2026-01-9f3a2b7c41d0.csv.gz`; or `file`: the file's name, to which the month is added if
  *   there are several. The ending says what it is: `.parquet`, or CSV, compressed if it ends in `.gz` or `.zst`
  * - `format`, `compression`: of files in the directory; `csv` and `gzip`
  *

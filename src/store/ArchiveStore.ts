@@ -14,6 +14,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import { cells, columns as fileColumns } from "../archive/ArchiveRows.ts"
 import { RollupsDiffer } from "../archive/RollupsDiffer.ts"
 import { type Cells, Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
@@ -51,6 +52,16 @@ export interface Taken {
 export interface RowWriter<E> {
   readonly rows: (page: ReadonlyArray<Cells>) => Effect.Effect<void, E>
   readonly csv: ((data: Uint8Array) => Effect.Effect<void, E>) | undefined
+}
+
+const lockTimedOut = "55P03"
+
+/** Somebody reads or writes the month that is to be taken away. */
+class MonthInUse {
+  readonly cause: DatabaseError
+  constructor(cause: DatabaseError) {
+    this.cause = cause
+  }
 }
 
 /** A stretch of time. */
@@ -264,13 +275,35 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       yield* query(lock, [lockName])
     })
 
-  /** Nobody else makes rollups, or touches the month, until the transaction ends. */
+  /**
+   * Nobody else makes rollups, or touches the month, until the transaction ends. Whoever reads it is waited for only for a
+   * moment, for whoever comes after waits behind.
+   */
   const lockMonth = (query: Query, month: Month) =>
     Effect.gen(function* () {
       yield* query(lock, [rollupLock(schema)])
+      yield* query("set local lock_timeout = '1s'", [])
+      yield* Effect.catchIf(
+        query(`lock table ${partitionOf(month)} in access exclusive mode`, []),
+        ({ reason }) => "code" in reason && reason.code === lockTimedOut,
+        (error) => Effect.fail(new MonthInUse(error))
+      )
       yield* query("set local lock_timeout = '5s'", [])
-      yield* query(`lock table ${partitionOf(month)} in access exclusive mode`, [])
     })
+
+  /** Again, while somebody reads or writes the month. */
+  const patiently = <A, E>(work: Effect.Effect<A, E | MonthInUse>) =>
+    work.pipe(
+      Effect.retry({
+        while: (error) => error instanceof MonthInUse,
+        times: 9,
+        schedule: Schedule.spaced("1 second")
+      }),
+      Effect.catchIf(
+        (error) => error instanceof MonthInUse,
+        ({ cause }) => Effect.fail(cause)
+      )
+    )
 
   const versionText = `select version::text as version from ${name("billing_archive_version")}`
 
@@ -295,42 +328,44 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     )
 
   const drop: ArchiveStore["Service"]["drop"] = (month, selection, before) =>
-    database.transaction(
-      ({ copy, query }) =>
-        Effect.gen(function* () {
-          if (!(yield* hasPartition(query, month))) return 0
-          yield* lockArchives(query)
-          const there = (yield* find("a.month = $1::text::date and a.state = 'removed'", [month], query)).at(-1)
-          if (there?.id !== before?.id) return "changed" as const
-          if (there !== undefined) {
-            yield* before!.feed(there, yield* makeLoader(records, { copy, query }))
-            yield* query(`analyze ${table}`, [])
-          }
-          yield* lockMonth(query, month)
-          const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
-          if (now!["unrolled"] === true) return "changed" as const
-          const rows = yield* pick(query, month, selection)
-          let gone = rows
-          if (there !== undefined) {
-            const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
+    patiently(
+      database.transaction(
+        ({ copy, query }) =>
+          Effect.gen(function* () {
+            if (!(yield* hasPartition(query, month))) return 0
+            yield* lockArchives(query)
+            const there = (yield* find("a.month = $1::text::date and a.state = 'removed'", [month], query)).at(-1)
+            if (there?.id !== before?.id) return "changed" as const
+            if (there !== undefined) {
+              yield* before!.feed(there, yield* makeLoader(records, { copy, query }))
+              yield* query(`analyze ${table}`, [])
+            }
+            yield* lockMonth(query, month)
+            const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
+            if (now!["unrolled"] === true) return "changed" as const
+            const rows = yield* pick(query, month, selection)
+            let gone = rows
+            if (there !== undefined) {
+              const filed = (not: string) => `(select p.* from ${rows} p where ${not} exists (
             select from ${table} a where a.batch_id = p.batch_id and a.position = p.position))`
-            // Restored ones go back to where they are.
-            yield* account(query, month, filed(""), "archived_count", totals)
-            gone = filed("not")
-          }
-          const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
-          yield* account(query, month, gone, "removed_count", removedTotals)
-          // A file that was written before may hold what is removed here.
-          yield* query(
-            `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
-            [month]
-          )
-          yield* requireRollups(query, month, selection)
-          yield* removePicked(query, month, selection)
-          yield* moved(query)
-          return Number(found!["count"])
-        }),
-      "long"
+              // Restored ones go back to where they are.
+              yield* account(query, month, filed(""), "archived_count", totals)
+              gone = filed("not")
+            }
+            const [found] = yield* query(`select count(*)::text as count from ${gone} r`, [])
+            yield* account(query, month, gone, "removed_count", removedTotals)
+            // A file that was written before may hold what is removed here.
+            yield* query(
+              `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
+              [month]
+            )
+            yield* requireRollups(query, month, selection)
+            yield* removePicked(query, month, selection)
+            yield* moved(query)
+            return Number(found!["count"])
+          }),
+        "long"
+      )
     )
 
   const sumsOf = (query: Query, rows: string): Effect.Effect<Taken, DatabaseError> =>
@@ -386,43 +421,45 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     )
 
   const remove = (archive: ArchiveRow) =>
-    database.transaction(
-      ({ query }) =>
-        Effect.gen(function* () {
-          yield* lockArchives(query)
-          const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
-            archive.id
-          ])
-          if (row?.["state"] === "removed") return "removed" as const
-          if (row?.["state"] !== "verified") return "changed" as const
-          yield* lockMonth(query, archive.month)
-          const rows = yield* pick(query, archive.month, archive.selection)
-          const [now] = yield* query(
-            `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
-            [archive.month]
-          )
-          if (
-            Number(now!["count"]) !== archive.takenCount ||
-            now!["last"] !== archive.takenLast ||
-            now!["unrolled"] === true
-          ) {
-            return "changed" as const
-          }
-          yield* account(query, archive.month, rows, "archived_count", totals)
-          yield* requireRollups(query, archive.month, archive.selection)
-          yield* removePicked(query, archive.month, archive.selection)
-          yield* query(
-            `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
-            [archive.month, `${archive.generation}`]
-          )
-          yield* query(
-            `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
-            [archive.id]
-          )
-          yield* moved(query)
-          return "removed" as const
-        }),
-      "long"
+    patiently(
+      database.transaction(
+        ({ query }) =>
+          Effect.gen(function* () {
+            yield* lockArchives(query)
+            const [row] = yield* query(`select state from ${archives} where archive_id = $1::text::bigint for update`, [
+              archive.id
+            ])
+            if (row?.["state"] === "removed") return "removed" as const
+            if (row?.["state"] !== "verified") return "changed" as const
+            yield* lockMonth(query, archive.month)
+            const rows = yield* pick(query, archive.month, archive.selection)
+            const [now] = yield* query(
+              `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
+              [archive.month]
+            )
+            if (
+              Number(now!["count"]) !== archive.takenCount ||
+              now!["last"] !== archive.takenLast ||
+              now!["unrolled"] === true
+            ) {
+              return "changed" as const
+            }
+            yield* account(query, archive.month, rows, "archived_count", totals)
+            yield* requireRollups(query, archive.month, archive.selection)
+            yield* removePicked(query, archive.month, archive.selection)
+            yield* query(
+              `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
+              [archive.month, `${archive.generation}`]
+            )
+            yield* query(
+              `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
+              [archive.id]
+            )
+            yield* moved(query)
+            return "removed" as const
+          }),
+        "long"
+      )
     )
 
   const restore: ArchiveStore["Service"]["restore"] = (id, whole, feed) =>
