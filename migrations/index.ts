@@ -10,6 +10,7 @@ import quotas from "./0003_quotas.ts"
 import archives from "./0004_archives.ts"
 import retention from "./0005_retention.ts"
 import identity from "./0006_identity.ts"
+import checks from "./0007_checks.ts"
 
 /** Qualifies and quotes a table's name. */
 export type Name = (table: string) => string
@@ -22,5 +23,6 @@ export const steps = (name: Name): Record<string, Effect.Effect<void, unknown, S
   "0003_quotas": quotas(name),
   "0004_archives": archives(name),
   "0005_retention": retention(name),
-  "0006_identity": identity(name)
+  "0006_identity": identity(name),
+  "0007_checks": checks(name)
 })

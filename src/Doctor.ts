@@ -1,6 +1,6 @@
 /**
  * Looks whether what this package promises holds on a live database and spool, says what does not, and how to mend it.
- * It changes nothing.
+ * It changes nothing but its own bookmarks of what was found clean.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -16,6 +16,8 @@ import { printable } from "./domain/Shown.ts"
 import { Spool, SpoolError } from "./Spool.ts"
 import { ObjectStorage } from "./storage/Storage.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
+import * as LookPlan from "./internal/LookPlan.ts"
+import { CheckStore } from "./store/CheckStore.ts"
 import { DeadLetterStore } from "./store/DeadLetterStore.ts"
 import { DoctorStore } from "./store/DoctorStore.ts"
 import { claimHint, IdentityStore, isOf } from "./store/IdentityStore.ts"
@@ -51,23 +53,48 @@ export interface Finding {
   readonly remedy: string
 }
 
+/**
+ * - `full`: look at everything, whatever was found clean before
+ * - `remember`, true: what is found clean need not be looked at by the next
+ * - `onProgress`: is told which day comes, and how many spans of days are done
+ *
+ * @since 0.1.0
+ */
+export interface ExamineOptions {
+  readonly full?: boolean | undefined
+  readonly remember?: boolean | undefined
+  readonly onProgress?: ((day: string, done: number, of: number) => Effect.Effect<void>) | undefined
+}
+
 /** @since 0.1.0 */
 export class Doctor extends Context.Service<
   Doctor,
   {
-    /** All checks, in the same order each time. Reads all records once, and the index of all of them once more. */
-    readonly examine: Effect.Effect<ReadonlyArray<Finding>, DoctorError>
+    /**
+     * All checks, in the same order each time. Records are compared with the ledger and the rollups where something has
+     * changed since the last look that found nothing there; with `full` all of them.
+     */
+    readonly examine: (options?: ExamineOptions) => Effect.Effect<ReadonlyArray<Finding>, DoctorError>
   }
 >()("effect-usage/Doctor") {
   static readonly layerNoDeps: Layer.Layer<
     Doctor,
     never,
-    Database | Spool | DoctorStore | IdentityStore | ArchiveStore | DeadLetterStore | PartitionStore | RollupStore
+    | Database
+    | Spool
+    | CheckStore
+    | DoctorStore
+    | IdentityStore
+    | ArchiveStore
+    | DeadLetterStore
+    | PartitionStore
+    | RollupStore
   > = Layer.suspend(() => Layer.effect(Doctor, make))
 
   /** Checks of a database and a spool. */
   static readonly layer: Layer.Layer<Doctor, never, Database | Spool> = Layer.suspend(() =>
     Layer.provide(Doctor.layerNoDeps, [
+      CheckStore.layer,
       DoctorStore.layer,
       IdentityStore.layer,
       ArchiveStore.layer,
@@ -105,10 +132,14 @@ const namedDifferences = 5
 const describe = ({ at, customer, found, level, service, stored }: Difference): string =>
   `${level} ${at} of ${customer === "" ? "all customers" : customer}, ${service}: ${stored?.events ?? 0} events instead of ${found?.events ?? 0}`
 
+const lookedAt = (since: string | undefined): string =>
+  since === undefined ? "" : `, where anything changed since ${since.slice(0, 16)} UTC`
+
 const make = Effect.gen(function* () {
   const database = yield* Database
   const spool = yield* Spool
   const store = yield* DoctorStore
+  const checks = yield* CheckStore
   const identity = yield* IdentityStore
   const archives = yield* ArchiveStore
   const storage = yield* ObjectStorage
@@ -166,8 +197,11 @@ const make = Effect.gen(function* () {
     ]
   })
 
-  const ledger = Effect.map(store.mismatches(namedBatches + 1), (found) => {
-    if (found.length === 0) return ok("ledger", "every batch is there whole, and every record has its batch")
+  const ledger = Effect.fnUntraced(function* ({ since }: LookPlan.Look) {
+    const found = yield* store.mismatches(namedBatches + 1, since)
+    if (found.length === 0) {
+      return ok("ledger", `every batch is there whole, and every record has its batch${lookedAt(since)}`)
+    }
     const more = found.length > namedBatches ? ", …" : ""
     const named = found
       .slice(0, namedBatches)
@@ -179,22 +213,23 @@ const make = Effect.gen(function* () {
     )
   })
 
-  // Month by month: one statement over all records would be one that never ends.
-  const reconciled = Effect.gen(function* () {
-    const extent = yield* rollups.extent
+  const reconciled = Effect.fnUntraced(function* (
+    { months, since }: LookPlan.Look,
+    tell: ExamineOptions["onProgress"]
+  ) {
     const found: Array<Difference> = []
-    if (extent !== undefined) {
-      const last = Instant.fromMillis(extent.last)
-      for (let start = Instant.monthStart(Instant.fromMillis(extent.first)); start <= last;) {
-        const span = { start, end: Instant.monthStart(start, 1) }
+    const of = months.reduce((sum, { spans }) => sum + spans.length, 0)
+    let done = 0
+    for (const { month, spans } of months) {
+      for (const span of spans) {
+        if (tell !== undefined) yield* tell(Instant.toIso(span.start).slice(0, 10), done++, of)
         found.push(...(yield* rollups.dayDifferences(span, namedDifferences + 1)))
-        found.push(...(yield* rollups.monthDifferences(span, namedDifferences + 1)))
-        found.push(...(yield* rollups.archivedDifferences(span, namedDifferences + 1)))
-        start = span.end
-        if (found.length > namedDifferences) break
       }
+      found.push(...(yield* rollups.monthDifferences(month, namedDifferences + 1)))
+      found.push(...(yield* rollups.archivedDifferences(month, namedDifferences + 1)))
+      if (found.length > namedDifferences) break
     }
-    if (found.length === 0) return ok("rollups", "the rollups say what the records say")
+    if (found.length === 0) return ok("rollups", `the rollups say what the records say${lookedAt(since)}`)
     const named = found.slice(0, namedDifferences).map(describe).join("; ")
     return wrong(
       "rollups",
@@ -213,15 +248,17 @@ const make = Effect.gen(function* () {
         )
   )
 
-  const keys = Effect.map(store.orphanedKeys, (found) =>
-    found === 0n
+  const keys = Effect.fnUntraced(function* (look: LookPlan.Look) {
+    if (!look.keys) return ok("keys", "no batch has left the ledger since they were looked at")
+    const found = yield* store.orphanedKeys
+    return found === 0n
       ? ok("keys", "every idempotency key belongs to a batch")
       : wrong(
           "keys",
           `${found} idempotency keys belong to no batch`,
           "They would swallow usage that is delivered again: delete them"
         )
-  )
+  })
 
   const erasures = Effect.map(store.openErasures, (found) =>
     found === 0n
@@ -325,22 +362,32 @@ const make = Effect.gen(function* () {
     return findings
   })
 
-  const examine = Effect.gen(function* () {
-    yield* Effect.provideService(Migrations.check, Database, database)
-    return [
-      yield* which,
-      ...(yield* server),
-      yield* ledger,
-      yield* reconciled,
-      yield* setAside,
-      yield* keys,
-      yield* erasures,
-      ...(yield* archived),
-      yield* months,
-      yield* refused,
-      ...(yield* spooled)
-    ]
-  }).pipe(Effect.mapError((reason) => new DoctorError({ reason })))
+  const examine = Effect.fn("Doctor.examine")(
+    function* (options: ExamineOptions = {}) {
+      yield* Effect.provideService(Migrations.check, Database, database)
+      const first = [yield* which, ...(yield* server)]
+      const look = yield* LookPlan.plan(checks, rollups, options.full === true)
+      const compared = [yield* ledger(look), yield* reconciled(look, options.onProgress), yield* keys(look)]
+      if (options.remember !== false && compared.every(({ status }) => status === "ok")) {
+        // A standby, or a role that only reads, looks at everything again.
+        yield* Effect.ignore(checks.put(look.found))
+      }
+      const [ofLedger, ofRollups, ofKeys] = compared
+      return [
+        ...first,
+        ofLedger!,
+        ofRollups!,
+        yield* setAside,
+        ofKeys!,
+        yield* erasures,
+        ...(yield* archived),
+        yield* months,
+        yield* refused,
+        ...(yield* spooled)
+      ]
+    },
+    Effect.mapError((reason) => new DoctorError({ reason }))
+  )
 
   return Doctor.of({ examine })
 })

@@ -23,7 +23,7 @@ import type { AlertChannels } from "./alerts/AlertChannels.ts"
 import type { ArchiveOptions } from "./Archiver.ts"
 import { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
-import { Doctor, type Finding } from "./Doctor.ts"
+import { Doctor, type ExamineOptions, type Finding } from "./Doctor.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import * as Instant from "./domain/Instant.ts"
 import * as Settings from "./internal/Settings.ts"
@@ -292,13 +292,14 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
     return [month, nextMonth(month), nextMonth(nextMonth(month))]
   })
 
-  const examine = Effect.map(doctor.examine, (findings) => {
-    const found = findings.filter(({ status }) => status !== "ok")
-    const counts = { checks: findings.length, findings: found.length }
-    return found.length === 0
-      ? outcome("all is well", counts)
-      : outcome(found.map(({ check, detail }: Finding) => `${check}: ${detail}`).join("; "), counts, "findings")
-  })
+  const examine = (options: ExamineOptions) =>
+    Effect.map(doctor.examine(options), (findings) => {
+      const found = findings.filter(({ status }) => status !== "ok")
+      const counts = { checks: findings.length, findings: found.length }
+      return found.length === 0
+        ? outcome("all is well", counts)
+        : outcome(found.map(({ check, detail }: Finding) => `${check}: ${detail}`).join("; "), counts, "findings")
+    })
 
   const real = (tell: (detail: string) => Effect.Effect<void>): Record<MaintenanceStepName, Step> => ({
     spool: Effect.map(spoolDelivery.deliverAll(), ({ batches, records, refused }) =>
@@ -342,7 +343,7 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
       engine === "embedded"
         ? Effect.map(store.vacuum, (tables) => counted({ tables }))
         : Effect.succeed(outcome("the server does it by itself", {}, "skipped")),
-    doctor: examine
+    doctor: examine({ onProgress: (day, done, of) => tell(`${day}, ${done + 1} of ${of}`) })
   })
 
   const dry: Record<MaintenanceStepName, Step> = {
@@ -378,7 +379,7 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
     vacuum: Effect.succeed(
       outcome(engine === "embedded" ? "all tables" : "the server does it by itself", {}, "skipped")
     ),
-    doctor: examine
+    doctor: examine({ remember: false })
   }
 
   const runSteps = Effect.fnUntraced(function* ({ dryRun = false, onStep, skip = [] }: MaintenanceOptions) {

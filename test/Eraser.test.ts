@@ -198,7 +198,7 @@ eachEngine("Eraser", (engine) => {
   const others = Effect.map(Effect.all([figures("b"), figures("c")]), (all) => all)
   const finding = engine.name === "postgres" ? ["durability"] : []
   const findings = Effect.map(
-    Effect.flatMap(Doctor, (doctor) => doctor.examine),
+    Effect.flatMap(Doctor, (doctor) => doctor.examine()),
     (all) => all.filter(({ status }) => status === "wrong").map(({ check }) => check)
   )
 

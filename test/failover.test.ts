@@ -243,7 +243,7 @@ const assertWell = (directory: string) =>
       services.map((line) => [line.service as string, BigDecimal.format(line.quantity), `${line.events}`]),
       [["api", sums!.amount, sums!.events]]
     )
-    const findings = (yield* (yield* Doctor).examine).filter(({ status }) => status !== "ok")
+    const findings = (yield* (yield* Doctor).examine()).filter(({ status }) => status !== "ok")
     assert.deepStrictEqual(
       findings.map(({ check }) => check),
       ["durability"]

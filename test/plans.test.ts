@@ -124,7 +124,7 @@ eachEngine("plans", (engine) => {
     yield* (yield* Retention).dueOthers()
     yield* (yield* Archiver).list
     yield* (yield* Metrics).prometheus
-    yield* (yield* Doctor).examine
+    yield* (yield* Doctor).examine()
     yield* (yield* Eraser).erase(`customer-${turn}-gone`)
     yield* (yield* Maintainer).run({ skip: ["vacuum", "doctor"] })
   })

@@ -134,6 +134,15 @@ export class Database extends Context.Service<
   }
 >()("effect-usage/Database") {}
 
+/** Runs statements that may take an hour, in a transaction of the package's own. */
+export const patiently = <A, E, R>(
+  { engine, own }: Database["Service"],
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
+  engine === "embedded"
+    ? mapSqlError(effect)
+    : atomically(own, Effect.andThen(own.unsafe("set local statement_timeout = '1h'").unprepared, effect))
+
 /**
  * Runs an effect in a transaction of a client, or behind a savepoint of the one that is open. It is READ COMMITTED, whatever the
  * session's default: who has waited for a lock is to see what its holder did before.

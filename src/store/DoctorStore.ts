@@ -4,8 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database } from "../database/Database.ts"
+import { Database, patiently } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { recentBatches } from "./CheckStore.ts"
 
 /** A batch whose ledger row and records disagree. `said` is absent where there is no row, `found` where there are no records. */
 export interface BatchMismatch {
@@ -45,8 +46,11 @@ export class DoctorStore extends Context.Service<
   DoctorStore,
   {
     readonly settings: Effect.Effect<ServerSettings, DatabaseError>
-    /** Up to `limit` batches whose ledger row and records disagree. Reads the index of all records. */
-    readonly mismatches: (limit: number) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
+    /**
+     * Up to `limit` batches whose ledger row and records disagree: of those that are not rolled up, or were since (text of
+     * the server's); without `since` of all, also such as are in no ledger, for which the index of all records is read.
+     */
+    readonly mismatches: (limit: number, since?: string) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
     /** Idempotency keys whose record is not there. */
     readonly orphanedKeys: Effect.Effect<bigint, DatabaseError>
     /** Erasures of customers that were begun longer ago than an hour and are not finished. */
@@ -56,7 +60,8 @@ export class DoctorStore extends Context.Service<
   static readonly layer: Layer.Layer<DoctorStore, never, Database> = Layer.effect(
     DoctorStore,
     Effect.gen(function* () {
-      const { bounded, name, own } = yield* Database
+      const database = yield* Database
+      const { bounded, name, own } = database
       const records = name("billing_usage_records")
       const batches = name("billing_usage_batches")
 
@@ -85,6 +90,22 @@ export class DoctorStore extends Context.Service<
             [`${limit}`]
           ).unprepared
       })
+      const readRecent = SqlSchema.findAll({
+        Request: Schema.Struct({ limit: Schema.Int, since: Schema.String }),
+        Result: MismatchRow,
+        execute: ({ limit, since }) =>
+          own.unsafe(
+            `select b.batch_id::text as batch, b.record_count::text as said,
+                (coalesce(r.found, 0) + b.archived_count + b.removed_count)::text as found
+              from ${batches} b left join (
+                select batch_id, count(*) as found from ${records}
+                where batch_id = any(array(select b.batch_id from ${batches} b where ${recentBatches("b", "$1")})) group by batch_id
+              ) r on r.batch_id = b.batch_id
+              where ${recentBatches("b", "$1")} and b.record_count is distinct from coalesce(r.found, 0) + b.archived_count + b.removed_count
+              order by b.batch_id limit $2::text::integer`,
+            [since, `${limit}`]
+          ).unprepared
+      })
       const readOrphans = SqlSchema.findAll({
         Request: Schema.Void,
         Result: CountRow,
@@ -101,6 +122,8 @@ export class DoctorStore extends Context.Service<
             where finished_at is null and started_at < now() - interval '1 hour'`).unprepared
       })
 
+      const patient = <A, E>(effect: Effect.Effect<A, E>) => Effect.mapError(patiently(database, effect), fromUnknown)
+
       return DoctorStore.of({
         settings: Effect.map(Effect.mapError(bounded(readSettings(undefined)), fromUnknown), ([row]) => ({
           version: row!.version,
@@ -109,8 +132,8 @@ export class DoctorStore extends Context.Service<
           readOnly: row!.read_only ?? undefined,
           now: row!.now
         })),
-        mismatches: (limit) =>
-          Effect.map(Effect.mapError(readMismatches(limit), fromUnknown), (rows) =>
+        mismatches: (limit, since) =>
+          Effect.map(patient(since === undefined ? readMismatches(limit) : readRecent({ limit, since })), (rows) =>
             rows.map((row) => ({
               batchId: row.batch,
               said: row.said ?? undefined,
@@ -118,7 +141,7 @@ export class DoctorStore extends Context.Service<
             }))
           ),
         openErasures: Effect.map(Effect.mapError(readErasures(undefined), fromUnknown), ([row]) => BigInt(row!.found)),
-        orphanedKeys: Effect.map(Effect.mapError(readOrphans(undefined), fromUnknown), ([row]) => BigInt(row!.found))
+        orphanedKeys: Effect.map(patient(readOrphans(undefined)), ([row]) => BigInt(row!.found))
       })
     })
   )

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
-import { atomically, Database } from "../database/Database.ts"
+import { atomically, Database, patiently } from "../database/Database.ts"
 import { DatabaseError, fromUnknown, Refused } from "../database/DatabaseError.ts"
 import type * as Instant from "../domain/Instant.ts"
 import { nextMonth } from "./PartitionStore.ts"
@@ -184,7 +184,8 @@ export class RollupStore extends Context.Service<
   )
 }
 
-const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore["Service"] => {
+const make = (database: Database["Service"]): RollupStore["Service"] => {
+  const { bounded, name, own, schema } = database
   const records = name("billing_usage_records")
   const batches = name("billing_usage_batches")
   const tables = {
@@ -380,21 +381,20 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
   )
 
   const differencesBy = (read: typeof ofDays) => (span: DaySpan, limit: number) =>
-    Effect.map(
-      Effect.mapError(bounded(read([timestamp(span.start), timestamp(span.end), `${limit}`])), fromUnknown),
-      (rows) =>
-        rows.map((row): Difference => ({
-          level: row.level,
-          customer: row.customer_id,
-          service: row.service_name,
-          at: row.at,
-          stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
-          found: figures(row.found_events, row.found_amount, row.found_weighted)
-        }))
+    Effect.map(Effect.mapError(read([timestamp(span.start), timestamp(span.end), `${limit}`]), fromUnknown), (rows) =>
+      rows.map((row): Difference => ({
+        level: row.level,
+        customer: row.customer_id,
+        service: row.service_name,
+        at: row.at,
+        stored: figures(row.stored_events, row.stored_amount, row.stored_weighted),
+        found: figures(row.found_events, row.found_amount, row.found_weighted)
+      }))
     )
   const dayDifferences = differencesBy(ofDays)
-  const archivedDifferences = differencesBy(ofArchived)
   const monthDifferences = differencesBy(ofMonths)
+  const patient = (differences: typeof dayDifferences) => (span: DaySpan, limit: number) =>
+    Effect.mapError(patiently(database, differences(span, limit)), fromUnknown)
 
   const remove = (table: string, column: string, params: ReadonlyArray<string>) =>
     own.unsafe(`delete from ${table} where ${column} >= $1::text::timestamptz and ${column} < $2::text::timestamptz`, [
@@ -479,9 +479,9 @@ const make = ({ bounded, name, own, schema }: Database["Service"]): RollupStore[
       setAside: BigInt(row!.set_aside),
       oldest: row!.oldest === null ? undefined : Number(row!.oldest)
     })),
-    dayDifferences,
-    archivedDifferences,
-    monthDifferences,
+    dayDifferences: patient(dayDifferences),
+    archivedDifferences: patient(differencesBy(ofArchived)),
+    monthDifferences: patient(monthDifferences),
     rebuildDays,
     rebuildMonths,
     extent: Effect.map(

@@ -115,7 +115,7 @@ describe("usage retention and usage maintain", () => {
       assert.strictEqual(second.code, 75)
       assert.match(
         second.stderr,
-        /^usage: maintenance is under way since .*: process 7 on elsewhere \(usage maintain\)\n$/
+        /^usage: maintenance is under way since .*: process 7 on elsewhere \(usage maintain\)\nHint: .*\n$/
       )
       yield* Effect.promise(() =>
         administer("update billing_maintenance set finished_at = now()", env.USAGE_DATABASE_URL)

@@ -2,22 +2,35 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Command } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import { Doctor } from "../../Doctor.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
+import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
 
 export const doctor = Command.make(
   "doctor",
-  { format: Flags.format },
-  Effect.fnUntraced(function* ({ format }) {
+  {
+    full: Flag.Boolean("full").pipe(
+      Flag.withDescription("Look at all records, not only at what changed since the last look that found nothing"),
+      Flag.withDefault(false)
+    ),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* ({ format, full }) {
+    const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "spans of days") : undefined
     const findings = yield* Effect.provide(
-      Effect.flatMap(Doctor, (service) => service.examine),
+      Effect.flatMap(Doctor, (service) =>
+        service.examine({
+          full,
+          onProgress: (day, done, of) => Effect.sync(() => progress?.show(done, of, day))
+        })
+      ),
       Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))
-    )
+    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
     if (format === "json") yield* Console.log(Json.render({ schema: 1, checks: findings }))
     else {
       yield* printTable(format, {
