@@ -30,8 +30,8 @@ const idBlock = 256n
 /** How often another id is taken for the same. Each process that held a block of its own from before may have the next. */
 export const attempts = 20
 
-/** Numbers that are taken in one statement: about three seconds. */
-const mostAtOnce = 10_000_000n
+/** Numbers that are taken in one statement: about a second. */
+const mostAtOnce = 1_000_000n
 
 /** Takes a number that is higher than `highest`, and all that are before it. */
 const takeBeyond = Effect.fnUntraced(function* (
