@@ -45,5 +45,6 @@ for (const customer of ["acme", "globex"]) {
     process.stdout.write(`${customer}: ${quantity} ${unit} of ${service}\n`)
   process.stdout.write(`${customer} pays ${totalCost}\n`)
 }
-server.close()
+// Requests that are under way are answered, and then what they used is stored.
+await new Promise((resolve) => server.close(resolve))
 await usage.close()

@@ -54,7 +54,9 @@ const Users = HttpApiBuilder.group(Api, "users", (handlers) =>
 
 const address = {
   host: Config.String("HOST").pipe(Config.withDefault("127.0.0.1")),
-  port: Config.Port("PORT").pipe(Config.withDefault(3000))
+  port: Config.Port("PORT").pipe(Config.withDefault(3000)),
+  // Requests that are under way are answered; then there are 6 s to store what was metered. `docker stop` kills after 10.
+  gracefulShutdownTimeout: Config.succeed("3 seconds" as const)
 }
 
 // All services, on the database that the USAGE_… variables name: embedded in ./.usage without any.

@@ -10,7 +10,8 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Result from "effect/Result"
 import { Batcher } from "./Batcher.ts"
@@ -29,6 +30,7 @@ import * as Usage from "./Usage.ts"
 
 /**
  * - `url`: a PostgreSQL server; or `directory`: the embedded database there; neither: where the `USAGE_…` variables say
+ * - `log`: takes what is logged; if absent it is written to stderr, as `key=value` lines
  * - the rest as in `Usage.layerPostgres` and `Usage.layerEmbedded`
  *
  * @since 0.1.0
@@ -36,15 +38,30 @@ import * as Usage from "./Usage.ts"
 export interface CreateUsageOptions
   extends Usage.UsageOptions, Omit<PostgresOptions, "url">, Pick<EmbeddedOptions, "directory" | "shared"> {
   readonly url?: string | undefined
+  readonly log?: ((entry: LogEntry) => void) | undefined
+}
+
+/**
+ * - `level`: `FATAL`, `ERROR`, `WARN`, `INFO`; below that nothing is logged
+ * - `annotations`: what the message is about: `{ source: "batcher", records: 250 }`
+ *
+ * @since 0.1.0
+ */
+export interface LogEntry {
+  readonly level: string
+  readonly message: string
+  readonly at: Date
+  readonly annotations: Readonly<Record<string, unknown>>
 }
 
 /**
  * Why something failed.
  *
  * - `code`: `InvalidInput`, `KeyConflict`, `Unreachable`, `Busy`, `NotMigrated`, `QueueFull`, … as the errors of the services
- *   have in `reason`, or `Closed`
+ *   have in `reason`, or `Closed`, or `UsageLost`
  * - `field`, `remedy`: of an `InvalidInput`, which value is refused and what would be accepted
  * - `isRetryable`: whether the same call may succeed later
+ * - `lost`: of a `UsageLost`, how many records had been queued and are stored nowhere
  * - `cause`: the error of the service
  *
  * @since 0.1.0
@@ -55,14 +72,16 @@ export class UsageError extends Error {
   readonly field: string | undefined
   readonly remedy: string | undefined
   readonly isRetryable: boolean
+  readonly lost: number | undefined
 
-  constructor(code: string, message: string, cause?: unknown, isRetryable = false) {
+  constructor(code: string, message: string, cause?: unknown, isRetryable = false, lost?: number) {
     super(message, { cause })
     const input = cause instanceof InvalidInput ? cause : undefined
     this.code = code
     this.field = input?.field
     this.remedy = input?.remedy
     this.isRetryable = isRetryable
+    this.lost = lost
   }
 }
 
@@ -150,7 +169,10 @@ export interface UsageClient extends AsyncDisposable {
    * where a hard quota does not allow it; track what was used after it.
    */
   readonly enforceQuota: AskQuota
-  /** Stores what is queued and ends all connections. */
+  /**
+   * Stores what is queued and ends all connections, within `shutdown`. Rejects with the code `UsageLost` if some of it could
+   * neither be stored nor set aside in the spool; everything is ended then, too.
+   */
   readonly close: () => Promise<void>
 }
 
@@ -199,8 +221,16 @@ export const createUsage = async (options: CreateUsageOptions = {}): Promise<Usa
       : directory !== undefined
         ? Usage.layerEmbedded({ ...options, directory })
         : Usage.layerConfig(options)
-  return fromRuntime(ManagedRuntime.make(layer))
+  return fromRuntime(ManagedRuntime.make(Layer.provideMerge(layer, Logger.layer([loggerTo(options.log)]))))
 }
+
+/** Stdout belongs to the application. */
+const loggerTo = (log: CreateUsageOptions["log"]) =>
+  log === undefined
+    ? Logger.withConsoleError(Logger.formatLogFmt)
+    : Logger.map(Logger.formatStructured, ({ annotations, level, message, timestamp }) =>
+        log({ level, message: String(message), at: new Date(timestamp), annotations })
+      )
 
 const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services, unknown>): Promise<UsageClient> => {
   let closed: Promise<void> | undefined
@@ -283,14 +313,25 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
       ),
     checkQuota: askQuota(({ check }) => check),
     enforceQuota: askQuota(({ enforce }) => enforce),
-    close: () => (closed ??= runtime.dispose())
+    close: () => (closed ??= end())
   }
   // A wrong address or password should show at start.
-  try {
-    await run(Effect.void)
-  } catch (error) {
+  const batcher = await run(Effect.map(Batcher, (_) => _)).catch(async (error: unknown) => {
     await runtime.dispose()
     throw error
+  })
+  const end = async () => {
+    await runtime.dispose()
+    const { lastError, lost } = Effect.runSync(batcher.state)
+    if (lost === 0) return
+    const why = lastError === undefined ? "" : `: ${lastError.message}`
+    throw new UsageError(
+      "UsageLost",
+      `${lost} usage records were queued and could not be stored${why}`,
+      lastError,
+      false,
+      lost
+    )
   }
   return { ...client, [Symbol.asyncDispose]: client.close }
 }

@@ -7,8 +7,9 @@ import { join } from "node:path"
 import { KeyConflict } from "../src/database/DatabaseError.ts"
 import { InvalidInput } from "../src/domain/InvalidInput.ts"
 import { Quotas } from "../src/Quotas.ts"
-import { createUsage, type UsageClient, UsageError } from "../src/UsageClient.ts"
+import { createUsage, type LogEntry, type UsageClient, UsageError } from "../src/UsageClient.ts"
 import { administer, freshDatabase, postgresLayer } from "./support/engines.ts"
+import { PostgresServer } from "./support/PostgresServer.ts"
 
 const failure = async (promise: Promise<unknown>): Promise<UsageError> => {
   const error = await promise.then(
@@ -76,6 +77,44 @@ describe("createUsage", () => {
         resetsAt: undefined
       })
     })
+  )
+
+  it.live("closing tells what was lost, and stdout is the application's", () =>
+    Effect.gen(function* () {
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(() => PostgresServer.start(["fsync=off"])),
+        (server) => Effect.promise(() => server.destroy())
+      )
+      const printed: Array<string> = []
+      const { error, log } = console
+      yield* Effect.addFinalizer(() => Effect.sync(() => Object.assign(console, { error, log })))
+      console.log = () => assert.fail("stdout is not ours")
+      console.error = (line: string) => void printed.push(line)
+      const entries: Array<LogEntry> = []
+      const options = { url: server.url(), migrate: true, rollUp: false, shutdown: "600 millis" } as const
+      const spool = mkdtempSync(join(tmpdir(), "effect-usage-client-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(spool, { recursive: true, force: true })))
+      yield* Effect.promise(async () => {
+        const quiet = await createUsage(options)
+        const watched = await createUsage({ ...options, log: (entry) => void entries.push(entry) })
+        const spooled = await createUsage({ ...options, spool: { directory: spool } })
+        for (const usage of [quiet, watched, spooled]) {
+          for (let i = 0; i < 250; i++) await usage.trackApiRequest({ customer: "acme", endpoint: "/", status: 200 })
+        }
+        await server.stop("immediate")
+        const [first, second] = await Promise.all([failure(quiet.close()), failure(watched.close()), spooled.close()])
+        for (const { code, isRetryable, lost, message } of [first, second]) {
+          assert.deepStrictEqual([code, lost, isRetryable], ["UsageLost", 250, false])
+          assert.match(message, /^250 usage records .*ECONNREFUSED/)
+        }
+        assert.strictEqual(await failure(quiet.close()), first)
+      })
+      assert.strictEqual(printed.filter((line) => line.includes("250 usage records were not stored")).length, 1)
+      assert.strictEqual(printed.filter((line) => line.includes("250 usage records are left in the spool")).length, 1)
+      const [entry] = entries.filter(({ level }) => level === "ERROR")
+      assert.deepStrictEqual(entry?.annotations, { source: "batcher", records: 250 })
+      assert.match(entry!.message, /^250 usage records were not stored/)
+    }).pipe(Effect.scoped)
   )
 
   it.live("quotas, as the database has them", () =>

@@ -7,7 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { readdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
+import * as Embedded from "../src/database/Embedded.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import { Spool } from "../src/Spool.ts"
@@ -104,5 +107,74 @@ describe.concurrent("SIGTERM with a server", () => {
         yield* Effect.provide(assertConsistent, postgresLayer(server.url()))
       }).pipe(Effect.scoped),
     { timeout: 60_000 + ends * 30_000 }
+  )
+})
+
+/** What an application logs about usage that it could not store, beside what it has answered. */
+const reports = (application: Child) => application.lines.filter((line) => /\d+ usage records/.test(line))
+
+describe.concurrent("SIGTERM, once each", () => {
+  it.live("where the spool is full, or cannot be written: ended in time, and one line says what is lost", () =>
+    Effect.gen(function* () {
+      const server = yield* ownServer
+      const full = yield* temporaryDirectory
+      const broken = yield* temporaryDirectory
+      const applications = [
+        yield* child("meterForever.ts", server.url(), full, "full", "1000"),
+        yield* child("meterForever.ts", server.url(), broken, "broken")
+      ]
+      for (const application of applications) yield* application.atLeast(300)
+      yield* Effect.promise(() => server.freeze())
+      for (const name of readdirSync(broken)) rmSync(join(broken, name), { recursive: true })
+      writeFileSync(join(broken, "ready"), "")
+      yield* Effect.promise(() => setTimeout(1_000))
+      const ended = yield* Effect.promise(() => Promise.all(applications.map((application) => application.terminate())))
+      assert.deepStrictEqual(
+        ended.map(({ killed }) => killed),
+        [false, false]
+      )
+      for (const application of applications) assert.strictEqual(reports(application).length, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("without a spool, and with a server that is silent: the same", () =>
+    Effect.gen(function* () {
+      const server = yield* ownServer
+      const application = yield* child("meterForever.ts", server.url(), "-", "lost")
+      yield* application.atLeast(300)
+      yield* Effect.promise(() => server.freeze())
+      yield* Effect.promise(() => setTimeout(1_000))
+      const ended = yield* Effect.promise(() => application.terminate())
+      assert.isFalse(ended.killed)
+      assert.strictEqual(reports(application).length, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live(
+    "where the owner of the embedded database is silent: ended in time, and all is stored that was answered",
+    () =>
+      Effect.gen(function* () {
+        const home = yield* temporaryDirectory
+        const spools = [yield* temporaryDirectory, yield* temporaryDirectory]
+        const owner = yield* child("meterForever.ts", home, spools[0]!, "owner")
+        yield* owner.atLeast(50)
+        const guest = yield* child("meterForever.ts", home, spools[1]!, "guest")
+        yield* guest.atLeast(100)
+        owner.process.kill("SIGSTOP")
+        yield* Effect.promise(() => setTimeout(500))
+        const ended = yield* Effect.promise(() => guest.terminate())
+        owner.process.kill("SIGCONT")
+        assert.isFalse(ended.killed)
+        assert.isFalse((yield* Effect.promise(() => owner.terminate())).killed)
+        yield* Effect.gen(function* () {
+          for (const directory of spools) {
+            yield* Effect.flatMap(SpoolDelivery, (_) => _.deliverAll()).pipe(
+              Effect.provide(Layer.fresh(SpoolDelivery.layer()).pipe(Layer.provide(Spool.layer({ directory }))))
+            )
+          }
+          const answered = [...owner.lines, ...guest.lines].filter((line) => /^(owner|guest)-\d+$/.test(line))
+          assertExactlyOnce(yield* storedCustomers(), answered, "an owner that is silent")
+        }).pipe(Effect.provide(Layer.fresh(Embedded.layer({ directory: home }))))
+      }).pipe(Effect.scoped)
   )
 })

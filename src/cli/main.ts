@@ -1,7 +1,7 @@
 /**
  * The entry of the `usage` command.
  *
- * The first SIGINT or SIGTERM ends it in order, the second at once. A reader that closes the pipe early (`usage … | head`)
+ * The first SIGINT or SIGTERM ends it in order, the second at once, and so does the first after eight seconds. A reader that closes the pipe early (`usage … | head`)
  * is no failure; a full disk behind stdout is.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -20,6 +20,24 @@ const console_: Console.Console = Object.assign(Object.create(globalThis.console
   log: (...parts: ReadonlyArray<unknown>) => Stdout.print(parts.join(" "))
 })
 
+/** The services end before this, whatever is broken. */
+const patienceMillis = 8_000
+
+/**
+ * Ends the process. `process.exit` waits for threads, and one that opens a pipe which nobody writes, or asks a name server
+ * that is silent, does not come back: the signal itself ends the process then. (Not where it is the first of a container.)
+ */
+const end = (code: number, signal: NodeJS.Signals | undefined): void => {
+  const isThreadBusy = process
+    .getActiveResourcesInfo()
+    .some((name) => name.startsWith("FSReq") || name.startsWith("GetAddrInfo"))
+  if (signal !== undefined && isThreadBusy) {
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  }
+  process.exit(code)
+}
+
 const main = (): void => {
   const fiber = Effect.runFork(
     run(process.argv.slice(2)).pipe(
@@ -34,9 +52,16 @@ const main = (): void => {
     code = with_
     Effect.runFork(Fiber.interrupt(fiber))
   }
-  const onSignal = (signal: number) => () => (code === undefined ? stop(signal) : process.exit(code))
-  process.on("SIGINT", onSignal(exitCodes.interrupted))
-  process.on("SIGTERM", onSignal(exitCodes.terminated))
+  let signalled: NodeJS.Signals | undefined
+  const onSignal = (signal: NodeJS.Signals, with_: number) => () => {
+    // It has been told before, or is through and waits for its reader.
+    if (code !== undefined) return end(with_, signal)
+    signalled = signal
+    setTimeout(end, patienceMillis, with_, signal)
+    stop(with_)
+  }
+  process.on("SIGINT", onSignal("SIGINT", exitCodes.interrupted))
+  process.on("SIGTERM", onSignal("SIGTERM", exitCodes.terminated))
   process.stdout.once("error", (cause) => {
     // Further writes fail as this one did.
     process.stdout.on("error", () => {})
@@ -53,8 +78,9 @@ const main = (): void => {
     clearInterval(alive)
     code ??= Exit.isSuccess(exit) ? exit.value : exitCodes.failure
     // What is still on its way to a pipe is written before the process ends.
-    process.exitCode = code
-    process.stdout.write("", () => process.exit(code))
+    const known = code
+    process.exitCode = known
+    process.stdout.write("", () => end(known, signalled))
   })
 }
 

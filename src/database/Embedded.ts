@@ -11,6 +11,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
@@ -25,6 +26,7 @@ import * as Directory from "./embedded/Directory.ts"
 import * as Engine from "./embedded/Engine.ts"
 import type { Answered, Question } from "./embedded/messages.ts"
 import * as Migrations from "./Migrations.ts"
+import { Shutdown } from "../system/Shutdown.ts"
 import { selectLocal } from "./SessionSettings.ts"
 
 /**
@@ -56,7 +58,10 @@ export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgC
       yield* Effect.provideService(Migrations.migrate, Database, database)
       return Context.make(Database, database).pipe(Context.add(PgClient.PgClient, database.sql))
     })
-  ).pipe(Layer.provide(Reactivity.layer))
+  ).pipe(Layer.provide(base))
+
+/** For the client, and for an end that waits neither for a long statement nor for an owner who says nothing. */
+const base = Layer.merge(Reactivity.layer, Shutdown.layer)
 
 /**
  * An empty database in memory with all its tables, as bytes. Starting from it takes a fraction of starting from nothing.
@@ -67,25 +72,31 @@ export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(fun
   const { database, engine } = yield* make({})
   yield* Effect.provideService(Migrations.migrate, Database, database)
   return (yield* ask(engine, { kind: "dump" })).data!
-}).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+}).pipe(Effect.scoped, Effect.provide(base))
+
+/** How long the end of the client is waited for. A statement on its way ends with the engine. */
+const clientLimit = Duration.millis(500)
 
 const make = Effect.fnUntraced(function* (
   options: EmbeddedOptions
 ): Effect.fn.Return<
   { readonly database: Database["Service"]; readonly engine: Engine.Engine },
   DatabaseError,
-  Scope.Scope | Reactivity.Reactivity
+  Scope.Scope | Reactivity.Reactivity | Shutdown
 > {
   const { directory, shared = true, snapshot: begin } = options
-  const engine = yield* Effect.acquireRelease(
-    Effect.tryPromise({
-      try: () => Engine.open({ directory, snapshot: begin, shared }),
-      catch: fromUnknown
-    }),
-    (opened) => Effect.promise(() => opened.close())
+  const { bounded } = yield* Shutdown
+  const engine = yield* bounded(
+    Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => Engine.open({ directory, snapshot: begin, shared }),
+        catch: fromUnknown
+      }),
+      (opened) => Effect.promise(() => opened.close())
+    )
   )
   const schema = options.schema ?? "public"
-  const sql = yield* Effect.mapError(
+  const client = Effect.mapError(
     PgClient.make({
       stream: engine.wire,
       username: "postgres",
@@ -100,6 +111,7 @@ const make = Effect.fnUntraced(function* (
     }),
     fromUnknown
   )
+  const sql = yield* bounded(client, clientLimit)
   const query: Query = (text, values) => Effect.mapError(sql.unsafe<Row>(text, values).unprepared, fromUnknown)
   const copy: OpenTransaction["copy"] = ({ columns, data, table }) =>
     Effect.map(ask(engine, { kind: "copy", table, columns, data }), ({ count }) => count ?? 0)

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { execFileSync } from "node:child_process"
 import { once } from "node:events"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
@@ -137,6 +138,37 @@ describe("the command as a process, on the embedded database", () => {
     assert.deepStrictEqual(await ended, [expected, null])
     const after = await usageProcess(env, ["customer", "list", "--format", "csv"])
     assert.strictEqual(after.code, 0, after.stderr)
+  })
+
+  it("a signal ends it though a thread waits for a pipe that nobody writes, or it for a reader of stdout", async () => {
+    const fifo = join(home, "fifo")
+    execFileSync("mkfifo", [fifo])
+    const waiting = spawnUsage(env, "run", fifo)
+    const isOpening = () =>
+      readdirSync(`/proc/${waiting.pid}/task`).some(
+        (task) => readFileSync(`/proc/${waiting.pid}/task/${task}/wchan`, "utf8") === "wait_for_partner"
+      )
+    const ended = once(waiting, "close")
+    // Where the kernel does not say what a thread waits for, two seconds are long enough.
+    const started = Date.now()
+    while (!(existsSync("/proc/self/wchan") && isOpening()) && Date.now() - started < 2_000)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    waiting.kill("SIGTERM")
+    const [code, signal] = (await ended) as [number | null, string | null]
+    assert.isTrue(code === 143 || signal === "SIGTERM", `${code} ${signal}`)
+
+    // More than a pipe holds, and nobody who reads it: what is cut off is no success.
+    const commands = join(home, "helps.txt")
+    writeFileSync(commands, "--help\n".repeat(500))
+    const unread = spawnUsage(env, "run", commands)
+    const exited = once(unread, "exit")
+    await once(unread.stdout, "readable")
+    // Two of a kind may arrive as one.
+    unread.kill("SIGINT")
+    unread.kill("SIGTERM")
+    const [unreadCode] = (await exited) as [number | null]
+    assert.include([143, null], unreadCode)
+    unread.stdout.destroy()
   })
 
   it("while one process owns the database, others work with it", async () => {

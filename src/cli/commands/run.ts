@@ -43,7 +43,8 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
         })
       }
       const name = file === "-" ? "stdin" : printable(basename(file))
-      const lines = readLines(file === "-" ? process.stdin : createReadStream(file))
+      const input = file === "-" ? process.stdin : createReadStream(file)
+      const lines = readLines(input)
       const isQuiet = yield* Quiet
       let first = 0
       let failures = 0
@@ -71,7 +72,8 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
         }
       })
       yield* runAll.pipe(
-        Effect.ensuring(Effect.promise(() => lines.return(undefined).catch(() => {}))),
+        // The reader itself ends no earlier than what it waits for.
+        Effect.ensuring(Effect.sync(() => input.destroy())),
         Effect.provideService(InsideRun, true),
         Effect.provideService(Session.StdinIsTaken, file === "-"),
         Effect.provide(Layer.merge(layerFlags, Session.layerSharedDatabases))
