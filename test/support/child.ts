@@ -58,13 +58,15 @@ export class Child {
       return this.lines
     })
 
-  /** Asks it to end, and kills it ten seconds later, as `docker stop` does. Gives how long it took, and whether it was killed. */
-  async terminate(): Promise<{ readonly millis: number; readonly killed: boolean; readonly code: number | null }> {
+  /** Asks it to end, and kills it if it has not by then, as `docker stop` does after ten seconds. Gives how long it took, and whether it was killed. */
+  async terminate(
+    limitMillis: number
+  ): Promise<{ readonly millis: number; readonly killed: boolean; readonly code: number | null }> {
     const started = performance.now()
     const exited = once(this.process, "exit")
     const drained = once(this.process.stdout!, "close")
     this.process.kill("SIGTERM")
-    const timer = setTimeout(() => this.process.kill("SIGKILL"), 10_000)
+    const timer = setTimeout(() => this.process.kill("SIGKILL"), limitMillis)
     const [code, signal] = (await exited) as [number | null, NodeJS.Signals | null]
     clearTimeout(timer)
     const millis = performance.now() - started
