@@ -21,6 +21,7 @@ import { excerpt, InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns } from "./domain/Service.ts"
 import type { UsageInput } from "./domain/UsageRecord.ts"
 import { Meter } from "./Meter.ts"
+import { Shutdown } from "./system/Shutdown.ts"
 
 /**
  * - `every`: how often what was stored is recorded, 1 hour
@@ -46,7 +47,7 @@ export class StorageMeter extends Context.Service<
   }
 >()("effect-usage/StorageMeter") {
   static readonly layer = (options: StorageMeterOptions = {}): Layer.Layer<StorageMeter, never, Meter> =>
-    Layer.effect(StorageMeter, make(options))
+    Layer.provide(Layer.effect(StorageMeter, make(options)), Shutdown.layer)
 }
 
 const millisPerHour = 3_600_000n
@@ -78,6 +79,7 @@ const parseBytes = (bytes: unknown): Result.Result<bigint, InvalidInput> => {
 
 const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
   const meter = yield* Meter
+  const shutdown = yield* Shutdown
   const gauges = new Map<CustomerId.CustomerId, Gauge>()
 
   const advance = (gauge: Gauge, now: number): void => {
@@ -125,21 +127,27 @@ const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
     { until: (isThere) => isThere, schedule: Schedule.spaced("20 millis") }
   )
 
-  const record = Effect.gen(function* () {
+  const recordWhere = Effect.fnUntraced(function* (thereIsRoom: Effect.Effect<unknown>) {
     const now = yield* Clock.currentTimeMillis
     let given = 0
     for (const [customer, gauge] of gauges) {
       advance(gauge, now)
       if (gauge.byteMillis > 0n) {
-        if (given++ % crowd === 0) yield* room
+        if (given++ % crowd === 0) yield* thereIsRoom
         meter.offer(builtIns.storage, Result.succeed(take(customer, gauge)), now)
       } else if (gauge.bytes === 0n) gauges.delete(customer)
       else gauge.from = gauge.at
     }
   })
 
+  const record = recordWhere(room)
   yield* record.pipe(Effect.schedule(Schedule.spaced(options.every ?? "1 hour")), Effect.forkScoped)
-  yield* Effect.addFinalizer(() => record)
+  // Beyond the deadline the meter counts what it has no room for.
+  yield* Effect.addFinalizer(() =>
+    shutdown.close(({ storing }) =>
+      recordWhere(Effect.suspend(() => Effect.timeoutOption(Effect.interruptible(room), storing())))
+    )
+  )
 
   return StorageMeter.of({
     set: (customer, bytes) => change(customer, bytes, (_, given) => given),

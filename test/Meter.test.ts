@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
@@ -178,6 +179,25 @@ describe("Meter", () => {
       yield* Deferred.await(closed)
       assert.deepStrictEqual(logged, ["closed while 1 usage records could not be queued"])
     })
+  )
+
+  it.effect(
+    "closing waits for a crowd in the meter no longer than for the database; the whole end takes six seconds",
+    () =>
+      Effect.gen(function* () {
+        const { close, latch, logged, meter, storage } = yield* start()
+        latch.closeUnsafe()
+        yield* storage.set("acme", 1_000)
+        for (let i = 0; i < 10_000; i++) meter.offer(builtIns.api, request(), now)
+        yield* TestClock.adjust("10 minutes")
+        const closing = yield* Effect.forkChild(close)
+        yield* TestClock.adjust("5900 millis")
+        assert.isUndefined(closing.pollUnsafe())
+        yield* TestClock.adjust("100 millis")
+        yield* Fiber.join(closing)
+        assert.deepStrictEqual(logged, ["closed while 10001 usage records could not be queued"])
+        assert.strictEqual((yield* meter.state).dropped, 10_001)
+      })
   )
 })
 

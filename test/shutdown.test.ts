@@ -116,42 +116,32 @@ describe.concurrent("SIGTERM with a server", () => {
 const reports = (application: Child) => application.lines.filter((line) => /\d+ usage records/.test(line))
 
 describe.concurrent("SIGTERM, once each", () => {
-  it.live("where the spool is full, or cannot be written: ended in time, and one line says what is lost", () =>
-    Effect.gen(function* () {
-      const server = yield* ownServer
-      const full = yield* temporaryDirectory
-      const broken = yield* temporaryDirectory
-      const applications = [
-        yield* child("meterForever.ts", server.url(), full, "full", "1000"),
-        yield* child("meterForever.ts", server.url(), broken, "broken")
-      ]
-      for (const application of applications) yield* application.atLeast(300)
-      yield* Effect.promise(() => server.freeze())
-      for (const name of readdirSync(broken)) rmSync(join(broken, name), { recursive: true })
-      writeFileSync(join(broken, "ready"), "")
-      yield* Effect.promise(() => setTimeout(1_000))
-      const ended = yield* Effect.promise(() =>
-        Promise.all(applications.map((application) => application.terminate(limitMillis)))
-      )
-      assert.deepStrictEqual(
-        ended.map(({ killed }) => killed),
-        [false, false]
-      )
-      for (const application of applications) assert.strictEqual(reports(application).length, 1)
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("without a spool, and with a server that is silent: the same", () =>
-    Effect.gen(function* () {
-      const server = yield* ownServer
-      const application = yield* child("meterForever.ts", server.url(), "-", "lost")
-      yield* application.atLeast(300)
-      yield* Effect.promise(() => server.freeze())
-      yield* Effect.promise(() => setTimeout(1_000))
-      const ended = yield* Effect.promise(() => application.terminate(limitMillis))
-      assert.isFalse(ended.killed)
-      assert.strictEqual(reports(application).length, 1)
-    }).pipe(Effect.scoped)
+  it.live(
+    "where the spool is full, cannot be written, or is not there: ended in time, and one line says what is lost",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* ownServer
+        const full = yield* temporaryDirectory
+        const broken = yield* temporaryDirectory
+        const applications = [
+          yield* child("meterForever.ts", server.url(), full, "full", "1000"),
+          yield* child("meterForever.ts", server.url(), broken, "broken"),
+          yield* child("meterForever.ts", server.url(), "-", "without")
+        ]
+        for (const application of applications) yield* application.atLeast(300)
+        yield* Effect.promise(() => server.freeze())
+        for (const name of readdirSync(broken)) rmSync(join(broken, name), { recursive: true })
+        writeFileSync(join(broken, "ready"), "")
+        yield* Effect.promise(() => setTimeout(1_000))
+        const ended = yield* Effect.promise(() =>
+          Promise.all(applications.map((application) => application.terminate(limitMillis)))
+        )
+        assert.deepStrictEqual(
+          ended.map(({ killed }) => killed),
+          [false, false, false]
+        )
+        for (const application of applications) assert.strictEqual(reports(application).length, 1)
+      }).pipe(Effect.scoped)
   )
 
   it.live(

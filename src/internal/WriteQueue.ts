@@ -307,7 +307,7 @@ export const make = Effect.fnUntraced(function* (
     if (closed && options.isRetryable(error)) {
       // Closing reports them all in one line.
       lost += unattended
-      endReason = error
+      endReason ??= error
       return told
     }
     return Effect.andThen(
@@ -370,7 +370,7 @@ export const make = Effect.fnUntraced(function* (
         if (taken._tag === "Success") {
           if (closed) {
             aside += records.length
-            endReason = result.failure
+            endReason ??= result.failure
           }
           tellQuotas(records, false)
           succeed(collected, items, records.length, {

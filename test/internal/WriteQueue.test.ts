@@ -615,6 +615,75 @@ describe("WriteQueue: closing", () => {
   )
 })
 
+describe("WriteQueue: closing where batches can be set aside", () => {
+  const start = Effect.fnUntraced(function* (store: FakeStore, takes: boolean) {
+    const aside: Array<string> = []
+    const logged: Array<string> = []
+    const logger = Logger.make(({ message }) => void logged.push(String(message)))
+    const { close, queue } = yield* makeClosable(store, {
+      setAside: ({ records }) =>
+        takes ? Effect.sync(() => aside.push(...records.map((_) => _.customer))) : Effect.fail(new Error("no space"))
+    }).pipe(Effect.provide(Logger.layer([logger])))
+    offer(queue, names(25))
+    return { aside, logged, queue, closing: yield* Effect.forkChild(close) }
+  })
+
+  it.effect("each is at its first failure, and one line says so", () =>
+    Effect.gen(function* () {
+      const store = new FakeStore(() => Effect.fail(unreachable))
+      const { aside, closing, logged, queue } = yield* start(store, true)
+      yield* settle
+      assert.isDefined(closing.pollUnsafe())
+      assert.deepStrictEqual(aside, names(25))
+      // Closing wakes the one that waited to be tried again.
+      assert.strictEqual(store.attempts.length, 4)
+      assert.strictEqual(logged.length, 1)
+      assert.match(logged[0]!, /^25 usage records are left in the spool/)
+      assert.strictEqual(queue.state().lost, 0)
+    })
+  )
+
+  it.effect("all are after two seconds of silence, and an answer after that changes nothing", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const store = new FakeStore((attempt) => Effect.andThen(Deferred.await(gate), attempt.commit))
+      const { aside, closing, queue } = yield* start(store, true)
+      yield* TestClock.adjust("1999 millis")
+      assert.isUndefined(closing.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* settle
+      assert.isDefined(closing.pollUnsafe())
+      assert.deepStrictEqual(aside, names(25))
+      yield* Deferred.succeed(gate, undefined)
+      yield* settle
+      const { committed, inFlight, lost, queued } = queue.state()
+      assert.deepStrictEqual([committed, inFlight, lost, queued], [25, 0, 0, 0])
+    })
+  )
+
+  it.effect("where that fails, the database is tried until the deadline, and one line says what is lost", () =>
+    Effect.gen(function* () {
+      let isBack = false
+      const store = new FakeStore((attempt) => (isBack ? attempt.commit : Effect.fail(unreachable)))
+      const back = yield* start(store, false)
+      yield* TestClock.adjust("1 second")
+      isBack = true
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(back.closing)
+      assert.deepStrictEqual([store.stored.length, back.logged, back.queue.state().lost], [25, [], 0])
+
+      const { closing, logged, queue } = yield* start(new FakeStore(() => Effect.fail(unreachable)), false)
+      yield* TestClock.adjust("30 seconds")
+      yield* settle
+      yield* Fiber.join(closing)
+      assert.strictEqual(logged.length, 1)
+      assert.match(logged[0]!, /^25 usage records were not stored .*no space/)
+      const { failed, lastError, lost } = queue.state()
+      assert.deepStrictEqual([failed, lost, lastError], [25, 25, unreachable])
+    })
+  )
+})
+
 describe("WriteQueue: any order of events", () => {
   const seed = runSeed()
   // Each runs in milliseconds, since nothing waits for a clock.
