@@ -158,7 +158,14 @@ const own = (worker: Line.Line, socket?: OwnerSocket.OwnerSocket, ownership?: Ow
     ownership?.release()
   }
   void worker.ended.then(() => close("broken"))
-  return { isOwner: true, ask: seat.ask, isOver: worker.isOver, ended: worker.ended, close: () => close() }
+  return {
+    isOwner: true,
+    ask: seat.ask,
+    isOver: worker.isOver,
+    over: worker.over,
+    ended: worker.ended,
+    close: () => close()
+  }
 }
 
 /** `prepares`: the client has statements by name, which are gone with the engine; its connection then is, too. */
@@ -171,7 +178,7 @@ const makeWire = (prepares: boolean, reachLine: () => Promise<Line.Line>): Duple
     // The connection before may have been given up in the middle of a transaction. Its rows would be in ours.
     await found.ask({ kind: "reset" })
     line = found
-    if (prepares) void found.ended.then(() => duplex.destroy(lost()))
+    if (prepares) void found.over.then(() => idle && duplex.destroy(lost()))
     return found
   }
   const send = async (chunk: Uint8Array): Promise<Answered> => {

@@ -20,12 +20,13 @@ import * as Protocol from "./Protocol.ts"
 
 /**
  * - `ask`: answers come in the order of the questions
- * - `isOver`: nothing more can be asked; another line may lead to another owner
+ * - `isOver`: nothing more can be asked; another line may lead to another owner. `over` resolves when this has come
  * - `ended`: resolves when all of it is gone: the engine's thread with what it had open, or the socket
  */
 export interface Line {
   readonly ask: Ask
   readonly isOver: () => boolean
+  readonly over: Promise<void>
   readonly ended: Promise<void>
   readonly close: () => Promise<void>
 }
@@ -34,6 +35,8 @@ export interface Line {
 class Pending {
   readonly #waiting: Array<(answer: Answer) => void> = []
   #over: string | undefined
+  readonly #whenOver = Promise.withResolvers<void>()
+  readonly over = this.#whenOver.promise
 
   get isOver(): boolean {
     return this.#over !== undefined
@@ -55,9 +58,15 @@ class Pending {
     this.#waiting.shift()?.(answer)
   }
 
+  /** Nothing more is to be asked. */
+  close(): void {
+    this.#whenOver.resolve()
+  }
+
   /** What becomes of the questions that wait is not known. */
   end(why: Failed): void {
     this.#over ??= why.message
+    this.close()
     for (const answer of this.#waiting.splice(0)) answer(why)
   }
 }
@@ -67,8 +76,8 @@ const engine = "@electric-sql/pglite"
 /** The longest that a statement may take: as long as the longest ones may on a server. A hung engine is ended after it. */
 const mostMillis = 3_600_000
 
-/** How long the engine may take to end what it does, when it is to close. Nothing that was acknowledged depends on it. */
-const closeMillis = 5_000
+/** How long the engine may take to end what it does, when it is to close: within the deadline of `Shutdown`. */
+const closeMillis = 4_000
 
 /** Starts PGlite in a thread of this process. */
 export const startWorker = async (options: WorkerOptions): Promise<Line> => {
@@ -104,6 +113,7 @@ export const startWorker = async (options: WorkerOptions): Promise<Line> => {
     ask,
     ended,
     isOver: () => pending.isOver,
+    over: pending.over,
     close: async () => {
       const timer = setTimeout(() => void worker.terminate(), closeMillis)
       await ask({ kind: "close" }).catch(() => {})
@@ -156,6 +166,10 @@ export const join = (path: string, mark: string): Promise<Line> =>
       socket.destroy()
     }
     let timer = setTimeout(() => giveUp("it does not answer"), greetingMillis)
+    const hearGoodbye = () => {
+      saidGoodbye = true
+      pending.close()
+    }
     const leaveWhenDone = () => {
       if (saidGoodbye && pending.isEmpty && !inTransaction) socket.end()
     }
@@ -170,7 +184,7 @@ export const join = (path: string, mark: string): Promise<Line> =>
         else if (question.kind !== "copy") inTransaction = false
         return answer
       } catch (cause) {
-        if ((cause as Failed).code === movedCode) saidGoodbye = true
+        if ((cause as Failed).code === movedCode) hearGoodbye()
         throw cause
       } finally {
         leaveWhenDone()
@@ -186,6 +200,7 @@ export const join = (path: string, mark: string): Promise<Line> =>
     const line: Line = {
       ask,
       isOver: () => saidGoodbye || pending.isOver,
+      over: pending.over,
       ended: new Promise((done) => void socket.once("close", () => done())),
       close: () =>
         new Promise((done) => {
@@ -207,7 +222,7 @@ export const join = (path: string, mark: string): Promise<Line> =>
       if (head["pong"] === true) return
       if (head["protocol"] !== undefined) return greeted(head)
       if (head["bye"] === true) {
-        saidGoodbye = true
+        hearGoodbye()
         return leaveWhenDone()
       }
       if (head["ready"] === true) {

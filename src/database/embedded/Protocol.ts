@@ -41,27 +41,35 @@ export const problemOf = (messages: Uint8Array): Failed | undefined => {
   return failed(`the embedded database does not take messages of the type ${strange}`, "0A000")
 }
 
-/** Whether the engine has to say that it is ready, at the end of its answer to these messages. */
-const isToBeReady = (messages: Uint8Array): boolean => {
-  let last = 0
-  walk(messages, (type) => (last = type))
-  return last === query || last === sync
-}
-
+const execute = codeOf("E")
 const error = codeOf("E")
 const ready = codeOf("Z")
+/** How a statement ends that does not fail: it is complete, it was empty, or its rows are not all asked for. */
+const outcomes = new Set(["C", "I", "s"].map(codeOf))
 
 /** Why the engine cannot be asked any more after it has given this answer; `undefined` if it can. */
 export const endOf = (messages: Uint8Array, answer: Uint8Array): Failed | undefined => {
   if (messages[0] === 0) return undefined
+  let asked = 0
+  let lastAsked = 0
+  walk(messages, (type) => {
+    lastAsked = type
+    if (type === query || type === execute) asked++
+  })
+  let answered = 0
   let last = 0
   let end: Failed | undefined
   const isWhole = walk(answer, (type, start, until) => {
     last = type
-    if (type === error) end ??= fatalOf(answer.subarray(start, until))
+    if (outcomes.has(type)) answered++
+    if (type !== error) return
+    // What comes after a failure is skipped.
+    answered = Infinity
+    end ??= fatalOf(answer.subarray(start, until))
   })
   if (end !== undefined) return end
-  if (isWhole && (last === ready || !isToBeReady(messages))) return undefined
+  const isToBeReady = lastAsked === query || lastAsked === sync
+  if (isWhole && answered >= asked && (last === ready || !isToBeReady)) return undefined
   return failed("its answer was none of the PostgreSQL protocol", "08P01")
 }
 

@@ -132,6 +132,23 @@ const startFailureIn = (words: string): Failed => {
   return failed(`no space left on the disk: ${bavail * bsize} bytes (${words})`, "53100")
 }
 
+/**
+ * PGlite takes whatever is thrown in PostgreSQL's loop for one of its errors, and may enter the loop again for ever. Such an
+ * error is an exit with a status of its own; what else is thrown is a crash.
+ */
+const watchLoop = ({ Module }: PGlite): void => {
+  const once = Module._PostgresMainLoopOnce
+  Module._PostgresMainLoopOnce = () => {
+    try {
+      once()
+    } catch (cause) {
+      const { status } = cause as { readonly status?: unknown }
+      if (typeof status !== "number" || status <= 1) end(failureIn(lastWords ?? failureOf(cause).message))
+      throw cause
+    }
+  }
+}
+
 /** An error that a statement can end with and another follow. */
 const isOfSql = (cause: unknown): boolean =>
   cause instanceof messages.DatabaseError && cause.severity !== "FATAL" && cause.severity !== "PANIC"
@@ -143,6 +160,7 @@ try {
     ...(options.snapshot === undefined ? {} : { loadDataDir: new Blob([options.snapshot as Uint8Array<ArrayBuffer>]) })
   })
   hasStarted = true
+  watchLoop(database)
   let last: Promise<void> = Promise.resolve()
   port.on("message", (question: Question) => {
     last = last.then(() => put(database, question))
