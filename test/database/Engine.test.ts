@@ -14,7 +14,7 @@ import { usage } from "../support/cli.ts"
 import { makeHome } from "../support/copies.ts"
 import { canMount, fill, free, onSmallDisk, seenThrough } from "../support/fullDisk.ts"
 import { user } from "../support/homes.ts"
-import { storedCustomers } from "../support/stored.ts"
+import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
 
 const message = (type: string, body: string): Buffer => {
   const text = Buffer.from(`${body}\0`)
@@ -135,19 +135,28 @@ describe.skipIf(!canMount)("an embedded database on a full disk", () => {
       yield* guest.record("guest")
       fill(seen)
       // The log of PostgreSQL, which cannot be extended, is where a full disk makes it panic.
-      const failure = fromUnknown(yield* Effect.flip(Effect.forever(guest.run("select pg_switch_wal()"))))
+      const failure = fromUnknown(yield* Effect.flip(Effect.forever(guest.run("select pg_switch_wal()::text"))))
       assert.include(["Busy", "Unreachable"], failure.reason._tag, failure.message)
       const started = performance.now()
       const refused = yield* Effect.flip(guest.record("refused"))
       assert.isTrue(refused.isRetryable, refused.message)
-      assert.include(refused.message, "No space left on device")
+      assert.match(refused.message, /no space left on device/i)
       assert.isBelow(performance.now() - started, 10_000)
+      // The spool is on the same disk.
       const command_ = yield* usage({ USAGE_HOME: seen }, "record", "api", "1", "--customer", "command")
-      console.log(command_)
+      assert.strictEqual(command_.code, 75)
+      assert.match(command_.stderr, /disk.*no space left on device/)
       const before = writer.lines.length
       free(seen)
       yield* writer.atLeast(before + 20)
       yield* guest.record("after")
+      const acknowledged = [...writer.lines, "guest", "after"]
+      yield* guest.use(
+        Effect.gen(function* () {
+          assertExactlyOnce(yield* storedCustomers(), acknowledged, "after the disk was full")
+          yield* assertConsistent
+        })
+      )
       yield* Effect.promise(() => writer.kill())
     }).pipe(Effect.scoped)
   )

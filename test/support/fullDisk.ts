@@ -1,6 +1,6 @@
 /** A disk of a few megabytes, for a process of a test: a file system in memory in a namespace of mounts of its own. */
 import { spawnSync } from "node:child_process"
-import { rmSync, statfsSync, writeFileSync } from "node:fs"
+import { appendFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 
 const unshare = ["unshare", ...(process.getuid?.() === 0 ? [] : ["--user", "--map-root-user"]), "--mount"]
@@ -26,10 +26,15 @@ export const seenThrough = (pid: number, directory: string): string => `/proc/${
 
 const ballast = (disk: string) => join(disk, "ballast")
 
-/** Leaves no room. */
+/** Leaves no room, whatever else is written meanwhile. */
 export const fill = (disk: string): void => {
-  const { bavail, bsize } = statfsSync(disk)
-  writeFileSync(ballast(disk), Buffer.alloc(bavail * bsize))
+  for (const chunk of [Buffer.alloc(1_048_576), Buffer.alloc(4_096)]) {
+    try {
+      for (;;) appendFileSync(ballast(disk), chunk)
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "ENOSPC") throw cause
+    }
+  }
 }
 
 /** Makes the room again. */

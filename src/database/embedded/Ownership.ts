@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import * as KernelLock from "../../system/KernelLock.ts"
 import * as PinnedDirectory from "../../system/PinnedDirectory.ts"
 import * as ProcessOwner from "../../system/ProcessOwner.ts"
-import { DatabaseError, fromUnknown, InUse, Unsuitable } from "../DatabaseError.ts"
+import { Busy, DatabaseError, fromUnknown, InUse, Unsuitable } from "../DatabaseError.ts"
 import * as Directory from "./Directory.ts"
 
 export interface Ownership {
@@ -107,11 +107,13 @@ const otherRemedy = "Let USAGE_HOME name a directory on a file system that has l
 
 /** What the operating system says of a directory that cannot be owned; a full disk passes. */
 const unusable = (directory: string, cause: unknown): DatabaseError => {
-  const sorted = fromUnknown(cause)
-  if (cause instanceof DatabaseError || sorted.isRetryable) return sorted
+  if (cause instanceof DatabaseError) return cause
+  const detail = `${directory}: ${(cause as Error).message}`
+  const { reason } = fromUnknown(cause)
+  if (reason._tag === "Busy") return new DatabaseError({ reason: new Busy({ detail, code: reason.code, cause }) })
   return new DatabaseError({
     reason: new Unsuitable({
-      detail: `${directory}: ${(cause as Error).message}`,
+      detail,
       remedy: remedies[(cause as NodeJS.ErrnoException).code ?? ""] ?? otherRemedy
     })
   })
