@@ -1,0 +1,32 @@
+/**
+ * A process that puts usage into a spool, or by way of one into a database, until it is killed, and prints each customer once
+ * he is safe from that: `spooled`, when he is enqueued; `spilling`, when he is flushed.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { writeSync } from "node:fs"
+import { Batcher } from "../../src/Batcher.ts"
+import * as Postgres from "../../src/database/Postgres.ts"
+
+const [mode, url, directory, prefix] = process.argv.slice(2)
+
+const program = Effect.gen(function* () {
+  const batcher = yield* Batcher
+  for (let i = 0; ; i++) {
+    const customers = Array.from({ length: 5 }, (_, j) => `${prefix}-${i}-${j}`)
+    yield* batcher.enqueueAll(customers.map((customer) => ({ customer, service: "api", quantity: 1 })))
+    if (mode === "spilling") yield* batcher.flush
+    writeSync(1, customers.map((customer) => `${customer}\n`).join(""))
+    yield* Effect.sleep("5 millis")
+  }
+})
+
+const options = { directory: directory!, size: 40, timeout: "30 millis" } as const
+const batcher =
+  mode === "spilling"
+    ? Batcher.layerSpilling({ ...options, capacity: 40, patience: "20 millis" })
+    : Batcher.layerSpooled(options)
+const database = Postgres.layer({ url: Redacted.make(url!), connectTimeout: "1 second" })
+
+await Effect.runPromise(Effect.provide(program, Layer.provide(batcher, database)))
