@@ -66,7 +66,7 @@ const breakages: Record<string, (server: PostgresServer) => Effect.Effect<Breaka
     Effect.map(ownProxy(server), (proxy) => ({
       url: proxy.url(server.url()),
       strike: async () => proxy.fallSilent(() => true),
-      mend: async () => {}
+      mend: async () => proxy.fallSilent(() => false)
     }))
 }
 

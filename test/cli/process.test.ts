@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { execFileSync } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
-import { child, temporaryDirectory } from "../support/child.ts"
+import { temporaryDirectory } from "../support/child.ts"
+import * as Embedded from "../../src/database/Embedded.ts"
 import { redirected, spawnUsage, usage, usageProcess } from "../support/cli.ts"
 
 describe("the command as a process, on the embedded database", () => {
@@ -20,8 +22,8 @@ describe("the command as a process, on the embedded database", () => {
   })
   afterAll(() => rmSync(home, { recursive: true, force: true }))
 
-  const hasLock = async () => {
-    while (!existsSync(join(home, "lock"))) await new Promise((resolve) => setTimeout(resolve, 50))
+  const isOwned = async () => {
+    while (!existsSync(join(home, "run", "socket"))) await new Promise((resolve) => setTimeout(resolve, 50))
   }
 
   it("keeps what was recorded from one process to the next, in a directory of its owner", async () => {
@@ -130,10 +132,10 @@ describe("the command as a process, on the embedded database", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143]
   ] as const)("%s ends it with %i and leaves the database usable", async (signal, expected) => {
-    // An import whose input never ends; it is at work once it has the lock.
+    // An import whose input never ends; it is at work once it owns the database.
     const child = spawnUsage(env, "import", "-", "--format", "ndjson")
     const ended = once(child, "close")
-    await hasLock()
+    await isOwned()
     child.kill(signal)
     assert.deepStrictEqual(await ended, [expected, null])
     const after = await usageProcess(env, ["customer", "list", "--format", "csv"])
@@ -176,7 +178,7 @@ describe("the command as a process, on the embedded database", () => {
     const owner = spawnUsage(env, "import", "-", "--format", "ndjson")
     const ended = once(owner, "close")
     owner.stdin.write('{"customer":"acme","service":"compute","quantity":2,"timestamp":"2026-01-30T12:00:00Z"}\n')
-    await hasLock()
+    await isOwned()
     const writing = await usageProcess(env, ["record", "functions", "3", "--at", "2026-01-30"])
     assert.deepStrictEqual([writing.code, writing.stderr], [0, ""])
     const reading = await usageProcess(env, ["report", "2026-01", "--format", "csv"])
@@ -192,14 +194,13 @@ describe("the command as a process, on the embedded database", () => {
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const closed = { USAGE_HOME: directory, USAGE_CUSTOMER_ID: "acme" }
-      const owner = yield* child("holdLock.ts", directory)
-      yield* owner.atLeast(1)
+      yield* Layer.build(Layer.fresh(Embedded.layer({ directory, shared: false })))
       const reading = yield* usage(closed, "report", "2026-01")
       assert.strictEqual(reading.code, 75, reading.stderr)
-      assert.include(reading.stderr, `process ${owner.process.pid}`)
+      assert.include(reading.stderr, `process ${process.pid}`)
       const writing = yield* usage(closed, "record", "functions", "3", "--at", "2026-01-30")
       assert.strictEqual(writing.code, 0, writing.stderr)
-      assert.include(writing.stderr, `process ${owner.process.pid}`)
+      assert.include(writing.stderr, `process ${process.pid}`)
       assert.strictEqual(readdirSync(join(directory, "spool", "inbox")).length, 1)
     }).pipe(Effect.scoped)
   )
