@@ -66,7 +66,11 @@ const breakages: Record<string, (server: PostgresServer) => Effect.Effect<Breaka
     Effect.map(ownProxy(server), (proxy) => ({
       url: proxy.url(server.url()),
       strike: async () => proxy.fallSilent(() => true),
-      mend: async () => proxy.fallSilent(() => false)
+      mend: async () => {
+        proxy.fallSilent(() => false)
+        // The server, in the middle of a COPY, has not heard that anybody has gone: it learns of it by TCP.
+        proxy.cut()
+      }
     }))
 }
 
