@@ -23,3 +23,29 @@ export const apart = (host: string, ...command: ReadonlyArray<string>): readonly
   host,
   ...command
 ]
+
+/**
+ * The same with a directory at another path, and a `/proc` that shows its own processes, as a container with a volume has it.
+ * `at` is there already.
+ */
+export const contained = (
+  { at, host, volume }: { readonly at: string; readonly host: string; readonly volume: string },
+  ...command: ReadonlyArray<string>
+): readonly [string, ...Array<string>] =>
+  apart(
+    host,
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t proc proc /proc && mount --bind "$0" "$1" && shift && exec "$@"',
+    volume,
+    at,
+    ...command
+  )
+
+/** As root, or where users may make namespaces and mount in them. */
+export const canBeContained = ((): boolean => {
+  const [command, ...args] = contained({ at: "/mnt", host: "elsewhere", volume: "/tmp" }, "true")
+  return spawnSync(command, args).status === 0
+})()
