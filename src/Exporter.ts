@@ -15,8 +15,10 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import { join } from "node:path"
 import { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
@@ -30,12 +32,13 @@ import type { Window } from "./domain/Window.ts"
 import * as Columns from "./export/Columns.ts"
 import { alike, type ExportFormat, fileName, saidByName } from "./export/FileName.ts"
 import { loadFormat } from "./export/formats.ts"
+import { eachOf, groupsOf, type Load, loadOf, type Plan, planFor } from "./export/Load.ts"
 import * as Output from "./export/Output.ts"
 import type { Compression } from "./export/Sink.ts"
 import * as Staging from "./export/Staging.ts"
 import type { Of, Table } from "./export/Table.ts"
 import { type Need, quarterEdges, readSnapshot, requireAll } from "./internal/Archived.ts"
-import { checkFilter, type Filter } from "./internal/Filter.ts"
+import { checkFilter } from "./internal/Filter.ts"
 import { Unwritable } from "./internal/NewFile.ts"
 import { ArchiveStore } from "./store/ArchiveStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
@@ -128,18 +131,8 @@ export class Exporter extends Context.Service<
   )
 }
 
-/** A query that was looked at. */
-interface Plan {
-  readonly window: Window
-  readonly filter: Filter
-  readonly format: ExportFormat
-  readonly compression: Compression | undefined
-  readonly of: Of
-  readonly withIds: boolean
-  readonly includeArchives: boolean
-  /** Customers are told apart by a column. */
-  readonly byCustomer: boolean
-}
+/** Files that are brought to the disk together. */
+const syncedAtOnce = 32
 
 /** Counts rows over all files of an export. */
 interface Counter {
@@ -202,7 +195,9 @@ const make = Effect.gen(function* () {
       const counter = counterOf(query)
       return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
         Effect.gen(function* () {
-          const rows = yield* snapshot(plan, (reader) => transfer(reader, plan, output, counter))
+          const rows = yield* snapshot(plan, (reader) =>
+            Effect.flatMap(loadOf(reader, plan), (load) => transfer(load, plan, output, counter))
+          )
           yield* output.place
           return { name: output.name, rows, bytes: output.sink.bytes }
         })
@@ -230,18 +225,31 @@ const make = Effect.gen(function* () {
               const nameOf = (customer: CustomerId) =>
                 fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
               yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
-              return yield* Effect.forEach(customers, ({ customer }) =>
-                withOutput(
-                  Output.openFile(undefined, join(staging.path, nameOf(customer)), false, plan.compression),
-                  (output) =>
-                    Effect.gen(function* () {
-                      const own = { ...plan, filter: { ...plan.filter, customer } }
-                      const rows = yield* transfer(reader, own, output, counter)
-                      yield* output.place
-                      return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
-                    })
+              const syncing = yield* Semaphore.make(syncedAtOnce)
+              const files: Array<Fiber.Fiber<void, InvalidInput | Unwritable>> = []
+              const write = (customer: CustomerId, load: Load) =>
+                withOutput(Output.openHidden(join(staging.path, nameOf(customer)), plan.compression), (output) =>
+                  Effect.gen(function* () {
+                    const rows = yield* transfer(load, planFor(plan, customer), output, counter)
+                    // The disk takes its time: the next file is written meanwhile.
+                    yield* syncing.take(1)
+                    files.push(
+                      yield* Effect.forkChild(
+                        Effect.ensuring(
+                          Effect.onError(output.place, () => output.discard),
+                          syncing.release(1)
+                        )
+                      )
+                    )
+                    return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
+                  })
                 )
-              )
+              const written: Array<ExportSummary> = []
+              for (const group of groupsOf(customers)) {
+                written.push(...(yield* eachOf(reader, plan, group, write)))
+                yield* Fiber.joinAll(files.splice(0))
+              }
+              return written
             })
           )
           yield* staging.place
@@ -262,9 +270,9 @@ const withOutput = <E, A, E1>(
 ): Effect.Effect<A, E | E1> =>
   Effect.acquireUseRelease(open, use, (output, exit) => (Exit.isFailure(exit) ? output.discard : Effect.void))
 
-/** Reads a table and writes it, a page at a time. Gives the number of its rows. */
+/** Writes a table, a page at a time. Gives the number of its rows. */
 const transfer = Effect.fnUntraced(function* (
-  reader: ExportReader,
+  { rows: source, totals }: Load,
   plan: Plan,
   { name, sink }: Output.Output,
   counter: Counter
@@ -272,7 +280,6 @@ const transfer = Effect.fnUntraced(function* (
   const { filter, of, window } = plan
   const write = (run: () => Promise<void>) =>
     Effect.tryPromise({ try: run, catch: (cause) => new Unwritable({ file: name, cause }) })
-  const totals = yield* reader.totals(window, filter)
   const events = totals.reduce((sum, service) => sum + service.events, 0n)
   if (of === "records") counter.total ??= Number(events)
   const table: Table = {
@@ -292,19 +299,15 @@ const transfer = Effect.fnUntraced(function* (
     })
   )
   let rows = 0
-  if (plan.format === "csv" && of === "records" && reader.csv !== undefined) {
-    const next = yield* reader.csv(window, filter, Columns.ofRecords(plan))
-    for (let page = yield* next; page !== undefined; page = yield* next) {
+  if ("csv" in source) {
+    for (let page = yield* source.csv; page !== undefined; page = yield* source.csv) {
       const { data } = page
       yield* write(() => sink.write(data))
       rows += page.rows
       yield* counter.add(page.rows)
     }
   } else {
-    const next = yield* of === "records"
-      ? reader.records(window, filter, Columns.ofRecords(plan))
-      : reader.spans(window, filter, Columns.units[of], Columns.ofSpans(plan))
-    for (let page = yield* next; page !== undefined; page = yield* next) {
+    for (let page = yield* source.cells; page !== undefined; page = yield* source.cells) {
       const cells = page
       yield* write(() => writer.rows(cells))
       rows += cells.length

@@ -17,6 +17,7 @@ import { Importer, type ImportFormat } from "../src/Importer.ts"
 import { Recorder } from "../src/Recorder.ts"
 import { Reporter } from "../src/Reporter.ts"
 import { storable } from "./support/badInput.ts"
+import { at } from "./support/clock.ts"
 import { eachEngine } from "./support/engines.ts"
 import { exportedByPages, exportText, firstLines, temporaryDirectory, windowOf } from "./support/exports.ts"
 import { accepted } from "./support/results.ts"
@@ -340,6 +341,61 @@ eachEngine("Exporter", (engine) => {
         assert.strictEqual(readFileSync(join(others, last), "utf8"), "mine")
         const missing = yield* Effect.flip(exporter.exportEach({ window }, { directory: join(directory, "none") }))
         assert.strictEqual(missing.reason._tag, "InvalidInput")
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("reads many customers together, and each file is what it is alone", () =>
+      Effect.gen(function* () {
+        const window = windowOf("2026-07")
+        const ids = Array.from({ length: 12 }, (_, i) => `many "${i}\\" {,} ${i % 2 === 0 ? "é" : "E"}`)
+        yield* record(
+          ids.flatMap((customer, i) =>
+            Array.from({ length: 1 + (i % 3) }, (_, j) => ({
+              customer,
+              service: ["api", "bandwidth"][j % 2]!,
+              quantity: i + j,
+              metadata: { i },
+              recordedAt: `2026-07-${10 + j}`
+            }))
+          )
+        )
+        const database = yield* Database
+        let asked = 0
+        const counted = Database.of({
+          ...database,
+          snapshot: (body) =>
+            database.snapshot((snapshot) =>
+              body({
+                ...snapshot,
+                query: (...of) => Effect.suspend(() => (asked++, snapshot.query(...of))),
+                rows: (...of) => Effect.suspend(() => (asked++, snapshot.rows(...of)))
+              })
+            )
+        })
+        const counting = Layer.fresh(Exporter.layer).pipe(Layer.provide(Layer.succeed(Database, counted)))
+        for (const query of [
+          { window, format: "csv", withIds: true },
+          { window, format: "ndjson" },
+          { window, format: "json" },
+          { window, format: "csv", of: "daily" },
+          { window, format: "csv", service: "bandwidth" }
+        ] as const) {
+          const [together, alone] = [yield* temporaryDirectory, yield* temporaryDirectory]
+          asked = 0
+          const written = yield* Effect.flatMap(Exporter, (exporter) =>
+            exporter.exportEach(query, { directory: together })
+          ).pipe(Effect.provide(counting), at("2026-08-01T00:00:00Z"))
+          assert.isBelow(asked, 10)
+          const customers = ids.filter((_, i) => !("service" in query) || i % 3 > 0).sort()
+          assert.lengthOf(written, customers.length)
+          for (const [index, { bytes, name, rows }] of written.entries()) {
+            const customer = customers[index]!
+            const file = join(alone, name.slice(together.length + 1))
+            const one = yield* at("2026-08-01T00:00:00Z")((yield* Exporter).export({ ...query, customer }, { file }))
+            assert.deepStrictEqual([rows, bytes], [one.rows, one.bytes])
+            assert.strictEqual(readFileSync(name, "utf8"), readFileSync(file, "utf8"))
+          }
+        }
       }).pipe(Effect.scoped)
     )
 

@@ -47,14 +47,25 @@ export const open = (
     ? openFile(store, destination.file, destination.force === true, compression)
     : openStream(destination.stream, destination.name ?? "the stream", compression)
 
-export const openFile = (
+const openFile = (
   store: ObjectStore | undefined,
   file: string,
   force: boolean,
   compression: Compression | undefined
+): OutputEffect => openPending(file, () => Storage.begin(store, file), force, compression)
+
+/** A file in a directory that nobody sees yet. */
+export const openHidden = (file: string, compression: Compression | undefined): OutputEffect =>
+  openPending(file, () => Storage.beginHidden(file), false, compression)
+
+const openPending = (
+  file: string,
+  begin: () => Promise<Storage.Pending>,
+  force: boolean,
+  compression: Compression | undefined
 ): OutputEffect => {
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf("file", file, cause) }
-  return Effect.map(Effect.tryPromise({ try: () => Storage.begin(store, file), ...catchCause }), (pending) => {
+  return Effect.map(Effect.tryPromise({ try: begin, ...catchCause }), (pending) => {
     const sink = new Sink(pending.stream, compression, true)
     return {
       name: file,

@@ -31,8 +31,13 @@ export const use = <A, E>(
       body({
         path,
         check: (names) =>
-          Effect.forEach(names, (name) => NewFile.check(field, join(directory, name), force, "exports"), {
-            discard: true
+          Effect.flatMap(Effect.tryPromise({ try: () => readdir(directory), ...catchCause }), (found) => {
+            const there = new Set(found)
+            return Effect.forEach(
+              names.filter((name) => there.has(name)),
+              (name) => NewFile.check(field, join(directory, name), force, "exports"),
+              { discard: true }
+            )
           }),
         place: Effect.uninterruptible(
           Effect.tryPromise({

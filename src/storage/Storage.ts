@@ -12,7 +12,7 @@ import { constants, type FileHandle, lstat, open, rm, stat } from "node:fs/promi
 import { type Readable, Writable } from "node:stream"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../internal/Settings.ts"
-import { begin as beginFile, isMissing } from "../system/Files.ts"
+import { begin as beginFile, beginHidden as beginHiddenFile, isMissing } from "../system/Files.ts"
 import * as ObjectUrl from "./ObjectUrl.ts"
 import { type ObjectStore, Refusal, StoredObject } from "./S3.ts"
 
@@ -67,6 +67,12 @@ export interface Pending {
 
 /** What is written before it is waited for. */
 export const highWaterMark = 262_144
+
+/** Begins a file in a directory that nobody sees yet. */
+export const beginHidden = async (file: string): Promise<Pending> => {
+  const { discard, handle, place } = await beginHiddenFile(file)
+  return { stream: fileStream(handle), place, discard }
+}
 
 /** Begins a file. */
 export const begin = async (store: ObjectStore | undefined, name: string): Promise<Pending> => {

@@ -67,6 +67,12 @@ export interface ExportReader {
     window: Window,
     service: ServiceName | undefined
   ) => Effect.Effect<ReadonlyArray<CustomerTotal>, DatabaseError>
+  /** The same of each of some customers; those without usage are missing. */
+  readonly totalsOfEach: (
+    window: Window,
+    service: ServiceName | undefined,
+    customers: ReadonlyArray<CustomerId>
+  ) => Effect.Effect<ReadonlyMap<string, ReadonlyArray<ServiceTotal>>, DatabaseError>
   /** Records, the newest first. */
   readonly records: (window: Window, filter: Sources.Filter, columns: ReadonlyArray<RecordColumn>) => Read
   /** The same as CSV, with the guard against formulas; `undefined` where there is no server to write it. */
@@ -84,6 +90,21 @@ export interface ExportReader {
     unit: SpanCuts.Unit,
     columns: ReadonlyArray<SpanColumn>
   ) => Read
+  /** Records of some customers, one customer after the other in the order of their ids, each the newest first. */
+  readonly recordsOfEach: (
+    window: Window,
+    service: ServiceName | undefined,
+    customers: ReadonlyArray<CustomerId>,
+    columns: ReadonlyArray<RecordColumn>
+  ) => Read
+  /** Spans of some customers in the same order; the id is among the columns. */
+  readonly spansOfEach: (
+    window: Window,
+    service: ServiceName | undefined,
+    customers: ReadonlyArray<CustomerId>,
+    unit: SpanCuts.Unit,
+    columns: ReadonlyArray<SpanColumn>
+  ) => Read
 }
 
 type Name = (table: string) => string
@@ -93,16 +114,21 @@ export const exportsOn = (name: Name, snapshot: Snapshot): ExportReader => {
   const { csv } = snapshot
   return {
     totals: (window, filter) => {
-      const { params, text } = totalsOf(name, window, filter)
-      return Effect.map(snapshot.query(text, params), (rows) =>
-        rows.map((row) => ({
-          service: `${row["service_name"]}` as ServiceName,
-          unit: `${row["unit"]}`,
-          events: BigInt(`${row["events"]}`),
-          quantity: Decimal.fromDatabase(`${row["quantity"]}`),
-          cost: Decimal.fromDatabase(`${row["cost"]}`)
-        }))
-      )
+      const { params, text } = totalsOf(name, Sources.usage(name, window, filter, "month"), undefined)
+      return Effect.map(snapshot.query(text, params), (rows) => rows.map(totalOf))
+    },
+    totalsOfEach: (window, service, customers) => {
+      const { params, text } = totalsOf(name, Sources.usageByCustomer(name, window, service), customers)
+      return Effect.map(snapshot.query(text, params), (rows) => {
+        const found = new Map<string, Array<ServiceTotal>>()
+        for (const row of rows) {
+          const customer = `${row["customer_id"]}`
+          const totals = found.get(customer)
+          if (totals === undefined) found.set(customer, [totalOf(row)])
+          else totals.push(totalOf(row))
+        }
+        return found
+      })
     },
     customers: (window, service) => {
       const { params, text } = Sources.usageByCustomer(name, window, service)
@@ -122,19 +148,43 @@ export const exportsOn = (name: Name, snapshot: Snapshot): ExportReader => {
     records: (window, filter, columns) => snapshot.rows(recordsOf(name, window, filter, columns, asText)),
     csv:
       csv === undefined ? undefined : (window, filter, columns) => csv(recordsOf(name, window, filter, columns, asCsv)),
-    spans: (window, filter, unit, columns) => snapshot.rows(spansOf(name, window, filter, unit, columns))
+    spans: (window, filter, unit, columns) => snapshot.rows(spansOf(name, window, filter, unit, columns)),
+    recordsOfEach: (window, service, customers, columns) =>
+      snapshot.rows(recordsOf(name, window, { customer: undefined, service }, columns, asText, customers)),
+    spansOfEach: (window, service, customers, unit, columns) =>
+      snapshot.rows(spansOf(name, window, { customer: undefined, service }, unit, columns, customers))
   }
 }
 
-const totalsOf = (name: Name, window: Window, filter: Sources.Filter): Sources.Source => {
-  const { params, text } = Sources.usage(name, window, filter, "month")
+/** An array as text, which is all that stands in for a parameter of COPY. */
+const arrayOf = (texts: ReadonlyArray<string>): string =>
+  `{${texts.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`
+
+const totalOf = (row: { readonly [column: string]: unknown }): ServiceTotal => ({
+  service: `${row["service_name"]}` as ServiceName,
+  unit: `${row["unit"]}`,
+  events: BigInt(`${row["events"]}`),
+  quantity: Decimal.fromDatabase(`${row["quantity"]}`),
+  cost: Decimal.fromDatabase(`${row["cost"]}`)
+})
+
+/** By service; and by customer, where the source has customers and some of them are meant. */
+const totalsOf = (
+  name: Name,
+  source: Sources.Source,
+  customers: ReadonlyArray<CustomerId> | undefined
+): Sources.Source => {
+  const params = [...source.params]
   const quantity = name("billing_quantity")
+  const key = customers === undefined ? "service_name" : "customer_id, service_name"
+  const meant =
+    customers === undefined ? "" : `where customer_id = any($${params.push(arrayOf(customers))}::text::text[])`
   return {
-    text: `select s.service_name, s.unit, u.events::text as events,
+    text: `select ${key}, s.unit, u.events::text as events,
         ${quantity}(u.amount, s.unit_size)::text as quantity, ${quantity}(u.weighted, s.unit_size)::text as cost
       from (
-        select service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
-        from (${text}) u group by service_name
+        select ${key}, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
+        from (${source.text}) u ${meant} group by ${key}
       ) u join ${name("billing_services")} s using (service_name) order by s.place`,
     params
   }
@@ -192,9 +242,12 @@ const recordsOf = (
   window: Window,
   filter: Sources.Filter,
   columns: ReadonlyArray<RecordColumn>,
-  show: (column: RecordColumn, value: string) => string
+  show: (column: RecordColumn, value: string) => string,
+  customers?: ReadonlyArray<CustomerId>
 ): Select => {
   const params: Array<string> = []
+  const meant =
+    customers === undefined ? "" : ` and r.customer_id = any($${params.push(arrayOf(customers))}::text::text[])`
   const of = (column: string, value: string | undefined) =>
     value === undefined ? "" : ` and r.${column} = $${params.push(value)}::text`
   const values = recordColumns(name)
@@ -203,8 +256,8 @@ const recordsOf = (
     text: `select ${selected.join(", ")}
       from ${name("billing_usage_records")} r join ${name("billing_services")} s on s.service_name = r.service_name
       where r.recorded_at >= ${literal(window.start)} and r.recorded_at < ${literal(window.end)}
-        ${of("customer_id", filter.customer)}${of("service_name", filter.service)}
-      order by r.recorded_at desc, r.batch_id desc, r.position desc`,
+        ${of("customer_id", filter.customer)}${of("service_name", filter.service)}${meant}
+      order by ${customers === undefined ? "" : `r.customer_id collate "C", `}r.recorded_at desc, r.batch_id desc, r.position desc`,
     columns: columns.length,
     params
   }
@@ -215,7 +268,8 @@ const spansOf = (
   window: Window,
   filter: Sources.Filter,
   unit: SpanCuts.Unit,
-  columns: ReadonlyArray<SpanColumn>
+  columns: ReadonlyArray<SpanColumn>,
+  customers?: ReadonlyArray<CustomerId>
 ): Select => {
   const { label, longest, seams, start } = SpanCuts.make(window, unit)
   const each = columns.includes("customer_id") && filter.customer === undefined
@@ -225,6 +279,7 @@ const spansOf = (
   const params = [...source.params]
   const bind = (value: string) => `$${params.push(value)}::text`
   const customer = each ? "customer_id" : bind(filter.customer ?? "")
+  const meant = customers === undefined ? "" : `where customer_id = any(${bind(arrayOf(customers))}::text[])`
   const quantity = name("billing_quantity")
   const texts: Record<SpanColumn, string> = {
     customer_id: "u.customer_id",
@@ -241,7 +296,7 @@ const spansOf = (
         select customer_id, span, service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
         from (
           select ${customer} as customer_id, ${start(bind, "at")} as span, service_name, event_count, amount, weighted
-          from (${source.text}) t
+          from (${source.text}) t ${meant}
         ) t group by customer_id, span, service_name
       ) u join ${name("billing_services")} s using (service_name)
       order by u.customer_id collate "C", u.span, s.place`,

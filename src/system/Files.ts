@@ -67,6 +67,25 @@ export const begin = async (file: string): Promise<PendingFile> => {
   }
 }
 
+/** Begins a file in a directory that nobody sees yet: it has its name at once, and whoever shows the directory syncs that. */
+export const beginHidden = async (file: string): Promise<PendingFile> => {
+  const handle = await open(file, "wx", 0o600)
+  return {
+    handle,
+    place: async () => {
+      try {
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+    },
+    discard: async () => {
+      await handle.close().catch(() => {})
+      await rm(file, { force: true })
+    }
+  }
+}
+
 /** Writes a file that is either there whole or not at all, readable by its owner only. */
 export const writeWhole = (file: string, data: string | Uint8Array): Promise<void> => write(file, data, true)
 

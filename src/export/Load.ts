@@ -1,0 +1,117 @@
+/**
+ * What is read for the files of an export: of each customer by himself, or of a thousand together, one after the other, so that
+ * a file for each of very many customers is not a query for each.
+ */
+import * as Effect from "effect/Effect"
+import type { Cells, Pull } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import type { Window } from "../domain/Window.ts"
+import type { Filter } from "../internal/Filter.ts"
+import type { CustomerTotal, ExportReader, ServiceTotal } from "../store/ExportStore.ts"
+import * as Columns from "./Columns.ts"
+import type { ExportFormat } from "./FileName.ts"
+import type { Compression } from "./Sink.ts"
+import type { Of } from "./Table.ts"
+
+/** A query that was looked at. */
+export interface Plan {
+  readonly window: Window
+  readonly filter: Filter
+  readonly format: ExportFormat
+  readonly compression: Compression | undefined
+  readonly of: Of
+  readonly withIds: boolean
+  readonly includeArchives: boolean
+  /** Customers are told apart by a column. */
+  readonly byCustomer: boolean
+}
+
+/** What a file is made of: the totals, and the rows, as cells or as the text that the server makes of them. */
+export interface Load {
+  readonly totals: ReadonlyArray<ServiceTotal>
+  readonly rows:
+    | { readonly cells: Pull<ReadonlyArray<Cells>> }
+    | { readonly csv: Pull<{ readonly data: Uint8Array; readonly rows: number }> }
+}
+
+export const planFor = (plan: Plan, customer: CustomerId): Plan => ({ ...plan, filter: { ...plan.filter, customer } })
+
+export const loadOf = Effect.fnUntraced(function* (
+  reader: ExportReader,
+  plan: Plan
+): Effect.fn.Return<Load, DatabaseError> {
+  const { filter, of, window } = plan
+  const totals = yield* reader.totals(window, filter)
+  if (plan.format === "csv" && of === "records" && reader.csv !== undefined) {
+    return { totals, rows: { csv: yield* reader.csv(window, filter, Columns.ofRecords(plan)) } }
+  }
+  const cells = yield* of === "records"
+    ? reader.records(window, filter, Columns.ofRecords(plan))
+    : reader.spans(window, filter, Columns.units[of], Columns.ofSpans(plan))
+  return { totals, rows: { cells } }
+})
+
+/** A customer with more is read alone. */
+const eventsAlone = 20_000n
+/** Customers that are read together: one query for all of them instead of one each. */
+const customersAtOnce = 1_000
+
+/** Customers in their order, those who have much by themselves. */
+export const groupsOf = (customers: ReadonlyArray<CustomerTotal>): ReadonlyArray<ReadonlyArray<CustomerId>> => {
+  const groups: Array<Array<CustomerId>> = []
+  let open: Array<CustomerId> | undefined
+  for (const { customer, events } of customers) {
+    if (events > eventsAlone) {
+      groups.push([customer])
+      open = undefined
+    } else if (open === undefined || open.length === customersAtOnce) groups.push((open = [customer]))
+    else open.push(customer)
+  }
+  return groups
+}
+
+/** Reads the rows of a group of customers, and hands each one's to `write`, one after the other. */
+export const eachOf = Effect.fnUntraced(function* <A, E>(
+  reader: ExportReader,
+  plan: Plan,
+  group: ReadonlyArray<CustomerId>,
+  write: (customer: CustomerId, load: Load) => Effect.Effect<A, E>
+) {
+  const { filter, of, window } = plan
+  const [alone] = group
+  if (group.length === 1) return [yield* write(alone!, yield* loadOf(reader, planFor(plan, alone!)))]
+  const totals = yield* reader.totalsOfEach(window, filter.service, group)
+  const own = planFor(plan, alone!)
+  /** With whose a row is: if it is not to be written, in the last column. */
+  const withWhose = <C extends string>(columns: ReadonlyArray<C>) =>
+    columns.includes("customer_id" as C) ? columns : [...columns, "customer_id" as C]
+  const written = of === "records" ? Columns.ofRecords(own) : Columns.ofSpans(own)
+  const read = withWhose<string>(written)
+  const whose = read.indexOf("customer_id")
+  const next = yield* of === "records"
+    ? reader.recordsOfEach(window, filter.service, group, withWhose(Columns.ofRecords(own)))
+    : reader.spansOfEach(window, filter.service, group, Columns.units[of], withWhose(Columns.ofSpans(own)))
+  let page: ReadonlyArray<Cells> | undefined = []
+  let at = 0
+  const cellsOf = (customer: CustomerId): Pull<ReadonlyArray<Cells>> =>
+    Effect.gen(function* () {
+      while (page !== undefined && at === page.length) {
+        page = yield* next
+        at = 0
+      }
+      if (page === undefined) return undefined
+      const start = at
+      while (at < page.length && page[at]![whose] === customer) at++
+      if (at === start) return undefined
+      const rows = page.slice(start, at)
+      return read.length === written.length ? rows : rows.map((row) => row.slice(0, -1))
+    })
+  const done: Array<A> = []
+  for (const customer of group) {
+    done.push(yield* write(customer, { totals: totals.get(customer) ?? [], rows: { cells: cellsOf(customer) } }))
+  }
+  // Nobody's rows are left out: one snapshot has said whose there are.
+  if (page !== undefined) return yield* Effect.die(new Error("there are rows of a customer who was not counted"))
+  return done
+})
