@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command's entry. In the package it runs what was built; in a checkout the sources, with the Node that the checkout
 // brings, because the machine's own may be too old for them.
-import { spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import module from "node:module"
 import { fileURLToPath } from "node:url"
@@ -22,8 +22,12 @@ if (isCurrent) {
     process.stderr.write(`usage: Node ${process.versions.node} is too old\nHint: use Node 22.19 or later\n`)
     process.exit(1)
   }
-  const { signal, status } = spawnSync(bundled, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
-    stdio: "inherit"
+  const child = spawn(bundled, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" })
+  // Whoever ends this process means the command, which needs a moment for it. A terminal's own signal reaches both.
+  process.on("SIGTERM", () => child.kill("SIGTERM"))
+  process.on("SIGHUP", () => child.kill("SIGHUP"))
+  process.on("SIGINT", () => {
+    if (!process.stdin.isTTY) child.kill("SIGINT")
   })
-  process.exit(status ?? (signal === "SIGINT" ? 130 : 143))
+  child.on("exit", (status, signal) => process.exit(status ?? (signal === "SIGINT" ? 130 : 143)))
 }

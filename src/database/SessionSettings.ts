@@ -15,17 +15,23 @@ const texts = {
 } as const
 
 /**
+ * A client that is gone without a word, as when its network goes, holds what it has locked until the server notices: for two
+ * hours, by what systems have set. The batch that it was writing could be stored by nobody else meanwhile. This is a minute.
+ */
+const peers = { tcp_keepalives_idle: "30", tcp_keepalives_interval: "10", tcp_keepalives_count: "3" } as const
+
+/**
  * Startup parameters of a connection. A transaction pooler looks after a few of them on each of its connections, pgbouncer
  * without being told to, and refuses others; so through one (`prepare` is false) it gets only those.
  */
 export const startupParameters = (prepare: boolean): Readonly<Record<string, string>> => ({
   ...(prepare ? texts : { TimeZone: texts.TimeZone, DateStyle: texts.DateStyle }),
-  ...(prepare ? { bytea_output: "hex" } : {}),
+  ...(prepare ? { bytea_output: "hex", ...peers } : {}),
   standard_conforming_strings: "on"
 })
 
 /** Statements that make it so in the transaction that is open. */
-export const setLocal = Object.entries(texts)
+export const setLocal = Object.entries({ ...texts, ...peers })
   .map(([name, value]) => `set local ${name} = '${value}'`)
   .join("; ")
 

@@ -28,6 +28,18 @@ describe("a server", () => {
   )
 })
 
+describe("a client that is gone without a word", () => {
+  it.live("is noticed by the server within a minute, whatever it is in the middle of", () =>
+    Effect.gen(function* () {
+      const { own, transaction } = yield* Database
+      const asked = `select concat_ws(' ', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'),
+        current_setting('tcp_keepalives_count')) as found`
+      assert.deepStrictEqual(yield* own.unsafe(asked), [{ found: "30 10 3" }])
+      assert.deepStrictEqual(yield* transaction(({ query }) => query(asked, [])), [{ found: "30 10 3" }])
+    }).pipe(Effect.provide(postgres.layer))
+  )
+})
+
 describe("a transaction whose connection is lost", () => {
   it.live("fails with that loss, and not with a defect, whatever its body failed with", () =>
     Effect.gen(function* () {
