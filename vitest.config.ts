@@ -4,7 +4,25 @@ import { BaseSequencer, type TestSpecification } from "vitest/node"
 const report = process.env["EFFECT_USAGE_TEST_REPORT"]
 
 /** Files that take longest, most of it waiting for processes: they begin first, so that none is left over at the end. */
-const longest = ["bench", "seedScripts", "examples", "faults", "Embedded", "outage", "shellInit", "package"]
+const longest = [
+  "oracle",
+  "examples",
+  "seedScripts",
+  "faults",
+  "Eraser",
+  "settings",
+  "process",
+  "bench",
+  "Inbox",
+  "Ownership",
+  "Aggregator",
+  "shutdown",
+  "Archiver",
+  "Embedded",
+  "outage",
+  "shellInit",
+  "package"
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
@@ -19,6 +37,8 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // Hundreds of runs of one history, each under another setting: `npm run test:settings`.
+    exclude: process.env["EFFECT_USAGE_SETTINGS"] === "all" ? [] : ["test/settingsMatrix.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -43,7 +43,8 @@ export const contest = async (options: Options): Promise<Contest> => {
       Layer.provideMerge(
         options.spool === undefined
           ? Batcher.layer({ size: options.size, flushes: options.flushes })
-          : Batcher.layerSpooled({ directory: options.spool, size: options.size }),
+          : // The tables are emptied between rounds: what is kept would be delivered again, as after a fail-over.
+            Batcher.layerSpooled({ directory: options.spool, size: options.size, keepDelivered: 0 }),
         database
       ),
       scope

@@ -1,5 +1,5 @@
 /** The Batcher over a spool, which acknowledges what is synced to the disk, against the same one in memory. */
-import { mkdirSync, readdirSync, rmSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Options } from "./batcher.ts"
 import { type Benchmark, interleave, rate, speedRatios, startProcess } from "./harness.ts"
@@ -11,18 +11,11 @@ export const benchmark: Benchmark = {
     const options: Options = { url: setting.server.url(), size: 5_000, flushes: 1, count }
     const spool = join(setting.directory, "spool")
     mkdirSync(spool)
-    // What is kept to be delivered again, should the database lack it, goes before the tables are emptied.
-    const reset = async () => {
-      for (const entry of readdirSync(spool, { recursive: true, withFileTypes: true })) {
-        if (entry.isFile() && entry.parentPath.endsWith("delivered")) rmSync(join(entry.parentPath, entry.name))
-      }
-      await setting.reset()
-    }
     const durable = startProcess("batcher", { ...options, spool })
     const volatile = startProcess("batcher", options)
     try {
       const [ours, peer] = [durable.contestant("ours, spooled"), volatile.contestant("in memory")]
-      const results = await interleave(setting, "ingest-durable", [ours, peer], reset)
+      const results = await interleave(setting, "ingest-durable", [ours, peer], setting.reset)
       const [mine, others] = [results.get(ours.name)!, results.get(peer.name)!]
       return [
         {

@@ -289,7 +289,7 @@ const make = Effect.gen(function* () {
       const his = yield* lettersOf(customer)
       done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
       const isGone = Object.keys(yield* store.residue(customer)).length === 0
-      if (isGone && (yield* store.finish(id, archived.clean))) return yield* removeDoomed(storage, files)
+      if (isGone && (yield* store.finish(id, archived.clean))) return
     }
     return yield* new DatabaseError({
       reason: new Busy({ detail: "usage of the customer keeps coming", code: "55P03", cause: undefined })
@@ -344,6 +344,7 @@ const make = Effect.gen(function* () {
       yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
     }
     const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
+    const kept = yield* removeDoomed(storage, files)
     const { half, holding } = yield* strays(
       customer,
       (options.directories ?? []).filter((one) => !isObjectUrl(one))
@@ -353,6 +354,10 @@ const make = Effect.gen(function* () {
         file.startsWith(join(spool.directory.path, "open"))
           ? `${printable(file)}: a process that runs is writing it`
           : `${printable(file)}: waits in a spool that is another database's, and was left as it is`
+      ),
+      ...kept.map(
+        ({ file, problem }) =>
+          `${printable(file)}: cannot be removed now, and may have the customer in it (${problem}): erase again when it can be, or see to it yourself`
       ),
       ...leftOf(last!.removed, holding, yield* identity.current),
       ...half.map(

@@ -218,6 +218,8 @@ describe("secrets", () => {
           files.some((file) => file.endsWith(name)),
           name
         )
+      // What was to be archived where nobody is let in keeps nobody from being erased, and the certificate says so.
+      assert.include(readFileSync(join(home, "certificate.json"), "utf8"), "cannot be removed now")
     }).pipe(Effect.scoped)
   )
 

@@ -65,8 +65,10 @@ export const makeMonthFiles = ({
   /** Removes what runs before have left. What cannot be removed now is for the next one. */
   const tidy = Effect.gen(function* () {
     yield* files.giveUpAll("old")
-    yield* removeDoomed(storage, files)
-  }).pipe(Effect.catch((error) => Effect.logWarning(`a file that no archive is in stays: ${error.message}`)))
+    for (const error of yield* removeDoomed(storage, files)) {
+      yield* Effect.logWarning(`a file that no archive is in stays: ${error.message}`)
+    }
+  }).pipe(Effect.catch((error) => Effect.logWarning(`files that no archive is in stay: ${error.message}`)))
 
   /**
    * Removes a file that this run has written, unless it is in an archive: it may be, where an answer was lost, and others may

@@ -23,14 +23,20 @@ export const removeArchiveFile = (
     catch: (cause) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
   })
 
-/** Removes all that are doomed, and forgets them. What is not certain to be this database's is only forgotten. */
+/**
+ * Removes all that are doomed, and forgets them. What is not certain to be this database's is only forgotten. Gives those that
+ * cannot be removed now: one whose store does not answer is in nobody's way.
+ */
 export const removeDoomed = (
   storage: ObjectStore | undefined,
   files: ArchiveFilesStore["Service"]
-): Effect.Effect<void, ArchiveFileError | DatabaseError> =>
+): Effect.Effect<ReadonlyArray<ArchiveFileError>, DatabaseError> =>
   Effect.gen(function* () {
+    const left: Array<ArchiveFileError> = []
     for (const { file, isOurs } of yield* files.doomed) {
-      if (isOurs) yield* removeArchiveFile(storage, file)
-      yield* files.forget(file)
+      const removed = yield* Effect.result(isOurs ? removeArchiveFile(storage, file) : Effect.void)
+      if (removed._tag === "Failure") left.push(removed.failure)
+      else yield* files.forget(file)
     }
+    return left
   })

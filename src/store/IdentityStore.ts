@@ -50,6 +50,8 @@ export class IdentityStore extends Context.Service<
      * one that nothing belongs to.
      */
     readonly current: Effect.Effect<Identity, DatabaseError>
+    /** The same, but fails with the reason `Busy` where a server takes no writes and the id would be one for the moment. */
+    readonly lasting: Effect.Effect<Identity, DatabaseError>
     /** Which database this was found to be; none where nobody has asked yet since it is where it is. Changes nothing. */
     readonly known: Effect.Effect<History | undefined, DatabaseError>
     /** As `current`, and what it was before. */
@@ -166,23 +168,22 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
     return { now, found: self !== undefined && isHere(self.place, now) ? found : undefined }
   })
 
-  const settled = Effect.gen(function* () {
-    const { found, now } = yield* look
-    if (found !== undefined) return found
-    return yield* Effect.catchIf(
-      settle(now),
-      ({ reason }) => "code" in reason && reason.code === readOnly,
-      () =>
-        Effect.succeed([
-          { id: randomUUID(), kind: "self", place: now, claimed_by: null, is_copy: false, since: "" } satisfies Known
-        ])
-    )
-  })
+  const lasting = Effect.flatMap(look, ({ found, now }) => (found === undefined ? settle(now) : Effect.succeed(found)))
+
+  const settled = Effect.catchIf(
+    lasting,
+    ({ reason }) => "code" in reason && reason.code === readOnly,
+    () =>
+      Effect.map(here, (now) => [
+        { id: randomUUID(), kind: "self", place: now, claimed_by: null, is_copy: false, since: "" } satisfies Known
+      ])
+  )
 
   const current = Effect.map(settled, identityOf)
 
   return {
     current,
+    lasting: Effect.map(lasting, identityOf),
     known: Effect.map(look, ({ found }) => (found === undefined ? undefined : historyOf(found))),
     history: Effect.map(settled, historyOf),
     claim: Effect.fnUntraced(function* (written) {

@@ -23,7 +23,7 @@ export const lacking = (database: Database["Service"]) => {
   const { bounded, name, own } = database
   const identity = IdentityStore.make(database)
   return Effect.fnUntraced(function* (keys: ReadonlyArray<string>): Effect.fn.Return<Lacking, DatabaseError> {
-    const current = yield* identity.current
+    const current = yield* identity.lasting
     const [row] = yield* Effect.mapError(
       bounded(
         own.unsafe<Row>(
