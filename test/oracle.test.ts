@@ -28,7 +28,7 @@ import * as Oracle from "./support/oracle.ts"
 import { type Random, random, runSeed } from "./support/random.ts"
 
 const archives = join(tmpdir(), `effect-usage-oracle-${randomUUID()}`)
-const histories = Number(process.env["ORACLE_SEEDS"] ?? 5)
+const histories = Number(process.env["ORACLE_SEEDS"] ?? 3)
 
 // Clock changes by an hour, by half an hour, at midnight; halves and quarters of hours; far ahead and far behind.
 const zones = [
