@@ -7,26 +7,20 @@ import { fileURLToPath } from "node:url"
 
 /** Beside this module: source files in a checkout, copies of them in the package. */
 const isSource = import.meta.url.endsWith(".ts")
-const shellFile = (name: string) => new URL(isSource ? `../shell/${name}` : `./shell/${name}`, import.meta.url)
+const shellFile = new URL(isSource ? "../shell/usage.sh" : "./shell/usage.sh", import.meta.url)
 const launcher = fileURLToPath(new URL(isSource ? "../../../bin/usage.js" : "../bin/usage.js", import.meta.url))
 
 /** A word that the shell takes as it stands. */
-const quoted = {
-  posix: (text: string) => `'${text.replaceAll("'", "'\\''")}'`,
-  fish: (text: string) => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`
-}
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 export const shellInit = Command.make(
   "shell-init",
-  { shell: Argument.Literals("shell", ["bash", "zsh", "fish"]).pipe(Argument.withDescription("bash, zsh or fish")) },
-  Effect.fnUntraced(function* ({ shell }) {
-    const isFish = shell === "fish"
-    const functions = yield* Effect.promise(() => readFile(shellFile(isFish ? "usage.fish" : "usage.sh"), "utf8"))
-    const assign = (name: string, value: string) =>
-      isFish ? `set -g ${name} ${quoted.fish(value)}` : `${name}=${quoted.posix(value)}`
+  { shell: Argument.Literals("shell", ["bash", "zsh"]).pipe(Argument.withDescription("bash or zsh")) },
+  Effect.fnUntraced(function* () {
+    const functions = yield* Effect.promise(() => readFile(shellFile, "utf8"))
     // The installation that speaks: scripts of cron have another PATH.
     yield* Console.log(
-      [assign("__usage_node", process.execPath), assign("__usage_bin", launcher), functions.trimEnd()].join("\n")
+      [`__usage_node=${quoted(process.execPath)}`, `__usage_bin=${quoted(launcher)}`, functions.trimEnd()].join("\n")
     )
   })
 ).pipe(
@@ -35,7 +29,6 @@ export const shellInit = Command.make(
   ),
   Command.withExamples([
     { command: "source <(usage shell-init bash)", description: "In a script, for bash 4 and later, and zsh" },
-    { command: 'eval "$(usage shell-init bash)"', description: "The same, also for the bash of macOS" },
-    { command: "usage shell-init fish | source", description: "For fish" }
+    { command: 'eval "$(usage shell-init bash)"', description: "The same, also for the bash of macOS" }
   ])
 )
