@@ -91,13 +91,9 @@ export class Aggregator extends Context.Service<
     readonly retrySetAside: Effect.Effect<number, AggregatorError>
   }
 >()("effect-usage/Aggregator") {
-  static readonly layerNoDeps: Layer.Layer<Aggregator, never, Database | RollupStore> = Layer.suspend(() =>
-    Layer.effect(Aggregator, make)
-  )
-
   /** An aggregator that works when it is told to. */
   static readonly layer: Layer.Layer<Aggregator, never, Database> = Layer.suspend(() =>
-    Layer.provide(Aggregator.layerNoDeps, RollupStore.layer)
+    Layer.provide(Layer.effect(Aggregator, make), RollupStore.layer)
   )
 
   /** An aggregator that works by itself, for as long as its scope is open. A failed run is logged, and made up for by the next. */

@@ -63,13 +63,9 @@ export class AlertDelivery extends Context.Service<
     readonly test: (channel: string) => Effect.Effect<void, AlertDeliveryError>
   }
 >()("effect-usage/AlertDelivery") {
-  static readonly layerNoDeps: Layer.Layer<AlertDelivery, never, DeliveryStore | AlertChannels> = Layer.suspend(() =>
-    Layer.effect(AlertDelivery, make)
-  )
-
   /** Sends when it is told to. */
   static readonly layer: Layer.Layer<AlertDelivery, never, Database | AlertChannels> = Layer.suspend(() =>
-    Layer.provide(AlertDelivery.layerNoDeps, DeliveryStore.layer)
+    Layer.provide(Layer.effect(AlertDelivery, make), DeliveryStore.layer)
   )
 
   /** Sends by itself: every ten seconds, if nothing else is said. */

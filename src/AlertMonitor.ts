@@ -96,16 +96,11 @@ export class AlertMonitor extends Context.Service<
     readonly history: (days: number, scope?: AlertScope) => Effect.Effect<ReadonlyArray<Alert>, AlertMonitorError>
   }
 >()("effect-usage/AlertMonitor") {
-  static readonly layerNoDeps = (
-    options: AlertMonitorOptions = {}
-  ): Layer.Layer<AlertMonitor, InvalidInput, AlertStore | SpikeStore | CatalogStore | AlertChannels> =>
-    Layer.effect(AlertMonitor, make(options))
-
   /** A monitor that looks when it is told to. Its channels are those that are registered. */
   static readonly layer = (
     options: AlertMonitorOptions = {}
   ): Layer.Layer<AlertMonitor, InvalidInput, Database | AlertChannels> =>
-    Layer.provide(AlertMonitor.layerNoDeps(options), [AlertStore.layer, SpikeStore.layer, CatalogStore.layer])
+    Layer.provide(Layer.effect(AlertMonitor, make(options)), [AlertStore.layer, SpikeStore.layer, CatalogStore.layer])
 
   /** The same with the thresholds of `USAGE_ALERT_WARNING`, `_CRITICAL` and `_EXCEEDED`. */
   static readonly layerConfig: Layer.Layer<AlertMonitor, InvalidInput | Config.ConfigError, Database | AlertChannels> =

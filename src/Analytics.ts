@@ -145,15 +145,9 @@ export class Analytics extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<ServiceForecast>, AnalyticsError>
   }
 >()("effect-usage/Analytics") {
-  static readonly layerNoDeps: Layer.Layer<
-    Analytics,
-    never,
-    ReportStore | StatisticsStore | CatalogStore | ArchiveStore
-  > = Layer.suspend(() => Layer.effect(Analytics, make))
-
   /** Analytics on a database. */
   static readonly layer: Layer.Layer<Analytics, never, Database> = Layer.suspend(() =>
-    Layer.provide(Analytics.layerNoDeps, [
+    Layer.provide(Layer.effect(Analytics, make), [
       ReportStore.layer,
       StatisticsStore.layer,
       CatalogStore.layer,

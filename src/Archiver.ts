@@ -115,6 +115,7 @@ export class Archiver extends Context.Service<
     readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
   }
 >()("effect-usage/Archiver") {
+  /** @internal */
   static readonly layerNoDeps: Layer.Layer<
     Archiver,
     never,

@@ -139,6 +139,7 @@ export class Batcher extends Context.Service<
     readonly state: Effect.Effect<BatcherState>
   }
 >()("effect-usage/Batcher") {
+  /** @internal */
   static readonly layerNoDeps = (
     options: BatcherOptions = {}
   ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> =>

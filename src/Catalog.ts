@@ -76,6 +76,7 @@ export class Catalog extends Context.Service<
     }) => Effect.Effect<CustomerId.CustomerId, CatalogError>
   }
 >()("effect-usage/Catalog") {
+  /** @internal */
   static readonly layerNoDeps: Layer.Layer<Catalog, never, CatalogStore> = Layer.effect(
     Catalog,
     Effect.gen(function* () {

@@ -51,12 +51,9 @@ export class DeadLetters extends Context.Service<
     readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<number, DeadLettersError>
   }
 >()("effect-usage/DeadLetters") {
-  static readonly layerNoDeps: Layer.Layer<DeadLetters, never, UsageStore | CatalogStore | DeadLetterStore> =
-    Layer.suspend(() => Layer.effect(DeadLetters, make))
-
   /** The dead letters of a database. */
   static readonly layer: Layer.Layer<DeadLetters, never, Database> = Layer.suspend(() =>
-    Layer.provide(DeadLetters.layerNoDeps, [UsageStore.layer, DeadLetterStore.layer])
+    Layer.provide(Layer.effect(DeadLetters, make), [UsageStore.layer, DeadLetterStore.layer])
   )
 }
 

@@ -77,23 +77,9 @@ export class Doctor extends Context.Service<
     readonly examine: (options?: ExamineOptions) => Effect.Effect<ReadonlyArray<Finding>, DoctorError>
   }
 >()("effect-usage/Doctor") {
-  static readonly layerNoDeps: Layer.Layer<
-    Doctor,
-    never,
-    | Database
-    | Spool
-    | CheckStore
-    | DoctorStore
-    | IdentityStore
-    | ArchiveStore
-    | DeadLetterStore
-    | PartitionStore
-    | RollupStore
-  > = Layer.suspend(() => Layer.effect(Doctor, make))
-
   /** Checks of a database and a spool. */
   static readonly layer: Layer.Layer<Doctor, never, Database | Spool> = Layer.suspend(() =>
-    Layer.provide(Doctor.layerNoDeps, [
+    Layer.provide(Layer.effect(Doctor, make), [
       CheckStore.layer,
       DoctorStore.layer,
       IdentityStore.layer,

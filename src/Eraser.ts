@@ -109,6 +109,7 @@ export class Eraser extends Context.Service<
     readonly erase: (customer: string, options?: EraseOptions) => Effect.Effect<ErasureCertificate, EraserError>
   }
 >()("effect-usage/Eraser") {
+  /** @internal */
   static readonly layerNoDeps: Layer.Layer<
     Eraser,
     never,

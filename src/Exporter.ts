@@ -121,13 +121,9 @@ export class Exporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<ExportSummary>, ExporterError>
   }
 >()("effect-usage/Exporter") {
-  static readonly layerNoDeps: Layer.Layer<Exporter, never, CatalogStore | ArchiveStore> = Layer.suspend(() =>
-    Layer.effect(Exporter, make)
-  )
-
   /** Exports of a database. */
   static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
-    Exporter.layerNoDeps.pipe(Layer.provide(Layer.merge(CatalogStore.layer, ArchiveStore.layer)))
+    Layer.provide(Layer.effect(Exporter, make), [CatalogStore.layer, ArchiveStore.layer])
   )
 }
 

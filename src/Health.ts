@@ -71,12 +71,9 @@ export class Health extends Context.Service<
     readonly ready: Effect.Effect<HealthReport>
   }
 >()("effect-usage/Health") {
-  static readonly layerNoDeps = (options: HealthOptions = {}): Layer.Layer<Health, never, Database | Aggregator> =>
-    Layer.effect(Health, make(options))
-
   /** Of a database, and of the `Spool` and the `Batcher` if they are in the layer's context. */
   static readonly layer = (options: HealthOptions = {}): Layer.Layer<Health, never, Database> =>
-    Layer.provide(Health.layerNoDeps(options), Aggregator.layer)
+    Layer.provide(Layer.effect(Health, make(options)), Aggregator.layer)
 
   /**
    * Answers `GET /healthz` (alive) and `GET /readyz` (ready), with 200 or 503 and the checks as JSON. Anybody may see it:

@@ -53,13 +53,9 @@ export class HtmlReport extends Context.Service<
     readonly render: (query: ReportQuery) => Effect.Effect<string, HtmlReportError>
   }
 >()("effect-usage/HtmlReport") {
-  static readonly layerNoDeps: Layer.Layer<HtmlReport, never, Reporter | Analytics> = Layer.suspend(() =>
-    Layer.effect(HtmlReport, make)
-  )
-
   /** HTML reports of a database. */
   static readonly layer: Layer.Layer<HtmlReport, never, Database> = Layer.suspend(() =>
-    Layer.provide(HtmlReport.layerNoDeps, [Reporter.layer, Analytics.layer])
+    Layer.provide(Layer.effect(HtmlReport, make), [Reporter.layer, Analytics.layer])
   )
 }
 

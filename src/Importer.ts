@@ -130,13 +130,9 @@ export class Importer extends Context.Service<
     readonly import: (options: ImportOptions) => Effect.Effect<ImportSummary, ImporterError>
   }
 >()("effect-usage/Importer") {
-  static readonly layerNoDeps = (
-    options: ImporterOptions = {}
-  ): Layer.Layer<Importer, never, UsageStore | CatalogStore | ImportStore> => Layer.effect(Importer, make(options))
-
   /** An importer on a database. */
   static readonly layer = (options: ImporterOptions = {}): Layer.Layer<Importer, never, Database> =>
-    Layer.provide(Importer.layerNoDeps(options), [UsageStore.layer, ImportStore.layer])
+    Layer.provide(Layer.effect(Importer, make(options)), [UsageStore.layer, ImportStore.layer])
 }
 
 const fail = (reason: ImporterError["reason"]) => new ImporterError({ reason })

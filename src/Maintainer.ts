@@ -118,18 +118,6 @@ export interface MaintainerOptions extends Pick<ArchiveOptions, "directory" | "c
   readonly retention?: RetentionOptions | undefined
 }
 
-type Needs =
-  | Database
-  | Spool
-  | SpoolDelivery
-  | Aggregator
-  | PartitionStore
-  | AlertMonitor
-  | AlertDelivery
-  | Retention
-  | MaintenanceStore
-  | Doctor
-
 /** @since 0.1.0 */
 export class Maintainer extends Context.Service<
   Maintainer,
@@ -141,15 +129,11 @@ export class Maintainer extends Context.Service<
     readonly run: (options?: MaintenanceOptions) => Effect.Effect<ReadonlyArray<MaintenanceStep>, MaintainerError>
   }
 >()("effect-usage/Maintainer") {
-  static readonly layerNoDeps = (
-    options: Pick<MaintainerOptions, "directory" | "compression" | "format">
-  ): Layer.Layer<Maintainer, never, Needs> => Layer.effect(Maintainer, make(options))
-
   /** Maintains when it is told to. */
   static readonly layer = (
     options: MaintainerOptions
   ): Layer.Layer<Maintainer, InvalidInput, Database | Spool | AlertChannels> =>
-    Layer.provide(Maintainer.layerNoDeps(options), [
+    Layer.provide(Layer.effect(Maintainer, make(options)), [
       ...shared,
       AlertMonitor.layer({ thresholds: options.thresholds }),
       Retention.layer(options.retention)
@@ -165,11 +149,10 @@ export class Maintainer extends Context.Service<
         const configured = yield* Settings.archiveDirectory
         const otherwise =
           configured._tag === "Some" && configured.value !== "" ? configured.value : join(home, "archives")
-        return Layer.provide(Maintainer.layerNoDeps({ ...options, directory: options.directory ?? otherwise }), [
-          ...shared,
-          AlertMonitor.layerConfig,
-          Retention.layerConfig
-        ])
+        return Layer.provide(
+          Layer.effect(Maintainer, make({ ...options, directory: options.directory ?? otherwise })),
+          [...shared, AlertMonitor.layerConfig, Retention.layerConfig]
+        )
       })
     )
 

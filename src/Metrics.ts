@@ -44,6 +44,7 @@ export class Metrics extends Context.Service<
     readonly prometheus: Effect.Effect<string>
   }
 >()("effect-usage/Metrics") {
+  /** @internal */
   static readonly layerNoDeps: Layer.Layer<Metrics, never, TelemetryStore | RollupStore | DeadLetterStore> =
     Layer.suspend(() =>
       Layer.effect(

@@ -130,6 +130,7 @@ export class Quota extends Context.Service<
     readonly forget: (customer: string) => Effect.Effect<void>
   }
 >()("effect-usage/Quota") {
+  /** @internal */
   static readonly layerNoDeps = (options: QuotaOptions = {}): Layer.Layer<Quota, never, AlertStore | CatalogStore> =>
     Layer.provide(Layer.effect(Quota, make(options)), QuotaLedger.layer)
 

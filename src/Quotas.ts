@@ -65,13 +65,9 @@ export class Quotas extends Context.Service<
     ) => Effect.Effect<void, QuotasError>
   }
 >()("effect-usage/Quotas") {
-  static readonly layerNoDeps: Layer.Layer<Quotas, never, QuotaStore | CatalogStore> = Layer.suspend(() =>
-    Layer.effect(Quotas, make)
-  )
-
   /** The quotas of a database. */
   static readonly layer: Layer.Layer<Quotas, never, Database> = Layer.suspend(() =>
-    Layer.provide(Quotas.layerNoDeps, [QuotaStore.layer, CatalogStore.layer])
+    Layer.provide(Layer.effect(Quotas, make), [QuotaStore.layer, CatalogStore.layer])
   )
 }
 

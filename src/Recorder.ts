@@ -115,6 +115,7 @@ const forCurrent = <Input extends { readonly customer: string }>(
 
 /** @since 0.1.0 */
 export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
+  /** @internal */
   static readonly layerNoDeps = (
     options: RecorderOptions = {}
   ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>

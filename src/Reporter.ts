@@ -146,13 +146,9 @@ export class Reporter extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<GroupUsage>, ReporterError>
   }
 >()("effect-usage/Reporter") {
-  static readonly layerNoDeps: Layer.Layer<Reporter, never, ReportStore | CatalogStore | ArchiveStore> = Layer.suspend(
-    () => Layer.effect(Reporter, make)
-  )
-
   /** A reporter on a database. */
   static readonly layer: Layer.Layer<Reporter, never, Database> = Layer.suspend(() =>
-    Reporter.layerNoDeps.pipe(Layer.provide(Layer.mergeAll(ReportStore.layer, CatalogStore.layer, ArchiveStore.layer)))
+    Layer.provide(Layer.effect(Reporter, make), [ReportStore.layer, CatalogStore.layer, ArchiveStore.layer])
   )
 }
 

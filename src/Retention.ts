@@ -99,6 +99,7 @@ export class Retention extends Context.Service<
     ) => Effect.Effect<Readonly<Record<"batches" | "letters" | "alerts", number>>, RetentionError>
   }
 >()("effect-usage/Retention") {
+  /** @internal */
   static readonly layerNoDeps = (
     options: RetentionOptions = {}
   ): Layer.Layer<Retention, InvalidInput, RetentionStore | ArchiveStore | CatalogStore | Archiver | Aggregator> =>

@@ -85,6 +85,7 @@ export class SpoolDelivery extends Context.Service<
     ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
   }
 >()("effect-usage/SpoolDelivery") {
+  /** @internal */
   static readonly layerNoDeps = (
     options: SpoolDeliveryOptions = {}
   ): Layer.Layer<SpoolDelivery, never, Spool | UsageStore | CatalogStore | DeadLetterStore> =>
