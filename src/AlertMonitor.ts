@@ -27,14 +27,8 @@ import { parseThresholds, type Thresholds } from "./domain/Quota.ts"
 import * as Service from "./domain/Service.ts"
 import { checkFilter } from "./internal/Filter.ts"
 import * as Settings from "./internal/Settings.ts"
-import {
-  AlertStore,
-  type Change,
-  type KnownState,
-  type NewAlert,
-  type Percents,
-  type QuotaState
-} from "./store/AlertStore.ts"
+import { AlertStore, type Change, type KnownState, type NewAlert } from "./store/AlertStore.ts"
+import { type Percents, type QuotaState, QuotaStateStore } from "./quota/QuotaStateStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 import { type Spike, SpikeStore } from "./store/SpikeStore.ts"
 
@@ -100,7 +94,12 @@ export class AlertMonitor extends Context.Service<
   static readonly layer = (
     options: AlertMonitorOptions = {}
   ): Layer.Layer<AlertMonitor, InvalidInput, Database | AlertChannels> =>
-    Layer.provide(Layer.effect(AlertMonitor, make(options)), [AlertStore.layer, SpikeStore.layer, CatalogStore.layer])
+    Layer.provide(Layer.effect(AlertMonitor, make(options)), [
+      AlertStore.layer,
+      QuotaStateStore.layer,
+      SpikeStore.layer,
+      CatalogStore.layer
+    ])
 
   /** The same with the thresholds of `USAGE_ALERT_WARNING`, `_CRITICAL` and `_EXCEEDED`. */
   static readonly layerConfig: Layer.Layer<AlertMonitor, InvalidInput | Config.ConfigError, Database | AlertChannels> =
@@ -136,6 +135,7 @@ const microsPerHour = 3_600 * Instant.microsPerSecond
 
 const make = Effect.fnUntraced(function* (options: AlertMonitorOptions) {
   const store = yield* AlertStore
+  const { states } = yield* QuotaStateStore
   const spikeStore = yield* SpikeStore
   const catalogs = yield* CatalogStore
   const channels = yield* AlertChannels
@@ -174,7 +174,7 @@ const make = Effect.fnUntraced(function* (options: AlertMonitorOptions) {
     check,
     spikes,
     states: Effect.fn("AlertMonitor.states")(function* (scope?: AlertScope) {
-      return yield* store.states(yield* clock, yield* scopeOf(scope), percents)
+      return yield* states(yield* clock, yield* scopeOf(scope), percents)
     }, Effect.mapError(wrap)),
     history: Effect.fn("AlertMonitor.history")(function* (days: number, scope?: AlertScope) {
       const since = ((yield* clock) - days * 24 * microsPerHour) as Instant.Instant

@@ -25,7 +25,7 @@ import * as Instant from "./domain/Instant.ts"
 import * as Service from "./domain/Service.ts"
 import { QuotaLedger } from "./internal/QuotaLedger.ts"
 import * as QuotaReadings from "./internal/QuotaReadings.ts"
-import { AlertStore, type QuotaState } from "./store/AlertStore.ts"
+import { type QuotaState, QuotaStateStore } from "./quota/QuotaStateStore.ts"
 import { CatalogStore } from "./store/CatalogStore.ts"
 
 /**
@@ -131,11 +131,13 @@ export class Quota extends Context.Service<
   }
 >()("effect-usage/Quota") {
   /** @internal */
-  static readonly layerNoDeps = (options: QuotaOptions = {}): Layer.Layer<Quota, never, AlertStore | CatalogStore> =>
+  static readonly layerNoDeps = (
+    options: QuotaOptions = {}
+  ): Layer.Layer<Quota, never, QuotaStateStore | CatalogStore> =>
     Layer.provide(Layer.effect(Quota, make(options)), QuotaLedger.layer)
 
   static readonly layer = (options: QuotaOptions = {}): Layer.Layer<Quota, never, Database> =>
-    Layer.provide(Quota.layerNoDeps(options), [AlertStore.layer, CatalogStore.layer])
+    Layer.provide(Quota.layerNoDeps(options), [QuotaStateStore.layer, CatalogStore.layer])
 }
 
 const wrap = (reason: QuotaExceeded | InvalidInput | DatabaseError) => new QuotaError({ reason })
@@ -143,7 +145,7 @@ const wrap = (reason: QuotaExceeded | InvalidInput | DatabaseError) => new Quota
 const millis = (duration: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(duration))
 
 const make = Effect.fnUntraced(function* (options: QuotaOptions) {
-  const store = yield* AlertStore
+  const store = yield* QuotaStateStore
   const whenUnavailable = options.whenUnavailable ?? "last-known"
   const timeout = Duration.fromInputUnsafe(options.timeout ?? "250 millis")
   const readings = yield* QuotaReadings.make(store, yield* CatalogStore, yield* QuotaLedger, {

@@ -129,7 +129,7 @@ export {
 export { AlertDelivery, AlertDeliveryError, type DeliverySummary } from "./AlertDelivery.ts"
 export type { Alert, AlertLevel } from "./domain/Alert.ts"
 export type { QuotaInput, QuotaRule, Threshold, Thresholds } from "./domain/Quota.ts"
-export type { QuotaState } from "./store/AlertStore.ts"
+export type { QuotaState } from "./quota/QuotaStateStore.ts"
 export type { AlertDeliveryRow } from "./store/DeliveryStore.ts"
 export type { Plan, Subscription } from "./store/QuotaStore.ts"
 export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./Catalog.ts"

@@ -21,7 +21,7 @@ import { Meter } from "../src/Meter.ts"
 import { Quota, type QuotaOptions, QuotaExceeded } from "../src/Quota.ts"
 import { Quotas } from "../src/Quotas.ts"
 import { Recorder } from "../src/Recorder.ts"
-import { AlertStore, type QuotaState } from "../src/store/AlertStore.ts"
+import { type QuotaState, QuotaStateStore } from "../src/quota/QuotaStateStore.ts"
 import { CatalogStore } from "../src/store/CatalogStore.ts"
 import * as MemoryStores from "../src/testing/MemoryStores.ts"
 import * as Tracking from "../src/Tracking.ts"
@@ -422,7 +422,7 @@ const makeFake = (options: QuotaOptions = {}) => {
     hard: true,
     overageUnitCost: undefined
   })
-  const states: AlertStore["Service"]["states"] = Effect.fnUntraced(function* (_, { customer }) {
+  const states: QuotaStateStore["Service"]["states"] = Effect.fnUntraced(function* (_, { customer }) {
     fake.asked.push(customer!)
     fake.most = Math.max(fake.most, ++fake.atOnce)
     const state = stateOf(customer!)
@@ -431,7 +431,7 @@ const makeFake = (options: QuotaOptions = {}) => {
     return fake.isUp ? [state] : yield* unreachable
   })
   const layer = Quota.layerNoDeps(options).pipe(
-    Layer.provide([Layer.mock(AlertStore)({ states }), Layer.succeed(CatalogStore, MemoryStores.make().catalogs)])
+    Layer.provide([Layer.mock(QuotaStateStore)({ states }), Layer.succeed(CatalogStore, MemoryStores.make().catalogs)])
   )
   return { fake, layer }
 }

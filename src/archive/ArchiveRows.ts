@@ -3,7 +3,7 @@
  * A record that is read back and stored again is the same record.
  */
 import * as BigDecimal from "effect/BigDecimal"
-import type { Cells } from "../database/Database.ts"
+import type { Cells } from "../files/Column.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 

@@ -5,9 +5,8 @@
  * It is read back from its own bytes, exactly: the library would make doubles of decimals and milliseconds of times.
  */
 import type { AsyncBuffer, SchemaElement } from "hyparquet"
-import type { Cells } from "../database/Database.ts"
 import { parquet, scale } from "../export/Parquet.ts"
-import type { Column, Kind, Writer } from "../export/Table.ts"
+import type { Cells, Column, Kind, Writer } from "../files/Column.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { columns, timeOf } from "./ArchiveRows.ts"
 import * as Optional from "../system/Optional.ts"

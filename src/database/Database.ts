@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Cells } from "../files/Column.ts"
 import { type DatabaseError, isSerialization, mapSqlError } from "./DatabaseError.ts"
 
 /** A row of text, as statements that go through COPY's connection return it: cast what you select. */
@@ -47,9 +48,6 @@ export interface Select {
   readonly columns: number
   readonly params: ReadonlyArray<string>
 }
-
-/** The columns of a row, in their order. */
-export type Cells = ReadonlyArray<string | null>
 
 /** The next page of a result, or `undefined` at its end. One at a time. */
 export type Pull<A> = Effect.Effect<A | undefined, DatabaseError>

@@ -2,8 +2,9 @@
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { RecordColumn, SpanColumn } from "../store/ExportStore.ts"
 import type { ExportFormat } from "./FileName.ts"
+import type { Column, Kind } from "../files/Column.ts"
 import type { Compression } from "./Sink.ts"
-import type { Column, Kind, Of } from "./Table.ts"
+import type { Of } from "./Table.ts"
 
 interface Shape {
   readonly of: Of

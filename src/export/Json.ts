@@ -2,10 +2,10 @@
  * One JSON document, a row a line within it. Numbers have all their digits, and metadata is the text that was stored: neither
  * is ever a double on its way.
  */
-import type { Cells } from "../database/Database.ts"
 import { toText } from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
-import { type Column, type Table, textFormat } from "./Table.ts"
+import type { Cells, Column } from "../files/Column.ts"
+import { type Table, textFormat } from "./Table.ts"
 
 /** A cell as JSON. */
 export const jsonOf = (cell: string | null, kind: Column["kind"]): string => {

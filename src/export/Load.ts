@@ -3,7 +3,8 @@
  * a file for each of very many customers is not a query for each.
  */
 import * as Effect from "effect/Effect"
-import type { Cells, Pull } from "../database/Database.ts"
+import type { Pull } from "../database/Database.ts"
+import type { Cells } from "../files/Column.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import type { Window } from "../domain/Window.ts"

@@ -6,9 +6,8 @@
  * 64-bit integers, metadata is its text.
  */
 import type { ColumnSource } from "hyparquet-writer"
-import type { Cells } from "../database/Database.ts"
 import * as Instant from "../domain/Instant.ts"
-import type { Column, Table, Writer } from "./Table.ts"
+import type { Cells, Column, Writer } from "../files/Column.ts"
 
 /** A row group is full with so many rows, or so many characters. */
 const groupRows = 16_384
@@ -51,7 +50,7 @@ const valueOf: Record<Shape, (cell: string) => string | bigint> = {
 }
 
 export const parquet = async (
-  { columns }: Pick<Table, "columns">,
+  { columns }: { readonly columns: ReadonlyArray<Column> },
   sink: { readonly write: (data: Uint8Array) => Promise<void> }
 ): Promise<Writer> => {
   const { ByteWriter, ParquetWriter } = await import("hyparquet-writer")

@@ -1,27 +1,11 @@
-/** What is exported, whatever the format: a heading, columns that know what their cells are, and pages of cells as text. */
-import type { Cells } from "../database/Database.ts"
+/** What is exported, whatever the format: a heading, columns, and pages of cells. */
 import type { CustomerId } from "../domain/CustomerId.ts"
 import type * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { Window } from "../domain/Window.ts"
+import type { Cells, Column, Writer } from "../files/Column.ts"
 import type { ServiceTotal } from "../store/ExportStore.ts"
 import type { Sink } from "./Sink.ts"
-
-/**
- * What the cells of a column are.
- *
- * - `text`: from outside, so it may look like a formula
- * - `number`: a decimal with all its digits; `integer`: a whole one
- * - `time`: `2026-01-30 16:45:23.5`, UTC
- * - `label`: an hour, a day or a month, as its zone writes it
- * - `json`: one object, to the letter
- */
-export type Kind = "text" | "number" | "integer" | "time" | "label" | "json"
-
-export interface Column {
-  readonly name: string
-  readonly kind: Kind
-}
 
 /** What an export is of. */
 export type Of = "records" | "hourly" | "daily" | "monthly"
@@ -36,12 +20,6 @@ export interface Table {
   readonly totals: ReadonlyArray<ServiceTotal>
   readonly events: bigint
   readonly totalCost: Decimal.Decimal
-}
-
-/** Writes a table to a sink. What a call returns is waited for before the next: so a slow sink slows down the reading. */
-export interface Writer {
-  readonly rows: (page: ReadonlyArray<Cells>) => Promise<void>
-  readonly end: () => Promise<void>
 }
 
 /** Begins to write a table. */

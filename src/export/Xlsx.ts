@@ -10,8 +10,9 @@ import { Writable } from "node:stream"
 import { toText } from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import { formulaGuard } from "./Guard.ts"
+import type { Column, Writer } from "../files/Column.ts"
 import type { Sink } from "./Sink.ts"
-import type { Column, Format, Table, Writer } from "./Table.ts"
+import type { Format, Table } from "./Table.ts"
 import { cutText, rangeOf, rowOf } from "./XlsxCells.ts"
 
 /** Rows of a sheet, the header among them. */

@@ -4,9 +4,8 @@
  * A number is written with all its digits; a spreadsheet keeps fifteen of them. Text that is longer than a cell may be is cut,
  * and ends with an ellipsis. What XML cannot hold is written as the format escapes it, `_x0001_`.
  */
-import type { Cells } from "../database/Database.ts"
 import { formulaGuard } from "./Guard.ts"
-import type { Column } from "./Table.ts"
+import type { Cells, Column } from "../files/Column.ts"
 
 /** Most characters in a cell. */
 const longestText = 32_767

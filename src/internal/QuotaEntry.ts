@@ -8,7 +8,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { QuotaDecision } from "../Quota.ts"
-import type { QuotaState } from "../store/AlertStore.ts"
+import type { QuotaState } from "../quota/QuotaStateStore.ts"
 import type { Account } from "./QuotaLedger.ts"
 
 /** Where nothing limits. */

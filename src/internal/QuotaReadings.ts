@@ -26,7 +26,7 @@ import * as Instant from "../domain/Instant.ts"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Service from "../domain/Service.ts"
 import type { QuotaDecision } from "../Quota.ts"
-import type { AlertStore, QuotaState } from "../store/AlertStore.ts"
+import type { QuotaState, QuotaStateStore } from "../quota/QuotaStateStore.ts"
 import type { Catalog, CatalogStore } from "../store/CatalogStore.ts"
 import { inTime } from "./inTime.ts"
 import { Entry, unlimited } from "./QuotaEntry.ts"
@@ -99,7 +99,7 @@ interface Reading {
 }
 
 export const make = Effect.fnUntraced(function* (
-  store: AlertStore["Service"],
+  store: QuotaStateStore["Service"],
   catalogs: CatalogStore["Service"],
   ledger: Ledger,
   options: Options

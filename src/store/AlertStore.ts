@@ -1,5 +1,4 @@
-/** The state of quotas, the alerts that come of it, and their deliveries. */
-import * as BigDecimal from "effect/BigDecimal"
+/** The alerts that come of the state of quotas, and their deliveries. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -7,42 +6,22 @@ import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import { type Alert, type AlertLevel, levels } from "../domain/Alert.ts"
+import { type Alert, levels } from "../domain/Alert.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
-import * as Quota from "../domain/Quota.ts"
-import * as Service from "../domain/Service.ts"
+import type { ServiceName } from "../domain/Service.ts"
+import {
+  type Percents,
+  parameters,
+  type QuotaState,
+  type Scope,
+  stateFields,
+  stateOf
+} from "../quota/QuotaStateStore.ts"
+import * as QuotaStatesSql from "./quotaStates.ts"
 import * as Sequences from "./Sequences.ts"
-import * as QuotaStates from "./quotaStates.ts"
 import { timestamp } from "./Timestamp.ts"
-
-/**
- * A quota in its current period.
- *
- * - `used`, `limit`: in `unit`; `limit` is `undefined` where it is unlimited
- * - `amount`: what is used in base units, of which `unit` has `unitSize`
- * - `percent`: of the limit, rounded down
- * - `level`: the highest threshold that is reached, decided on exact figures
- *
- * @since 0.1.0
- */
-export interface QuotaState {
-  readonly customer: CustomerId
-  readonly service: Service.ServiceName
-  readonly unit: string
-  readonly used: Decimal.Decimal
-  readonly amount: Decimal.Decimal
-  readonly unitSize: Decimal.Decimal
-  readonly limit: Decimal.Decimal | undefined
-  readonly percent: bigint
-  readonly level: AlertLevel | undefined
-  readonly period: { readonly start: Instant; readonly end: Instant }
-  readonly every: Quota.Period
-  readonly basis: Quota.Basis
-  readonly hard: boolean
-  readonly overageUnitCost: Decimal.Decimal | undefined
-}
 
 /** A state, and what was told of it before in its period: 0 for nothing, else the place in `levels` plus 1. */
 export interface KnownState {
@@ -60,32 +39,6 @@ export interface Change {
 /** An alert that is to be recorded. */
 export type NewAlert = Omit<Alert, "id">
 
-/** The thresholds that hold where neither quota nor plan says another, in percent. */
-export type Percents = readonly [warning: string, critical: string, exceeded: string]
-
-/** What a pass is about; absent means all. */
-export interface Scope {
-  readonly customer: CustomerId | undefined
-  readonly service: Service.ServiceName | undefined
-}
-
-const stateFields = {
-  customer_id: Schema.String,
-  service_name: Schema.String,
-  period: Schema.Literals(Quota.periods),
-  basis: Schema.Literals(Quota.bases),
-  hard: Schema.Boolean,
-  overage_unit_cost: Schema.NullOr(Schema.String),
-  quota_limit: Schema.String,
-  unit: Schema.String,
-  unit_size: Schema.String,
-  amount: Schema.String,
-  percent: Schema.String,
-  level: Schema.Int,
-  period_start: Schema.String,
-  period_end: Schema.String
-}
-const StateRow = Schema.Struct(stateFields)
 const KnownRow = Schema.Struct({ ...stateFields, known_level: Schema.Int, known_highest: Schema.Int })
 
 const AlertRow = Schema.Struct({
@@ -115,12 +68,6 @@ export const alertFields = AlertRow.fields
 export class AlertStore extends Context.Service<
   AlertStore,
   {
-    /** Every quota in force. */
-    readonly states: (
-      now: Instant,
-      scope: Scope,
-      percents: Percents
-    ) => Effect.Effect<ReadonlyArray<QuotaState>, DatabaseError>
     /**
      * Hands `decide` the quotas that have reached a threshold or had, and records what it answers, in one transaction:
      * the states, the alerts, and a delivery of each alert by each channel. One monitor at a time.
@@ -156,8 +103,6 @@ export class AlertStore extends Context.Service<
   )
 }
 
-type Params = ReadonlyArray<string | null>
-
 const make = (database: Database["Service"]): AlertStore["Service"] => {
   const { bounded, name, own, schema } = database
   const alertsTable = name("billing_alerts")
@@ -170,14 +115,10 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
       Result: result,
       execute: (given) => own.unsafe(text, given).unprepared
     })
-  const readStates = read(
-    StateRow,
-    `with ${QuotaStates.all(name)} select ${QuotaStates.columns} from states s order by s.customer_id, s.service_name`
-  )
   const readKnown = read(
     KnownRow,
-    `with ${QuotaStates.notable(name)}
-      select ${QuotaStates.columns}, coalesce(k.level, 0)::int as known_level, coalesce(k.highest, 0)::int as known_highest
+    `with ${QuotaStatesSql.notable(name)}
+      select ${QuotaStatesSql.columns}, coalesce(k.level, 0)::int as known_level, coalesce(k.highest, 0)::int as known_highest
       from states s left join ${statesTable} k using (customer_id, service_name, period_start)
       where s.level > 0 or k.level > 0 or k.highest > 0
       order by s.customer_id, s.service_name`
@@ -188,13 +129,6 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
       where a.raised_at >= $1::text::timestamptz and ($2::text is null or a.customer_id = $2) and ($3::text is null or a.service_name = $3)
       order by a.raised_at desc, a.alert_id desc limit $4::text::integer`
   )
-  const params = (now: Instant, scope: Scope, percents: Percents): Params => [
-    timestamp(now),
-    scope.customer ?? null,
-    scope.service ?? null,
-    ...percents
-  ]
-
   const putStates = (changes: ReadonlyArray<Change>, now: Instant) =>
     changes.length === 0
       ? Effect.void
@@ -248,7 +182,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
         yield* own.unsafe(`set local lock_timeout = '10s'`).unprepared
         yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
           .unprepared
-        const states = (yield* readKnown(params(now, scope, percents))).map((row) => ({
+        const states = (yield* readKnown(parameters(now, scope, percents))).map((row) => ({
           state: stateOf(row),
           known: { level: row.known_level, highest: row.known_highest }
         }))
@@ -259,10 +193,6 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
     )
 
   return {
-    states: (now, scope, percents) =>
-      Effect.map(Effect.mapError(bounded(readStates(params(now, scope, percents))), fromUnknown), (rows) =>
-        rows.map(stateOf)
-      ),
     pass,
     recordSpikes: (alerts, channels) => transaction(putAlerts(alerts, channels)),
     history: (since, scope, limit) =>
@@ -273,28 +203,6 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
         ),
         (rows) => rows.map(alertOf)
       )
-  }
-}
-
-const stateOf = (row: typeof StateRow.Type): QuotaState => {
-  const unitSize = Decimal.fromDatabase(row.unit_size)
-  const limit = Decimal.fromDatabase(row.quota_limit)
-  const amount = Decimal.fromDatabase(row.amount)
-  return {
-    customer: row.customer_id as CustomerId,
-    service: row.service_name as Service.ServiceName,
-    unit: row.unit,
-    used: Service.toQuantity(amount, { unitSize }),
-    amount,
-    unitSize,
-    limit: BigDecimal.isNegative(limit) ? undefined : limit,
-    percent: BigInt(row.percent),
-    level: levels[row.level - 1],
-    period: { start: Number(row.period_start) as Instant, end: Number(row.period_end) as Instant },
-    every: row.period,
-    basis: row.basis,
-    hard: row.hard,
-    overageUnitCost: row.overage_unit_cost === null ? undefined : Decimal.fromDatabase(row.overage_unit_cost)
   }
 }
 
@@ -317,7 +225,7 @@ export const alertOf = (row: typeof AlertRow.Type): Alert => ({
   kind: row.kind,
   level: row.level ?? undefined,
   customer: row.customer_id as CustomerId,
-  service: row.service_name as Service.ServiceName,
+  service: row.service_name as ServiceName,
   unit: row.unit,
   used: Decimal.fromDatabase(row.used),
   limit: Decimal.fromDatabase(row.quota_limit),

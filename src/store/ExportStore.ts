@@ -5,7 +5,8 @@
  * number; the expressions here are the same in a tenth of the time, and leave to it what lies just between two results.
  */
 import * as Effect from "effect/Effect"
-import type { Cells, Pull, Select, Snapshot } from "../database/Database.ts"
+import type { Pull, Select, Snapshot } from "../database/Database.ts"
+import type { Cells } from "../files/Column.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"

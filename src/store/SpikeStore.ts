@@ -10,7 +10,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
-import type { Scope } from "./AlertStore.ts"
+import type { Scope } from "../quota/QuotaStateStore.ts"
 import { timestamp } from "./Timestamp.ts"
 
 /** Amounts in base units. */

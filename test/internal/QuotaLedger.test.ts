@@ -16,7 +16,7 @@ import { Account, Ledger } from "../../src/internal/QuotaLedger.ts"
 import { Meter } from "../../src/Meter.ts"
 import { Quota } from "../../src/Quota.ts"
 import { Recorder } from "../../src/Recorder.ts"
-import { AlertStore, type QuotaState } from "../../src/store/AlertStore.ts"
+import { type QuotaState, QuotaStateStore } from "../../src/quota/QuotaStateStore.ts"
 import { CatalogStore } from "../../src/store/CatalogStore.ts"
 import { DeadLetterStore } from "../../src/store/DeadLetterStore.ts"
 import { UsageStore } from "../../src/store/UsageStore.ts"
@@ -138,7 +138,7 @@ const makeWorld = (chance: Random, limit: string) => {
         })
       )
   }
-  const states: AlertStore["Service"]["states"] = Effect.fnUntraced(function* () {
+  const states: QuotaStateStore["Service"]["states"] = Effect.fnUntraced(function* () {
     yield* delay
     while (!world.readable) yield* chance.chance(0.5) ? unreachable : Effect.sleep("1 second")
     const used = yield* usedIn(memory)
@@ -149,7 +149,7 @@ const makeWorld = (chance: Random, limit: string) => {
     Layer.succeed(UsageStore, usage),
     Layer.succeed(CatalogStore, memory.catalogs),
     Layer.succeed(DeadLetterStore, memory.deadLetters),
-    Layer.mock(AlertStore)({ states })
+    Layer.mock(QuotaStateStore)({ states })
   )
   const layer = Layer.mergeAll(
     Meter.layer(),

@@ -6,7 +6,8 @@
  * are few, and those of cursors with another shape have another name.
  */
 import * as Effect from "effect/Effect"
-import type { Cells, Pull, Query, Row, Select } from "../Database.ts"
+import type { Cells } from "../../files/Column.ts"
+import type { Pull, Query, Row, Select } from "../Database.ts"
 import type { DatabaseError } from "../DatabaseError.ts"
 
 const pageBytes = 524_288
