@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { bisect, isRefusal } from "./database/Bisect.ts"
 import { Database } from "./database/Database.ts"
 import { Busy, DatabaseError } from "./database/DatabaseError.ts"
 import * as Instant from "./domain/Instant.ts"
@@ -152,33 +153,29 @@ const make = Effect.gen(function* () {
       )
     )
 
-  /** Adds a chunk. What the rollups refuse is halved until the batch is found that they refuse, and that is set aside. */
-  const addChunk = Effect.fnUntraced(function* (
-    ids: ReadonlyArray<string> | undefined
-  ): Effect.fn.Return<RollUpSummary, DatabaseError> {
-    const result = yield* Effect.result(patiently(store.rollUp(limit, ids)))
-    if (result._tag === "Success") return { ...result.success, setAside: 0 }
-    const error = result.failure
-    if (!isRefusal(error)) return yield* error
-    const suspects = ids ?? (yield* store.due(limit))
-    if (suspects.length <= 1) {
-      for (const id of suspects) {
-        yield* Effect.annotateLogs(
-          Effect.logWarning(`batch ${id} cannot be rolled up and is set aside: ${error.message}`),
-          { batch: id, reason: error.reason._tag }
-        )
-        yield* store.setAside(id, error.message)
-      }
-      return { batches: 0, records: 0, setAside: suspects.length }
-    }
-    const middle = suspects.length >> 1
-    return plus(yield* addChunk(suspects.slice(0, middle)), yield* addChunk(suspects.slice(middle)))
+  const add = (ids?: ReadonlyArray<string>): Effect.Effect<RollUpSummary, DatabaseError> =>
+    Effect.map(patiently(store.rollUp(limit, ids)), (added) => ({ ...added, setAside: 0 }))
+
+  const setAside = Effect.fnUntraced(function* (id: string, error: DatabaseError) {
+    yield* Effect.annotateLogs(
+      Effect.logWarning(`batch ${id} cannot be rolled up and is set aside: ${error.message}`),
+      { batch: id, reason: error.reason._tag }
+    )
+    yield* store.setAside(id, error.message)
+    return { batches: 0, records: 0, setAside: 1 }
   })
 
+  /** Adds a chunk. Of one that the rollups refuse, the batch is found that they refuse, and set aside. */
+  const addChunk = Effect.catchIf(add(), isRefusal, () =>
+    Effect.flatMap(store.due(limit), (suspects) =>
+      Effect.map(bisect(suspects, add, setAside), (parts) => parts.reduce(plus, nothing))
+    )
+  )
+
   const rollUp = Effect.gen(function* () {
-    let total: RollUpSummary = { batches: 0, records: 0, setAside: 0 }
+    let total = nothing
     for (;;) {
-      const chunk = yield* addChunk(undefined)
+      const chunk = yield* addChunk
       total = plus(total, chunk)
       yield* Metric.update(Telemetry.rolledUpRecords, chunk.records)
       sinceVacuum += chunk.records + chunk.batches
@@ -230,11 +227,10 @@ const make = Effect.gen(function* () {
   })
 })
 
+const nothing: RollUpSummary = { batches: 0, records: 0, setAside: 0 }
+
 const plus = (a: RollUpSummary, b: RollUpSummary): RollUpSummary => ({
   batches: a.batches + b.batches,
   records: a.records + b.records,
   setAside: a.setAside + b.setAside
 })
-
-/** Whether the data is at fault: neither the moment, nor what nobody expected. */
-const isRefusal = (error: DatabaseError): boolean => error.reason._tag === "Refused"

@@ -16,8 +16,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { isRefusal } from "./database/Bisect.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
+import { untilItWorks } from "./database/Retry.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
 import { conflictOf, refusalOf } from "./internal/Delivery.ts"
@@ -188,11 +190,6 @@ export interface SpillingBatcherOptions extends BatcherOptions, SpoolOptions {
   readonly patience?: Duration.Input | undefined
 }
 
-/** Delays grow from 50 ms to 10 s, and differ between processes that lost the same server. */
-const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
-  Schedule.jittered
-)
-
 const durationOf = (input: Duration.Input | undefined) =>
   input === undefined ? undefined : Duration.fromInputUnsafe(input)
 
@@ -249,7 +246,7 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
     retry: untilItWorks,
     setAside: overflow === undefined ? undefined : ({ key, records }) => overflow.put(key, records),
     // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
-    isRetryable: (error) => error.reason._tag !== "Refused"
+    isRetryable: (error) => !isRefusal(error)
   })
 
   const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {

@@ -22,6 +22,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
+import * as Retry from "./database/Retry.ts"
 import * as CustomerId from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import { NotInstalled } from "./domain/NotInstalled.ts"
@@ -156,13 +157,9 @@ const refusedOption = (field: string, problem: string, remedy: string) =>
   fail(new InvalidInput({ field, problem, remedy }))
 
 /** A database that is restarted is back within a minute; after that somebody has to look. */
-const retry = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-  Schedule.jittered,
-  Schedule.upTo({ duration: "60 seconds" })
+const persistently = Retry.persistently(
+  Schedule.upTo(Retry.backoff("50 millis", "5 seconds"), { duration: "60 seconds" })
 )
-
-const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
-  Effect.retry(effect, { schedule: retry, while: (error) => error.isRetryable })
 
 const firstRefusals = 10
 

@@ -20,6 +20,7 @@ import { randomUUID } from "node:crypto"
 import { Batcher, type BatcherError, Closed, InTransaction, QueueFull } from "./Batcher.ts"
 import type { Database } from "./database/Database.ts"
 import { DatabaseError, KeyConflict } from "./database/DatabaseError.ts"
+import { backoff } from "./database/Retry.ts"
 import { CurrentCustomer } from "./domain/CustomerId.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput, UsageRecord } from "./domain/UsageRecord.ts"
@@ -158,10 +159,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const store = yield* UsageStore
   const catalogs = yield* CatalogStore
   const retryFor = Duration.fromInputUnsafe(options.retryFor ?? "30 seconds")
-  const retry = Schedule.min([Schedule.exponential("20 millis"), Schedule.spaced("2 seconds")]).pipe(
-    Schedule.jittered,
-    Schedule.upTo({ duration: retryFor })
-  )
+  const retry = Schedule.upTo(backoff("20 millis", "2 seconds"), { duration: retryFor })
   const intake = makeIntake(catalogs, retry)
   const queue = yield* WriteQueue.make(store, {
     source: "recorder",

@@ -15,7 +15,9 @@ import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { isRefusal } from "./database/Bisect.ts"
 import type { Database } from "./database/Database.ts"
+import { untilItWorks } from "./database/Retry.ts"
 import { DatabaseError } from "./database/DatabaseError.ts"
 import type { UsageRecord } from "./domain/UsageRecord.ts"
 import * as Claims from "./internal/Claims.ts"
@@ -108,10 +110,6 @@ const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
 
 const wrap = (reason: DatabaseError | SpoolUnwritable | SpoolOfAnother) => new SpoolDeliveryError({ reason })
 
-const untilItWorks = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("10 seconds")]).pipe(
-  Schedule.jittered
-)
-
 const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   yield* Telemetry.fromZero(metrics.committed, metrics.failed)
   const spool = yield* Spool
@@ -123,7 +121,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   const delivery = Delivery.make(store, yield* DeadLetterStore, {
     retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
     // Whoever waits for ever has an operator who can mend anything but the data.
-    isRetryable: (error) => (retryFor === undefined ? error.reason._tag !== "Refused" : error.isRetryable)
+    isRetryable: (error) => (retryFor === undefined ? !isRefusal(error) : error.isRetryable)
   })
 
   const owner = SpoolOwner.make(

@@ -2,16 +2,18 @@
  * Stores a batch that has a key of its own, and keeps apart what the database refuses of it.
  *
  * When the database refuses a batch for its data, the batch is halved until the culprit is alone, and that becomes a dead
- * letter. The halves' keys are derived from the batch's, so that whoever repeats the work after a crash, at whatever point,
- * sends the same and adds nothing.
+ * letter. The parts' keys are derived from the batch's, so that whoever repeats the work after a crash, at whatever point,
+ * sends the same and adds nothing. Once all parts are stored the batch's own key is in the ledger too.
  */
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
-import { DatabaseError } from "../database/DatabaseError.ts"
+import { bisect } from "../database/Bisect.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Retry from "../database/Retry.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { DeadLetterStore, NewDeadLetter } from "../store/DeadLetterStore.ts"
 import type { Batch, Companion, UsageStore } from "../store/UsageStore.ts"
-import { derivedKey } from "../system/DerivedKey.ts"
+import { partKey } from "../system/DerivedKey.ts"
 
 export interface Delivered {
   /** Records of the batch that are stored, by this attempt or an earlier one. */
@@ -64,52 +66,54 @@ export const conflictOf = (batch: Batch, position: number): NewDeadLetter => ({
 })
 
 export const make = (store: UsageStore["Service"], letters: DeadLetterStore["Service"], options: Options) => {
-  /** Repeats what the database cannot do now. */
-  const persistently = <A, E>(effect: Effect.Effect<A, DatabaseError | E>): Effect.Effect<A, DatabaseError | E> =>
-    Effect.retry(effect, {
-      schedule: options.retry,
-      while: (error) => error instanceof DatabaseError && options.isRetryable(error)
-    })
+  const persistently = Retry.persistently(options.retry, options.isRetryable)
 
   /** Notes in the ledger that all of what has this key is stored, under keys that follow from it: whoever asks for it is to find it. */
   const mark = (key: string): Effect.Effect<void, DatabaseError> => persistently(letters.keepOnce(key, []))
 
   /** Stores a batch, and in the same transaction what was refused of its source before. */
-  const deliver = (batch: Batch, refused: ReadonlyArray<NewDeadLetter>): Effect.Effect<Delivered, DatabaseError> =>
-    Effect.gen(function* () {
-      if (batch.records.length === 0) {
-        if (refused.length > 0) yield* persistently(letters.keepOnce(batch.key, refused))
-        return { records: 0, refused: refused.length, before: false }
-      }
+  const deliver = Effect.fnUntraced(function* (
+    batch: Batch,
+    refused: ReadonlyArray<NewDeadLetter>
+  ): Effect.fn.Return<Delivered, DatabaseError> {
+    const partOf = (records: ReadonlyArray<UsageRecord>, path: string) => ({
+      ...batch,
+      key: partKey(batch.key, path),
+      records
+    })
+    /** They are kept with the batch's own key, whether that comes to be stored whole or is marked once its parts are. */
+    const lettersOf = ({ key }: Batch) => (key === batch.key ? refused : [])
+    const keepOnce = (key: string, kept: ReadonlyArray<NewDeadLetter>) => persistently(letters.keepOnce(key, kept))
+
+    const attempt = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>, path: string) {
+      const part = partOf(records, path)
+      const before = lettersOf(part)
       const keep: Companion = (query, { conflicts }) =>
-        letters.write(query, [...refused, ...conflicts.map((position) => conflictOf(batch, position))])
+        letters.write(query, [...before, ...conflicts.map((position) => conflictOf(part, position))])
       // A companion costs round trips of its own.
-      const plain = refused.length === 0 && batch.records.every((record) => record.key === undefined)
-      const result = yield* Effect.result(persistently(store.append(batch, plain ? undefined : keep)))
-      if (result._tag === "Success") {
-        const { alreadyCommitted, conflicts, records } = result.success
-        return { records, refused: refused.length + conflicts.length, before: alreadyCommitted }
-      }
-      if (result.failure.reason._tag !== "Refused") return yield* result.failure
-      if (batch.records.length === 1) {
-        yield* persistently(letters.keepOnce(batch.key, [...refused, refusalOf(batch, result.failure)]))
-        return { records: 0, refused: refused.length + 1, before: false }
-      }
-      const middle = batch.records.length >> 1
-      const half = (side: "first" | "second") => ({
-        ...batch,
-        key: derivedKey(`${batch.key} ${side}`),
-        records: side === "first" ? batch.records.slice(0, middle) : batch.records.slice(middle)
-      })
-      const first = yield* deliver(half("first"), refused)
-      const second = yield* deliver(half("second"), [])
-      yield* mark(batch.key)
+      const plain = before.length === 0 && records.every((record) => record.key === undefined)
+      const stored = yield* persistently(store.append(part, plain ? undefined : keep))
       return {
-        records: first.records + second.records,
-        refused: first.refused + second.refused,
-        before: first.before && second.before
+        records: stored.records,
+        refused: before.length + stored.conflicts.length,
+        before: stored.alreadyCommitted
       }
     })
+    const bury = (record: UsageRecord, error: DatabaseError, path: string) => {
+      const part = partOf([record], path)
+      const kept = [...lettersOf(part), refusalOf(part, error)]
+      return Effect.as(keepOnce(part.key, kept), { records: 0, refused: kept.length, before: false })
+    }
+
+    const parts = yield* bisect(batch.records, attempt, bury)
+    if (parts.length === 1) return parts[0]!
+    if (parts.length > 1 || refused.length > 0) yield* keepOnce(batch.key, refused)
+    return {
+      records: parts.reduce((sum, part) => sum + part.records, 0),
+      refused: parts.reduce((sum, part) => sum + part.refused, refused.length),
+      before: parts.length > 1 && parts.every((part) => part.before)
+    }
+  })
 
   return { deliver, mark, persistently }
 }

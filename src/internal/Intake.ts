@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
 import type { DatabaseError } from "../database/DatabaseError.ts"
+import { persistently } from "../database/Retry.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Service from "../domain/Service.ts"
 import { make, type UsageInput, type UsageRecord } from "../domain/UsageRecord.ts"
@@ -25,16 +26,12 @@ export interface Intake {
 }
 
 /** `retry`: for how long the catalog is asked for again while the database is out of reach. */
-export const makeIntake = (
-  catalogs: CatalogStore["Service"],
-  retry?: Schedule.Schedule<unknown, DatabaseError>
-): Intake => {
+export const makeIntake = (catalogs: CatalogStore["Service"], retry?: Schedule.Schedule<unknown>): Intake => {
   let reloadedAt = -Infinity
 
-  const persistently = (load: Effect.Effect<Catalog, DatabaseError>) =>
-    retry === undefined ? load : Effect.retry(load, { schedule: retry, while: (error) => error.isRetryable })
+  const reload = retry === undefined ? catalogs.reload : persistently(retry)(catalogs.reload)
   const current = Effect.catch(catalogs.current, (error) =>
-    retry === undefined || !error.isRetryable ? Effect.fail(error) : persistently(catalogs.reload)
+    retry === undefined || !error.isRetryable ? Effect.fail(error) : reload
   )
 
   const checkWith = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {
@@ -69,7 +66,7 @@ export const makeIntake = (
     if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis)
       return catalog
     reloadedAt = now
-    return yield* persistently(catalogs.reload)
+    return yield* reload
   })
 
   const checkEach = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>) {

@@ -104,7 +104,7 @@ export interface Options {
   /** How long closing waits for what is still to be stored, at most; the deadline of the whole end comes before. */
   readonly drainTimeout?: Duration.Duration | undefined
   /** When, and for how long, a batch is tried again. */
-  readonly retry: Schedule.Schedule<unknown, DatabaseError>
+  readonly retry: Schedule.Schedule<unknown>
   /** What becomes of records whose idempotency keys were used before with other content: see `Batch`. */
   readonly onConflict: "skip" | "fail"
   /** Statements that commit with a batch which has such keys. */

@@ -7,3 +7,6 @@ export const derivedKey = (text: string): string => {
   const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }
+
+/** The key of a part of a batch, by the part's path (see `bisect`); the whole has the batch's own. */
+export const partKey = (key: string, path: string): string => (path === "" ? key : derivedKey(`${key} part ${path}`))
