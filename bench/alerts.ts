@@ -6,8 +6,8 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import { AlertMonitor } from "../src/AlertMonitor.ts"
-import { AlertChannels } from "../src/alerts/AlertChannels.ts"
+import { AlertMonitor } from "../src/alert/AlertMonitor.ts"
+import { AlertChannels } from "../src/alert/AlertChannels.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import {
   type Benchmark,

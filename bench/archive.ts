@@ -9,7 +9,7 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { Archiver } from "../src/Archiver.ts"
+import { Archiver } from "../src/retention/Archiver.ts"
 import { columns } from "../src/archive/ArchiveRows.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import {

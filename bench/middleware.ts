@@ -25,7 +25,7 @@ import * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import { connect, type Socket } from "node:net"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
-import { Meter } from "../src/Meter.ts"
+import { Meter } from "../src/record/Meter.ts"
 import * as Usage from "../src/Usage.ts"
 import { type Benchmark, type Contest, interleave, type Measurement, median, startProcess } from "./harness.ts"
 

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Postgres from "../src/database/Postgres.ts"
-import { Quota } from "../src/Quota.ts"
+import { Quota } from "../src/quota/Quota.ts"
 import {
   type Benchmark,
   type Contest,

@@ -7,7 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Database } from "../src/database/Database.ts"
 import * as Postgres from "../src/database/Postgres.ts"
-import { Recorder } from "../src/Recorder.ts"
+import { Recorder } from "../src/record/Recorder.ts"
 import {
   type Benchmark,
   type Contest,

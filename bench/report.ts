@@ -7,7 +7,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import pg from "pg"
 import * as Postgres from "../src/database/Postgres.ts"
-import { Reporter } from "../src/Reporter.ts"
+import { Reporter } from "../src/report/Reporter.ts"
 import {
   type Benchmark,
   type Contest,

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import pg from "pg"
-import { Aggregator } from "../src/Aggregator.ts"
+import { Aggregator } from "../src/rollup/Aggregator.ts"
 import * as Postgres from "../src/database/Postgres.ts"
 import {
   type Benchmark,

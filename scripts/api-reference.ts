@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const target = join(root, "docs/api")
 
 /** The modules that applications import from. */
-const entries = ["src/index.d.ts", "src/testing.d.ts"]
+const entries = ["src/index.d.ts", "src/testing/UsageTest.d.ts"]
 
 interface Statement {
   readonly type: string

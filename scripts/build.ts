@@ -38,8 +38,8 @@ await build({
   cwd: root,
   input: {
     ...Object.fromEntries(entries),
-    "embedded-worker": "src/database/embedded/worker.ts",
-    "parquet-reader": "src/import/parquetReader.ts"
+    "embedded-worker": "src/database/embedded/Worker.ts",
+    "parquet-reader": "src/import/ParquetReader.ts"
   },
   platform: "node",
   external: [/^[^./]/],

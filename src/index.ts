@@ -17,8 +17,8 @@ export {
   type UsageClient,
   UsageError
 } from "./UsageClient.ts"
-export { type Direction, Meter, type MeterOptions, type MeterState } from "./Meter.ts"
-export { StorageMeter, type StorageMeterOptions } from "./StorageMeter.ts"
+export { type Direction, Meter, type MeterOptions, type MeterState } from "./record/Meter.ts"
+export { StorageMeter, type StorageMeterOptions } from "./record/StorageMeter.ts"
 
 export * as Postgres from "./database/Postgres.ts"
 export * as Embedded from "./database/Embedded.ts"
@@ -26,7 +26,7 @@ export * as Migrations from "./database/Migrations.ts"
 export { Database } from "./database/Database.ts"
 export { DatabaseError, KeyConflict } from "./database/DatabaseError.ts"
 
-export { NotInTransaction, Recorder, RecorderError, type RecorderOptions } from "./Recorder.ts"
+export { NotInTransaction, Recorder, RecorderError, type RecorderOptions } from "./record/Recorder.ts"
 export {
   Batcher,
   BatcherError,
@@ -35,11 +35,16 @@ export {
   Closed,
   InTransaction,
   QueueFull
-} from "./Batcher.ts"
-export { Spool, SpoolError, SpoolFull, type SpoolOptions } from "./Spool.ts"
-export { type SpoolDelivered, SpoolDelivery, SpoolDeliveryError, type SpoolDeliveryOptions } from "./SpoolDelivery.ts"
-export { DeadLetters, DeadLettersError } from "./DeadLetters.ts"
-export { Doctor, DoctorError, type Finding } from "./Doctor.ts"
+} from "./record/Batcher.ts"
+export { Spool, SpoolError, SpoolFull, type SpoolOptions } from "./spool/Spool.ts"
+export {
+  type SpoolDelivered,
+  SpoolDelivery,
+  SpoolDeliveryError,
+  type SpoolDeliveryOptions
+} from "./spool/SpoolDelivery.ts"
+export { DeadLetters, DeadLettersError } from "./import/DeadLetters.ts"
+export { Doctor, DoctorError, type Finding } from "./operate/Doctor.ts"
 export {
   Importer,
   ImporterError,
@@ -50,7 +55,7 @@ export {
   type ImportSummary,
   type Refusal,
   UnreadableSource
-} from "./Importer.ts"
+} from "./import/Importer.ts"
 export {
   type CustomerUsage,
   type GroupUsage,
@@ -60,22 +65,28 @@ export {
   type ServiceUsage,
   type UsageReport,
   type UsageSpan
-} from "./Reporter.ts"
-export { Health, type HealthCheck, type HealthOptions, type HealthReport, type HealthStatus } from "./Health.ts"
-export { Metrics } from "./Metrics.ts"
-export { Exporter, ExporterError, type ExportProgress, type ExportQuery, type ExportSummary } from "./Exporter.ts"
+} from "./report/Reporter.ts"
+export { Health, type HealthCheck, type HealthOptions, type HealthReport, type HealthStatus } from "./operate/Health.ts"
+export { Metrics } from "./operate/Metrics.ts"
+export {
+  Exporter,
+  ExporterError,
+  type ExportProgress,
+  type ExportQuery,
+  type ExportSummary
+} from "./export/Exporter.ts"
 export type { ExportFormat } from "./export/FileName.ts"
 export type { Destination } from "./export/Output.ts"
-export type { ObjectStore } from "./storage/S3.ts"
-export { layerObjectStorageConfig, ObjectStorage } from "./storage/Storage.ts"
-export { Unwritable } from "./internal/NewFile.ts"
+export type { ObjectStore } from "./files/S3.ts"
+export { layerObjectStorageConfig, ObjectStorage } from "./files/Storage.ts"
+export { Unwritable } from "./files/NewFile.ts"
 export {
   Aggregator,
   AggregatorError,
   type AggregatorSchedule,
   type RebuildSummary,
   type RollUpSummary
-} from "./Aggregator.ts"
+} from "./rollup/Aggregator.ts"
 export {
   Analytics,
   AnalyticsError,
@@ -84,8 +95,8 @@ export {
   type TrendDay,
   type UsageStatistics,
   type Whose
-} from "./Analytics.ts"
-export { HtmlReport, HtmlReportError } from "./HtmlReport.ts"
+} from "./report/Analytics.ts"
+export { HtmlReport, HtmlReportError } from "./report/HtmlReport.ts"
 export {
   type ArchivedMonth,
   type ArchiveOptions,
@@ -93,8 +104,14 @@ export {
   ArchiverError,
   type RestoreOptions,
   type Verification
-} from "./Archiver.ts"
-export { type DueRecords, type RemovedRecords, Retention, RetentionError, type RetentionOptions } from "./Retention.ts"
+} from "./retention/Archiver.ts"
+export {
+  type DueRecords,
+  type RemovedRecords,
+  Retention,
+  RetentionError,
+  type RetentionOptions
+} from "./retention/Retention.ts"
 export {
   Maintainer,
   MaintainerError,
@@ -104,13 +121,13 @@ export {
   type MaintenanceStep,
   type MaintenanceStepName,
   maintenanceSteps
-} from "./Maintainer.ts"
-export { type EraseOptions, Eraser, EraserError, type ErasureCertificate } from "./Eraser.ts"
-export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/Retention.ts"
+} from "./operate/Maintainer.ts"
+export { type EraseOptions, Eraser, EraserError, type ErasureCertificate } from "./retention/Eraser.ts"
+export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/RetentionRule.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { RollupsDiffer } from "./archive/RollupsDiffer.ts"
 export { PeriodArchived, PeriodRemoved } from "./archive/PeriodArchived.ts"
-export { Quotas, QuotasError, type NewSubscription } from "./Quotas.ts"
+export { Quotas, QuotasError, type NewSubscription } from "./quota/Quotas.ts"
 export {
   Quota,
   type QuotaDecision,
@@ -118,33 +135,40 @@ export {
   QuotaExceeded,
   type QuotaOptions,
   type WhenUnavailable
-} from "./Quota.ts"
+} from "./quota/Quota.ts"
 export {
   AlertMonitor,
   AlertMonitorError,
   type AlertMonitorOptions,
   type AlertPass,
   type AlertScope
-} from "./AlertMonitor.ts"
-export { AlertDelivery, AlertDeliveryError, type DeliverySummary } from "./AlertDelivery.ts"
+} from "./alert/AlertMonitor.ts"
+export { AlertDelivery, AlertDeliveryError, type DeliverySummary } from "./alert/AlertDelivery.ts"
 export type { Alert, AlertLevel } from "./domain/Alert.ts"
-export type { QuotaInput, QuotaRule, Threshold, Thresholds } from "./domain/Quota.ts"
+export type { QuotaInput, QuotaRule, Threshold, Thresholds } from "./domain/QuotaRule.ts"
 export type { QuotaState } from "./quota/QuotaStateStore.ts"
-export type { AlertDeliveryRow } from "./store/DeliveryStore.ts"
-export type { Plan, Subscription } from "./store/QuotaStore.ts"
-export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./Catalog.ts"
-export type { ApiRequest, BandwidthUse, ComputeUse, DatabaseQuery, FunctionInvocation, StorageUse } from "./Tracking.ts"
+export type { AlertDeliveryRow } from "./alert/DeliveryStore.ts"
+export type { Plan, Subscription } from "./quota/QuotaStore.ts"
+export { Catalog, CatalogError, type Customer, type NewPrice, type NewService } from "./catalog/Catalog.ts"
+export type {
+  ApiRequest,
+  BandwidthUse,
+  ComputeUse,
+  DatabaseQuery,
+  FunctionInvocation,
+  StorageUse
+} from "./domain/Tracking.ts"
 
-export { type AlertChannel, AlertChannels, ChannelError, type Delivery, layerChannel } from "./alerts/AlertChannels.ts"
-export * as CommandChannel from "./alerts/channels/CommandChannel.ts"
-export * as DiscordChannel from "./alerts/channels/DiscordChannel.ts"
-export * as JsonLinesChannel from "./alerts/channels/JsonLinesChannel.ts"
-export * as LogFileChannel from "./alerts/channels/LogFileChannel.ts"
-export * as MailChannel from "./alerts/channels/MailChannel.ts"
-export * as SlackChannel from "./alerts/channels/SlackChannel.ts"
-export * as TerminalChannel from "./alerts/channels/TerminalChannel.ts"
-export * as WebhookChannel from "./alerts/channels/WebhookChannel.ts"
-export { type Address, HostUnreachable, type HttpOptions, type Resolve } from "./alerts/SafeHttp.ts"
+export { type AlertChannel, AlertChannels, ChannelError, type Delivery, layerChannel } from "./alert/AlertChannels.ts"
+export * as CommandChannel from "./alert/channels/CommandChannel.ts"
+export * as DiscordChannel from "./alert/channels/DiscordChannel.ts"
+export * as JsonLinesChannel from "./alert/channels/JsonLinesChannel.ts"
+export * as LogFileChannel from "./alert/channels/LogFileChannel.ts"
+export * as MailChannel from "./alert/channels/MailChannel.ts"
+export * as SlackChannel from "./alert/channels/SlackChannel.ts"
+export * as TerminalChannel from "./alert/channels/TerminalChannel.ts"
+export * as WebhookChannel from "./alert/channels/WebhookChannel.ts"
+export { type Address, HostUnreachable, type HttpOptions, type Resolve } from "./alert/SafeHttp.ts"
 
 export { CurrentCustomer, CustomerId } from "./domain/CustomerId.ts"
 export * as Decimal from "./domain/Decimal.ts"

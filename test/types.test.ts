@@ -18,7 +18,7 @@ import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
 import type { Path } from "effect/Path"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
-import { Recorder } from "../src/Recorder.ts"
+import { Recorder } from "../src/record/Recorder.ts"
 import * as Usage from "../src/Usage.ts"
 
 /** Accepts what needs nothing but what the application has: whose request it is, is not among it. */

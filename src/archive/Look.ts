@@ -1,8 +1,8 @@
 /** Whether archives' files are there, and as long as they were; nothing is read. */
 import * as Effect from "effect/Effect"
-import type { ObjectStore } from "../storage/S3.ts"
-import * as Storage from "../storage/Storage.ts"
-import type { ArchiveRow } from "../store/ArchiveTable.ts"
+import type { ObjectStore } from "../files/S3.ts"
+import * as Storage from "../files/Storage.ts"
+import type { ArchiveRow } from "./ArchiveSql.ts"
 import { problemOf } from "./ArchiveFile.ts"
 
 /** What looking at an archive's file has shown; `isHidden`: it could not be looked at. */

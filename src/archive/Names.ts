@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { resolve } from "node:path"
-import { isObjectUrl } from "../storage/ObjectUrl.ts"
+import { isObjectUrl } from "../files/ObjectUrl.ts"
 import type { Compression } from "./ArchiveFile.ts"
 
 /** `isOurs`: nobody else can have thought of it. */

@@ -5,7 +5,7 @@
  * It is read back from its own bytes, exactly: the library would make doubles of decimals and milliseconds of times.
  */
 import type { AsyncBuffer, SchemaElement } from "hyparquet"
-import { parquet, scale } from "../export/Parquet.ts"
+import { parquet, scale } from "../files/Parquet.ts"
 import type { Cells, Column, Kind, Writer } from "../files/Column.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { columns, timeOf } from "./ArchiveRows.ts"

@@ -1,6 +1,6 @@
 /** Archives whose files were moved by people: where they lie now. */
-import { isObjectUrl } from "../storage/ObjectUrl.ts"
-import type { ArchiveRow } from "../store/ArchiveTable.ts"
+import { isObjectUrl } from "../files/ObjectUrl.ts"
+import type { ArchiveRow } from "./ArchiveSql.ts"
 import { at } from "./Names.ts"
 
 /** An archive, and its file's name from now on. */

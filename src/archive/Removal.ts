@@ -1,11 +1,11 @@
 /** Removes files that are doomed: what a run that was killed or late has left, and what others have taken the place of. */
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
-import { isObjectUrl } from "../storage/ObjectUrl.ts"
-import type { ObjectStore } from "../storage/S3.ts"
-import * as Storage from "../storage/Storage.ts"
-import type { ArchiveFilesStore } from "../store/ArchiveFilesStore.ts"
-import { removeHalves } from "../system/Files.ts"
+import { isObjectUrl } from "../files/ObjectUrl.ts"
+import type { ObjectStore } from "../files/S3.ts"
+import * as Storage from "../files/Storage.ts"
+import type { ArchiveFilesStore } from "./ArchiveFilesStore.ts"
+import { removeHalves } from "../files/Files.ts"
 import { ArchiveFileError, problemOf } from "./ArchiveFile.ts"
 import { manifestFile } from "./Manifest.ts"
 

@@ -1,9 +1,9 @@
 /** The columns of an export, by what it is of. */
 import { InvalidInput } from "../domain/InvalidInput.ts"
-import type { RecordColumn, SpanColumn } from "../store/ExportStore.ts"
+import type { RecordColumn, SpanColumn } from "./ExportStore.ts"
 import type { ExportFormat } from "./FileName.ts"
 import type { Column, Kind } from "../files/Column.ts"
-import type { Compression } from "./Sink.ts"
+import type { Compression } from "../files/Sink.ts"
 import type { Of } from "./Table.ts"
 
 interface Shape {

@@ -2,7 +2,7 @@
 import { hash } from "node:crypto"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import type { Window } from "../domain/Window.ts"
-import type { Compression } from "./Sink.ts"
+import type { Compression } from "../files/Sink.ts"
 
 /** @since 0.1.0 */
 export type ExportFormat = "csv" | "json" | "ndjson" | "xlsx" | "parquet"

@@ -2,11 +2,11 @@
 import * as Effect from "effect/Effect"
 import type { Writable } from "node:stream"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
-import * as NewFile from "../internal/NewFile.ts"
-import { isObjectUrl } from "../storage/ObjectUrl.ts"
-import type { ObjectStore } from "../storage/S3.ts"
-import * as Storage from "../storage/Storage.ts"
-import { type Compression, Sink } from "./Sink.ts"
+import * as NewFile from "../files/NewFile.ts"
+import { isObjectUrl } from "../files/ObjectUrl.ts"
+import type { ObjectStore } from "../files/S3.ts"
+import * as Storage from "../files/Storage.ts"
+import { type Compression, Sink } from "../files/Sink.ts"
 
 /**
  * - `file`: a path, or `s3://bucket/key` in the store of `ObjectStorage`; one that is there is replaced only with `force`

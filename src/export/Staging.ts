@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import { mkdtemp, readdir, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
-import * as NewFile from "../internal/NewFile.ts"
-import { syncDirectory, takeName } from "../system/Files.ts"
+import * as NewFile from "../files/NewFile.ts"
+import { syncDirectory, takeName } from "../files/Files.ts"
 
 export interface Staging {
   readonly path: string

@@ -4,8 +4,8 @@ import type * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { Window } from "../domain/Window.ts"
 import type { Cells, Column, Writer } from "../files/Column.ts"
-import type { ServiceTotal } from "../store/ExportStore.ts"
-import type { Sink } from "./Sink.ts"
+import type { ServiceTotal } from "./ExportStore.ts"
+import type { Sink } from "../files/Sink.ts"
 
 /** What an export is of. */
 export type Of = "records" | "hourly" | "daily" | "monthly"

@@ -11,7 +11,7 @@ import { toText } from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import { formulaGuard } from "./Guard.ts"
 import type { Column, Writer } from "../files/Column.ts"
-import type { Sink } from "./Sink.ts"
+import type { Sink } from "../files/Sink.ts"
 import type { Format, Table } from "./Table.ts"
 import { cutText, rangeOf, rowOf } from "./XlsxCells.ts"
 

@@ -36,7 +36,7 @@ export const open = async (
   // The process would say so too, in words that nobody understands.
   await Optional.load("hyparquet", "a Parquet file", () => import("hyparquet"))
   // Beside this module: a source file in a checkout, a bundled one in the package.
-  const script = import.meta.url.endsWith(".ts") ? "./parquetReader.ts" : "./parquet-reader.js"
+  const script = import.meta.url.endsWith(".ts") ? "./ParquetReader.ts" : "./parquet-reader.js"
   const child = spawn(
     process.execPath,
     [`--max-old-space-size=${heap}`, fileURLToPath(new URL(script, import.meta.url)), file],

@@ -11,10 +11,10 @@ import { type AlertLevel, levels } from "../domain/Alert.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
-import * as Quota from "../domain/Quota.ts"
+import * as Quota from "../domain/QuotaRule.ts"
 import * as Service from "../domain/Service.ts"
-import * as QuotaStatesSql from "../store/quotaStates.ts"
-import { timestamp } from "../store/Timestamp.ts"
+import * as QuotaStatesSql from "./QuotaStatesSql.ts"
+import { timestamp } from "../database/Timestamp.ts"
 
 /**
  * A quota in its current period.

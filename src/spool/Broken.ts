@@ -12,7 +12,7 @@
 import { createHash } from "node:crypto"
 import { lstat, readFile, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
-import { begin, syncDirectory, writeWhole } from "../system/Files.ts"
+import { begin, syncDirectory, writeWhole } from "../files/Files.ts"
 import { ignoreMissing, names } from "./SpoolNames.ts"
 
 /**

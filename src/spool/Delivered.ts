@@ -10,7 +10,7 @@
  */
 import { rename, rm, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { isMissing, makePrivateDirectory } from "../system/Files.ts"
+import { isMissing, makePrivateDirectory } from "../files/Files.ts"
 import type { SealedBatch, SpoolDirectory } from "./SpoolDirectory.ts"
 import { names, sealedPattern } from "./SpoolNames.ts"
 

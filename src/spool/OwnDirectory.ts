@@ -10,7 +10,7 @@ import { randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import { readdir, rename, rm } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { isMissing, makePrivateDirectory, syncDirectory } from "../system/Files.ts"
+import { isMissing, makePrivateDirectory, syncDirectory } from "../files/Files.ts"
 import * as KernelLock from "../system/KernelLock.ts"
 import { names, sealedPattern } from "./SpoolNames.ts"
 

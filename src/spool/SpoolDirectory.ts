@@ -22,7 +22,7 @@
 import { randomUUID } from "node:crypto"
 import { lstat, readdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { basename, join } from "node:path"
-import { contains, isMissing, isOlder, makePrivateDirectory, syncDirectory, writeWhole } from "../system/Files.ts"
+import { contains, isMissing, isOlder, makePrivateDirectory, syncDirectory, writeWhole } from "../files/Files.ts"
 import * as Broken from "./Broken.ts"
 import * as Inbox from "./Inbox.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"

@@ -1,6 +1,6 @@
 /** Names of files in a spool. */
 import { readdir } from "node:fs/promises"
-import { isMissing } from "../system/Files.ts"
+import { isMissing } from "../files/Files.ts"
 
 /** A batch: when it was begun, its key, and its kind. */
 export const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim|file)$/

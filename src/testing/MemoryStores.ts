@@ -14,9 +14,9 @@ import * as Instant from "../domain/Instant.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import { builtIns } from "../domain/Service.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import type { Catalog, CatalogStore, Customer } from "../store/CatalogStore.ts"
-import type { DeadLetter, DeadLetterStore } from "../store/DeadLetterStore.ts"
-import type { Appended, Batch, EncodedBatch, UsageStore } from "../store/UsageStore.ts"
+import type { Catalog, CatalogStore, Customer } from "../catalog/CatalogStore.ts"
+import type { DeadLetter, DeadLetterStore } from "../ledger/DeadLetterStore.ts"
+import type { Appended, Batch, EncodedBatch, UsageStore } from "../ledger/UsageStore.ts"
 
 /** A record and the unit cost that it was stored with. */
 export interface StoredUsage {

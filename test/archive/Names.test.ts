@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { nameBeside, namesFor } from "../../src/archive/Names.ts"
-import { pathsOf } from "../../src/store/ArchivePath.ts"
+import { pathsOf } from "../../src/archive/ArchivePath.ts"
 
 const own = /-[0-9a-f]{12}(?=\.|$)/
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { StoredObject } from "../../src/storage/S3.ts"
+import { StoredObject } from "../../src/files/S3.ts"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import { plainName } from "../support/archives.ts"

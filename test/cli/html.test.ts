@@ -13,7 +13,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { writeNew } from "../../src/system/Files.ts"
+import { writeNew } from "../../src/files/Files.ts"
 import { usage } from "../support/cli.ts"
 import { freshDatabase } from "../support/engines.ts"
 import { dataOf } from "../support/htmlPage.ts"

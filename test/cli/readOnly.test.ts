@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Recorder } from "../../src/Recorder.ts"
+import { Recorder } from "../../src/record/Recorder.ts"
 import { usage } from "../support/cli.ts"
 import { administer, freshDatabase, postgresLayer } from "../support/engines.ts"
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { bisect } from "../../src/database/Bisect.ts"
-import { partKey } from "../../src/system/DerivedKey.ts"
+import { partKey } from "../../src/ledger/DerivedKey.ts"
 import { refusedData, unreachable } from "../support/FakeStore.ts"
 
 /** Stores numbers, but for some. Gives what was stored and what was left, the attempts, and the keys of all parts. */

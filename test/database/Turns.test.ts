@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { afterEach, beforeEach, vi } from "vitest"
 import * as Frames from "../../src/database/embedded/Frames.ts"
 import * as Line from "../../src/database/embedded/Line.ts"
-import { type Answered, movedCode, type Question } from "../../src/database/embedded/messages.ts"
+import { type Answered, movedCode, type Question } from "../../src/database/embedded/Messages.ts"
 import { protocol } from "../../src/database/embedded/OwnerSocket.ts"
 import * as Turns from "../../src/database/embedded/Turns.ts"
 

@@ -1,7 +1,7 @@
 /** Sends an alert to stdout, when its stdin ends, and says on stderr what came of it. */
 import * as Effect from "effect/Effect"
 import { once } from "node:events"
-import * as JsonLinesChannel from "../../src/alerts/channels/JsonLinesChannel.ts"
+import * as JsonLinesChannel from "../../src/alert/channels/JsonLinesChannel.ts"
 import { channelOf, deliveryOf } from "./alertChannels.ts"
 
 await once(process.stdin.resume(), "end")

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
-import { Archiver } from "../../src/Archiver.ts"
+import { Archiver } from "../../src/retention/Archiver.ts"
 import * as Postgres from "../../src/database/Postgres.ts"
 
 const [url, directory] = process.argv.slice(2)

@@ -8,9 +8,9 @@ import { Database } from "../../src/database/Database.ts"
 import * as Decimal from "../../src/domain/Decimal.ts"
 import type { Instant } from "../../src/domain/Instant.ts"
 import type { Window } from "../../src/domain/Window.ts"
-import { Reporter } from "../../src/Reporter.ts"
-import { DoctorStore } from "../../src/store/DoctorStore.ts"
-import { RollupStore } from "../../src/store/RollupStore.ts"
+import { Reporter } from "../../src/report/Reporter.ts"
+import { DoctorStore } from "../../src/operate/DoctorStore.ts"
+import { RollupStore } from "../../src/rollup/RollupStore.ts"
 
 export const window = (start: string, end: string): Window => ({
   start: (Date.parse(start) * 1000) as Instant,

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
-import { Batcher } from "../../src/Batcher.ts"
+import { Batcher } from "../../src/record/Batcher.ts"
 import * as Postgres from "../../src/database/Postgres.ts"
 
 const [mode, url, directory, prefix] = process.argv.slice(2)

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Postgres from "../../src/database/Postgres.ts"
-import { Spool } from "../../src/Spool.ts"
-import { SpoolDelivery } from "../../src/SpoolDelivery.ts"
+import { Spool } from "../../src/spool/Spool.ts"
+import { SpoolDelivery } from "../../src/spool/SpoolDelivery.ts"
 
 const [url, directory] = process.argv.slice(2)
 

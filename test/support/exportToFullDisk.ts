@@ -5,7 +5,7 @@ import * as Redacted from "effect/Redacted"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as Postgres from "../../src/database/Postgres.ts"
-import { Exporter, type ExporterError } from "../../src/Exporter.ts"
+import { Exporter, type ExporterError } from "../../src/export/Exporter.ts"
 import * as FileName from "../../src/export/FileName.ts"
 import { windowOf } from "./exports.ts"
 

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Database } from "../../src/database/Database.ts"
 import * as Embedded from "../../src/database/Embedded.ts"
-import { Recorder } from "../../src/Recorder.ts"
+import { Recorder } from "../../src/record/Recorder.ts"
 
 /** What the owner of a home says of itself. */
 export const ownerOf = (directory: string) =>

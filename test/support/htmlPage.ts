@@ -2,7 +2,7 @@
 import { assert } from "@effect/vitest"
 import { createHash } from "node:crypto"
 import { runInNewContext } from "node:vm"
-import type { PageData } from "../../src/html/chartData.ts"
+import type { PageData } from "../../src/report/html/ChartData.ts"
 
 export interface Element {
   readonly attributes: string

@@ -7,9 +7,9 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { createServer, type Server } from "node:http"
 import type { Http2Server } from "node:http2"
-import type { Batcher } from "../../src/Batcher.ts"
+import type { Batcher } from "../../src/record/Batcher.ts"
 import { Database } from "../../src/database/Database.ts"
-import type { Meter } from "../../src/Meter.ts"
+import type { Meter } from "../../src/record/Meter.ts"
 import * as Usage from "../../src/Usage.ts"
 
 /** Serves routes on a port of its own. */

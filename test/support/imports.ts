@@ -3,7 +3,7 @@ import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Readable } from "node:stream"
 import { Database } from "../../src/database/Database.ts"
-import { Importer, type ImportOptions } from "../../src/Importer.ts"
+import { Importer, type ImportOptions } from "../../src/import/Importer.ts"
 
 /** Bytes in blocks that end anywhere, as a pipe gives them. */
 export const bytes = (content: string | Uint8Array, block = 1_000): Readable => {

@@ -5,7 +5,7 @@ import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as Redacted from "effect/Redacted"
-import type { ObjectStore } from "../../src/storage/S3.ts"
+import type { ObjectStore } from "../../src/files/S3.ts"
 
 export const looseStore = Effect.acquireRelease(
   Effect.promise(async () => {

@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { writeSync } from "node:fs"
 import { builtIns } from "../../src/domain/Service.ts"
-import { Meter } from "../../src/Meter.ts"
-import * as Tracking from "../../src/Tracking.ts"
+import { Meter } from "../../src/record/Meter.ts"
+import * as Tracking from "../../src/domain/Tracking.ts"
 import * as Usage from "../../src/Usage.ts"
 
 const [database, spool, prefix, maxBytes] = process.argv.slice(2)

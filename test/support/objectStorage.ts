@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import S3rver from "s3rver"
-import type { ObjectStore } from "../../src/storage/S3.ts"
+import type { ObjectStore } from "../../src/files/S3.ts"
 
 /** How a store on a port of this machine is reached; it has the server's key. */
 export const storeAt = (port: number): ObjectStore => ({

@@ -7,9 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
-import { Batcher } from "../../src/Batcher.ts"
+import { Batcher } from "../../src/record/Batcher.ts"
 import * as Postgres from "../../src/database/Postgres.ts"
-import { Recorder } from "../../src/Recorder.ts"
+import { Recorder } from "../../src/record/Recorder.ts"
 
 const [url, mode, start] = process.argv.slice(2)
 const fibers = 8

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
-import { Batcher } from "../../src/Batcher.ts"
+import { Batcher } from "../../src/record/Batcher.ts"
 import * as Embedded from "../../src/database/Embedded.ts"
 import * as Postgres from "../../src/database/Postgres.ts"
 

@@ -3,13 +3,13 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
-import { AlertDelivery } from "../../AlertDelivery.ts"
-import { AlertMonitor } from "../../AlertMonitor.ts"
-import { AlertChannels } from "../../alerts/AlertChannels.ts"
+import { AlertDelivery } from "../../alert/AlertDelivery.ts"
+import { AlertMonitor } from "../../alert/AlertMonitor.ts"
+import { AlertChannels } from "../../alert/AlertChannels.ts"
 import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
-import * as Settings from "../../internal/Settings.ts"
+import * as Settings from "../../system/Settings.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
@@ -27,7 +27,7 @@ const layer = (about?: string) =>
     // The channels bring libraries that no other command needs.
     Layer.unwrap(
       Effect.map(
-        Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
+        Effect.promise(() => import("../../alert/ChannelConfig.ts")),
         ({ layerConfig }) => layerConfig(about)
       )
     )

@@ -5,18 +5,18 @@ import * as Option from "effect/Option"
 import { Argument, Command, Flag } from "effect/cli"
 import { setFlagsFromString } from "node:v8"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
-import type { ExportProgress, ExportQuery } from "../../Exporter.ts"
+import type { ExportProgress, ExportQuery } from "../../export/Exporter.ts"
 import * as FileName from "../../export/FileName.ts"
-import * as ObjectUrl from "../../storage/ObjectUrl.ts"
-import * as Storage from "../../storage/Storage.ts"
+import * as ObjectUrl from "../../files/ObjectUrl.ts"
+import * as Storage from "../../files/Storage.ts"
 import * as Flags from "../flags.ts"
 import { readWindow } from "../period.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
-import * as Stdout from "../../system/Stdout.ts"
+import * as Stdout from "../../files/Stdout.ts"
 
 /** Exporting brings along what no other command needs. */
-const loadExporter = Effect.promise(() => import("../../Exporter.ts"))
+const loadExporter = Effect.promise(() => import("../../export/Exporter.ts"))
 
 const formats = Object.fromEntries(FileName.formats.map((format) => [format, format])) as {
   readonly [F in FileName.ExportFormat]: F

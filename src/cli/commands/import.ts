@@ -5,7 +5,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { statSync } from "node:fs"
 import { basename } from "node:path"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
-import type { ImportFormat, ImportOptions, ImportSummary } from "../../Importer.ts"
+import type { ImportFormat, ImportOptions, ImportSummary } from "../../import/Importer.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import * as Progress from "../render/progress.ts"
@@ -13,7 +13,7 @@ import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
 /** Importing brings parsers along that no other command needs. */
-const loadImporter = Effect.promise(() => import("../../Importer.ts"))
+const loadImporter = Effect.promise(() => import("../../import/Importer.ts"))
 
 export const importFiles = Command.make(
   "import",

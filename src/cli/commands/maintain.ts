@@ -3,9 +3,14 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
-import { AlertChannels } from "../../alerts/AlertChannels.ts"
+import { AlertChannels } from "../../alert/AlertChannels.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
-import { Maintainer, type MaintenanceStep, type MaintenanceStepName, maintenanceSteps } from "../../Maintainer.ts"
+import {
+  Maintainer,
+  type MaintenanceStep,
+  type MaintenanceStepName,
+  maintenanceSteps
+} from "../../operate/Maintainer.ts"
 import { Findings, StepsFailed } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import { printTable } from "../output.ts"
@@ -21,7 +26,7 @@ const layerOf = (options: Parameters<typeof Maintainer.layerConfig>[0]) =>
     // The channels bring libraries that no other command needs.
     Layer.unwrap(
       Effect.map(
-        Effect.promise(() => import("../../alerts/ChannelConfig.ts")),
+        Effect.promise(() => import("../../alert/ChannelConfig.ts")),
         ({ layerConfig }) => layerConfig(undefined)
       )
     )

@@ -2,7 +2,7 @@
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Decimal from "../../domain/Decimal.ts"
 import * as Window from "../../domain/Window.ts"
-import type { ServiceUsage, UsageReport, UsageSpan } from "../../Reporter.ts"
+import type { ServiceUsage, UsageReport, UsageSpan } from "../../report/Reporter.ts"
 import { bar, largest } from "./bars.ts"
 import * as Json from "./json.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"

@@ -1,7 +1,7 @@
 /** Reports by metadata and by customer. */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../../domain/Decimal.ts"
-import type { CustomerUsage, GroupUsage, ReportQuery, UsageReport } from "../../Reporter.ts"
+import type { CustomerUsage, GroupUsage, ReportQuery, UsageReport } from "../../report/Reporter.ts"
 import * as Json from "./json.ts"
 import { tableCost, tableQuantity } from "./numbers.ts"
 import * as Summary from "./summary.ts"

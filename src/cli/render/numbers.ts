@@ -1,5 +1,5 @@
 /** Numbers in the terminal. Figures of usage and cost read the same wherever they are shown. */
-export { exactMoney, humanQuantity, money, tableCost, tableMean, tableQuantity } from "../../internal/Figures.ts"
+export { exactMoney, humanQuantity, money, tableCost, tableMean, tableQuantity } from "../../report/Figures.ts"
 
 /** Bytes for progress lines: `3.4 MB`. Not for figures that are billed. */
 export const humanBytes = (bytes: number): string => {

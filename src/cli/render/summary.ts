@@ -1,6 +1,6 @@
 /** The usage summary: the box that the reports of the shell system drew. */
 import * as CliOutput from "effect/cli/CliOutput"
-import type { ServiceUsage, UsageReport } from "../../Reporter.ts"
+import type { ServiceUsage, UsageReport } from "../../report/Reporter.ts"
 import * as Decimal from "../../domain/Decimal.ts"
 import type { Format } from "../flags.ts"
 import type { QuotaState } from "../../quota/QuotaStateStore.ts"

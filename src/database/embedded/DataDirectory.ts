@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } f
 import { join } from "node:path"
 import { DatabaseError, Unsuitable } from "../DatabaseError.ts"
 import * as Directory from "./Directory.ts"
-import type { Failed } from "./messages.ts"
+import type { Failed } from "./Messages.ts"
 
 const unfinished = (directory: string): string => join(directory, "database.unfinished")
 

@@ -1,7 +1,7 @@
 /** What is where in the directory of an embedded database, and what tells that from what is elsewhere or comes in its place. */
 import { statSync } from "node:fs"
 import { join } from "node:path"
-import { type Failed, failed } from "./messages.ts"
+import { type Failed, failed } from "./Messages.ts"
 
 /** PGlite's data. */
 export const data = (directory: string): string => join(directory, "database")

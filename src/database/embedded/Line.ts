@@ -14,7 +14,7 @@ import {
   type Over,
   type Question,
   type WorkerOptions
-} from "./messages.ts"
+} from "./Messages.ts"
 import { protocol } from "./OwnerSocket.ts"
 import * as Protocol from "./Protocol.ts"
 
@@ -82,7 +82,7 @@ const closeMillis = 4_000
 /** Starts PGlite in a thread of this process. */
 export const startWorker = async (options: WorkerOptions): Promise<Line> => {
   // Beside this module: a source file in a checkout, a bundled one in the package.
-  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./embedded-worker.js"
+  const file = import.meta.url.endsWith(".ts") ? "./Worker.ts" : "./embedded-worker.js"
   const worker = new Worker(new URL(file, import.meta.url), { workerData: options, stdout: false, stderr: false })
   const pending = new Pending()
   const ended = new Promise<void>((done) => void worker.once("exit", () => done()))

@@ -14,7 +14,7 @@ import { chmodSync, mkdirSync, rmSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
 import { dirname } from "node:path"
 import * as Frames from "./Frames.ts"
-import { type Answer, failed, failureOf, type Question } from "./messages.ts"
+import { type Answer, failed, failureOf, type Question } from "./Messages.ts"
 import type { Seat, Turns } from "./Turns.ts"
 
 /** Both ends say it first; an owner of another version is not spoken to. */

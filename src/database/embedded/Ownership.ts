@@ -9,7 +9,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import * as Schema from "effect/Schema"
 import * as KernelLock from "../../system/KernelLock.ts"
-import * as PinnedDirectory from "../../system/PinnedDirectory.ts"
+import * as PinnedDirectory from "../../files/PinnedDirectory.ts"
 import * as ProcessOwner from "../../system/ProcessOwner.ts"
 import { Busy, DatabaseError, fromUnknown, InUse, Unsuitable } from "../DatabaseError.ts"
 import * as Directory from "./Directory.ts"

@@ -5,7 +5,7 @@
  * PGlite has no socket whose end would tell. After an error that ends a server's process, and after messages that it does
  * not expect, it just does not say that it is ready; whoever waits for that waits for ever.
  */
-import { type Failed, failed } from "./messages.ts"
+import { type Failed, failed } from "./Messages.ts"
 
 const codeOf = (letter: string): number => letter.charCodeAt(0)
 

@@ -6,7 +6,7 @@
  * for its turn and is then told that the database is busy; a guest who keeps a transaction open and says nothing for
  * `silenceMillis`, while others wait, loses its seat.
  */
-import { type Ask, type Answered, errorOf, failed, movedCode, type Question } from "./messages.ts"
+import { type Ask, type Answered, errorOf, failed, movedCode, type Question } from "./Messages.ts"
 import { isIdle } from "./Protocol.ts"
 
 const guestWaitMillis = 10_000

@@ -1,0 +1,192 @@
+/**
+ * Sends alerts by the channels that are registered, at least once: an alert that a channel could not take is tried again,
+ * later and later, for about a day; one whose sender died is sent again under the same id.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { type AlertChannel, AlertChannels, ChannelError } from "./AlertChannels.ts"
+import type { Database } from "../database/Database.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
+import * as CustomerId from "../domain/CustomerId.ts"
+import * as Decimal from "../domain/Decimal.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Instant from "../domain/Instant.ts"
+import { builtIns } from "../domain/Service.ts"
+import { Shutdown } from "../system/Shutdown.ts"
+import * as Telemetry from "../system/Telemetry.ts"
+import { type AlertDeliveryRow, DeliveryStore } from "./DeliveryStore.ts"
+
+/** @since 0.1.0 */
+export class AlertDeliveryError extends Schema.TaggedError<AlertDeliveryError>()("AlertDeliveryError", {
+  reason: Schema.Union([InvalidInput, DatabaseError, ChannelError])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * What `deliver` did.
+ *
+ * - `postponed`: could not be sent, and will be tried again
+ * - `failed`: given up; `usage alerts deliveries` shows why, `retry` tries them again
+ *
+ * @since 0.1.0
+ */
+export interface DeliverySummary {
+  readonly sent: number
+  readonly postponed: number
+  readonly failed: number
+}
+
+/** @since 0.1.0 */
+export class AlertDelivery extends Context.Service<
+  AlertDelivery,
+  {
+    /** Sends what is due by the registered channels. */
+    readonly deliver: Effect.Effect<DeliverySummary, AlertDeliveryError>
+    /** Of the alerts of the last days, the latest first; at most 10,000. */
+    readonly list: (days: number) => Effect.Effect<ReadonlyArray<AlertDeliveryRow>, AlertDeliveryError>
+    /** Tries those again that were given up, with the next `deliver`; gives their number. */
+    readonly retry: Effect.Effect<number, AlertDeliveryError>
+    /** Sends an alert that is none by one channel, and records nothing. */
+    readonly test: (channel: string) => Effect.Effect<void, AlertDeliveryError>
+  }
+>()("effect-usage/AlertDelivery") {
+  /** Sends when it is told to. */
+  static readonly layer: Layer.Layer<AlertDelivery, never, Database | AlertChannels> = Layer.suspend(() =>
+    Layer.provide(Layer.effect(AlertDelivery, make), DeliveryStore.layer)
+  )
+
+  /** Sends by itself: every ten seconds, if nothing else is said. */
+  static readonly layerScheduled = (
+    options: { readonly every?: Duration.Input | undefined } = {}
+  ): Layer.Layer<AlertDelivery, never, Database | AlertChannels> =>
+    Layer.provideMerge(
+      Layer.effectDiscard(
+        Effect.gen(function* () {
+          const delivery = yield* AlertDelivery
+          yield* delivery.deliver.pipe(
+            Effect.catch((error) => Effect.logWarning(`sending alerts failed, to be tried again: ${error.message}`)),
+            Effect.repeat(Schedule.spaced(options.every ?? "10 seconds")),
+            Shutdown.background
+          )
+        })
+      ),
+      AlertDelivery.layer
+    ).pipe(Layer.provide(Shutdown.layer))
+}
+
+const wrap = (reason: InvalidInput | DatabaseError | ChannelError) => new AlertDeliveryError({ reason })
+
+/** A delivery that nobody has spoken of for so long is taken by the next: longer than any channel takes. */
+const leaseMillis = 120_000
+const batch = 50
+/** Sent at the same time. */
+const concurrency = 8
+/** Ten seconds, twenty, … up to an hour: a day in all. */
+const firstDelayMillis = 10_000
+const longestDelayMillis = 3_600_000
+const attemptLimit = 32
+const listLimit = 10_000
+
+const make = Effect.gen(function* () {
+  const store = yield* DeliveryStore
+  const channels = yield* AlertChannels
+  const after = (millis: number) => Effect.map(Clock.currentTimeMillis, (now) => Instant.fromMillis(now + millis))
+
+  const outcomes = {
+    sent: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "sent" }),
+    postponed: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "postponed" }),
+    failed: Metric.withAttributes(Telemetry.alertDeliveries, { outcome: "failed" })
+  }
+  yield* Telemetry.fromZero(...Object.values(outcomes))
+
+  const send = Effect.fnUntraced(function* (row: AlertDeliveryRow, channel: AlertChannel) {
+    const result = yield* Effect.result(channel.send({ id: row.id, alert: row.alert, attempt: row.attempts }))
+    if (result._tag === "Success") {
+      yield* store.sent(row.id, yield* after(0))
+      return "sent" as const
+    }
+    const { isRetryable, problem } = result.failure
+    if (!isRetryable || row.attempts >= attemptLimit) {
+      yield* Effect.annotateLogs(Effect.logWarning(`alert ${row.alert.id} is given up: ${result.failure.message}`), {
+        alert: row.alert.id,
+        channel: row.channel,
+        attempts: row.attempts
+      })
+      yield* store.failed(row.id, problem, undefined)
+      return "failed" as const
+    }
+    const delay = Math.min(longestDelayMillis, firstDelayMillis * 2 ** (row.attempts - 1))
+    yield* store.failed(row.id, problem, yield* after(delay * (0.75 + (yield* Random.next) / 2)))
+    return "postponed" as const
+  })
+
+  const deliver = Effect.fn("AlertDelivery.deliver")(function* () {
+    const byName = new Map((yield* channels.all).map((channel) => [channel.name, channel]))
+    const summary = { sent: 0, postponed: 0, failed: 0 }
+    if (byName.size === 0) return summary
+    for (;;) {
+      const due = yield* store.claim([...byName.keys()], yield* after(0), yield* after(leaseMillis), batch)
+      for (const outcome of yield* Effect.forEach(due, (row) => send(row, byName.get(row.channel)!), { concurrency })) {
+        summary[outcome]++
+        yield* Metric.update(outcomes[outcome], 1)
+      }
+      if (due.length < batch) return summary
+    }
+  }, Effect.mapError(wrap))
+
+  const test = Effect.fn("AlertDelivery.test")(function* (name: string) {
+    const all = yield* channels.all
+    const channel = all.find((one) => one.name === name)
+    if (channel === undefined) {
+      return yield* new InvalidInput({
+        field: "channel",
+        problem: `there is no channel "${name}"`,
+        remedy:
+          all.length === 0
+            ? "Configure one with USAGE_ALERT_CHANNELS"
+            : `Use one of ${all.map((one) => one.name).join(", ")}, or add it to USAGE_ALERT_CHANNELS`
+      })
+    }
+    const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
+    const id = yield* Effect.sync(() => crypto.randomUUID())
+    yield* channel.send({
+      id,
+      attempt: 1,
+      alert: {
+        id: "test",
+        kind: "quota",
+        level: "warning",
+        customer: CustomerId.CustomerId.make("test"),
+        service: builtIns.api.name,
+        unit: builtIns.api.unit,
+        used: Decimal.fromDatabase("78000"),
+        limit: Decimal.fromDatabase("100000"),
+        percent: 78n,
+        period: { start: now, end: now },
+        raisedAt: now
+      }
+    })
+  }, Effect.mapError(wrap))
+
+  return AlertDelivery.of({
+    deliver: deliver(),
+    list: Effect.fn("AlertDelivery.list")(function* (days: number) {
+      return yield* store.list(yield* after(-days * 86_400_000), listLimit)
+    }, Effect.mapError(wrap)),
+    retry: Effect.mapError(Effect.flatMap(after(0), store.retry), wrap),
+    test
+  })
+})

@@ -1,0 +1,249 @@
+/**
+ * Which database this is, so that what belongs to one is not taken by a copy of it: archives' files, and spools.
+ *
+ * A database has an id, and beside it is written where it lives: a server's system identifier with the database's oid and the
+ * schema, or the mark of the embedded one's directory. One that finds itself elsewhere is a copy, or was moved; which of the
+ * two only people know. It takes a new id and remembers the old one as an ancestor.
+ *
+ * Invariants:
+ * - Two databases never have the same id, but for a physical copy of a whole server, which nothing in it tells from the
+ *   original: `fork` is for that.
+ * - What is another's is read and never changed. What is an ancestor's is another's until somebody has said, with `claim`,
+ *   that this database is its successor; and it becomes another's again in a copy of this database.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as SqlSchema from "effect/sql/SqlSchema"
+import { randomUUID } from "node:crypto"
+import { Database, type Query, type Row } from "./Database.ts"
+import { type DatabaseError, fromUnknown } from "./DatabaseError.ts"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import * as FileMark from "../files/FileMark.ts"
+
+/**
+ * - `id`: of this database
+ * - `predecessors`: those whose successor it was said to be: what is theirs is its
+ */
+export interface Identity {
+  readonly id: string
+  readonly predecessors: ReadonlyArray<string>
+}
+
+/**
+ * - `since`: when it got its id, ISO 8601
+ * - `ancestors`: what it was before it was copied or moved, the latest first, and is not said to be the successor of
+ * - `isCopy`: it was said to be a copy that goes its own way
+ */
+export interface History extends Identity {
+  readonly since: string
+  readonly ancestors: ReadonlyArray<string>
+  readonly isCopy: boolean
+}
+
+export class IdentityStore extends Context.Service<
+  IdentityStore,
+  {
+    /**
+     * Which database this is, now. Where it is not where it was, it takes a new id first; a server that takes no writes gives
+     * one that nothing belongs to.
+     */
+    readonly current: Effect.Effect<Identity, DatabaseError>
+    /** The same, but fails with the reason `Busy` where a server takes no writes and the id would be one for the moment. */
+    readonly lasting: Effect.Effect<Identity, DatabaseError>
+    /** Which database this was found to be; none where nobody has asked yet since it is where it is. Changes nothing. */
+    readonly known: Effect.Effect<History | undefined, DatabaseError>
+    /** As `current`, and what it was before. */
+    readonly history: Effect.Effect<History, DatabaseError>
+    /** Says that this database is the successor of another, and of all that that one was. */
+    readonly claim: (id: string) => Effect.Effect<Identity, DatabaseError | InvalidInput>
+    /** Takes a new id, as a copy that goes its own way: nothing is this database's any more but what comes from now on. */
+    readonly fork: Effect.Effect<Identity, DatabaseError>
+  }
+>()("effect-usage/database/IdentityStore") {
+  static readonly layer: Layer.Layer<IdentityStore, never, Database> = Layer.suspend(() =>
+    Layer.effect(IdentityStore, Effect.map(Effect.map(Database, make), IdentityStore.of))
+  )
+}
+
+/** Whether what is `owner`'s may be changed. */
+export const isOf = ({ id, predecessors }: Identity, owner: string): boolean =>
+  owner === id || predecessors.includes(owner)
+
+/** What to do about what is another database's. */
+export const claimHint = (owner: string): string =>
+  `If this database is the successor of that one, and nothing else is, say so: usage database claim ${owner}`
+
+const KnownRow = Schema.Struct({
+  id: Schema.String,
+  kind: Schema.Literals(["self", "ancestor", "other"]),
+  place: Schema.String,
+  claimed_by: Schema.NullOr(Schema.String),
+  is_copy: Schema.Boolean,
+  since: Schema.String
+})
+type Known = typeof KnownRow.Type
+
+const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** The same for stores that need it of their own database. */
+export const make = (database: Database["Service"]): IdentityStore["Service"] => {
+  const { bounded, name, own, place, schema } = database
+  const table = name("billing_database")
+  const ask: Query = (text, params) =>
+    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
+
+  const readAll = (query: Query) =>
+    Effect.mapError(
+      SqlSchema.findAll({
+        Request: Schema.Void,
+        Result: KnownRow,
+        execute: () =>
+          query(
+            `select database_id::text as id, kind, place, claimed_by::text as claimed_by, is_copy,
+                to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+              from ${table} d order by d.created_at desc, d.database_id`,
+            []
+          )
+      })(undefined),
+      fromUnknown
+    )
+
+  const placeOn = (system: string) =>
+    Effect.map(
+      ask(`select ${system} || '/' || oid::text as here from pg_database where datname = current_database()`, []),
+      ([row]) => `${row!["here"] as string}/${schema}`
+    )
+  /** Where it is now. Who may not ask the server who it is compares the table's oid: a restored dump mostly has another. */
+  const here =
+    place.mark !== undefined
+      ? Effect.succeed(`${place.mark}/${schema}`)
+      : placeOn("(select system_identifier::text from pg_control_system())").pipe(
+          Effect.catchIf(
+            ({ reason }) => reason._tag === "Denied",
+            () => placeOn(`'table ' || '${table}'::regclass::oid::text`)
+          )
+        )
+
+  /** Whether a place that was written down is this one. */
+  const isHere = (written: string, now: string): boolean => {
+    if (place.mark === undefined) return written === now
+    const [[mark = "", ...rest], [markNow = "", ...restNow]] = [written.split("/"), now.split("/")]
+    return rest.join("/") === restNow.join("/") && FileMark.isSame(mark, markNow)
+  }
+
+  const alone = <A, E>(body: (query: Query) => Effect.Effect<A, E>) =>
+    database.transaction(({ query }) =>
+      Effect.andThen(
+        query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage identity ${schema}`]),
+        body(query)
+      )
+    )
+
+  const renew = Effect.fnUntraced(function* (query: Query, now: string, isCopy: boolean) {
+    yield* query(`update ${table} set kind = 'ancestor' where kind = 'self'`, [])
+    yield* query(
+      `insert into ${table} (database_id, kind, place, is_copy) values (gen_random_uuid(), 'self', $1, $2::text::boolean)`,
+      [now, `${isCopy}`]
+    )
+  })
+
+  /** What is known, once this place is the one that is written down. */
+  const settle = (now: string) =>
+    alone((query) =>
+      Effect.gen(function* () {
+        const self = (yield* readAll(query)).find(({ kind }) => kind === "self")
+        if (self?.place === "") yield* query(`update ${table} set place = $1 where kind = 'self'`, [now])
+        else if (self === undefined || !isHere(self.place, now)) yield* renew(query, now, false)
+        return yield* readAll(query)
+      })
+    )
+
+  /** What is known, if this place is the one that is written down. */
+  const look = Effect.gen(function* () {
+    const now = yield* here
+    const found = yield* readAll(ask)
+    const self = found.find(({ kind }) => kind === "self")
+    return { now, found: self !== undefined && isHere(self.place, now) ? found : undefined }
+  })
+
+  const lasting = Effect.flatMap(look, ({ found, now }) => (found === undefined ? settle(now) : Effect.succeed(found)))
+
+  const settled = Effect.catchIf(
+    lasting,
+    ({ reason }) => "code" in reason && reason.code === readOnly,
+    () =>
+      Effect.map(here, (now) => [
+        { id: randomUUID(), kind: "self", place: now, claimed_by: null, is_copy: false, since: "" } satisfies Known
+      ])
+  )
+
+  const current = Effect.map(settled, identityOf)
+
+  return {
+    current,
+    lasting: Effect.map(lasting, identityOf),
+    known: Effect.map(look, ({ found }) => (found === undefined ? undefined : historyOf(found))),
+    history: Effect.map(settled, historyOf),
+    claim: Effect.fnUntraced(function* (written) {
+      const id = written.trim().toLowerCase()
+      if (!idPattern.test(id)) {
+        return yield* new InvalidInput({
+          field: "id",
+          problem: `${excerpt(written)} is not a database's id`,
+          remedy: "Give the id that the message names; `usage database show` has those that this database had before"
+        })
+      }
+      const self = yield* current
+      if (self.id === id) {
+        return yield* new InvalidInput({
+          field: "id",
+          problem: "that is this database itself",
+          remedy: "There is nothing to claim"
+        })
+      }
+      return yield* alone((query) =>
+        Effect.gen(function* () {
+          yield* query(
+            `insert into ${table} as d (database_id, kind, place, claimed_by)
+                select $1::text::uuid, 'other', '', database_id from ${table} where kind = 'self'
+              on conflict (database_id) do update set claimed_by = excluded.claimed_by where d.kind <> 'self'`,
+            [id]
+          )
+          return identityOf(yield* readAll(query))
+        })
+      )
+    }),
+    fork: Effect.flatMap(here, (now) =>
+      alone((query) =>
+        Effect.gen(function* () {
+          yield* renew(query, now, true)
+          return identityOf(yield* readAll(query))
+        })
+      )
+    )
+  }
+}
+
+const readOnly = "25006"
+
+/** Whoever is claimed brings whom it has claimed itself. */
+const identityOf = (found: ReadonlyArray<Known>): Identity => {
+  const { id } = found.find(({ kind }) => kind === "self")!
+  const ours = new Set([id])
+  for (const one of ours) for (const { claimed_by, id: other } of found) if (claimed_by === one) ours.add(other)
+  ours.delete(id)
+  return { id, predecessors: [...ours] }
+}
+
+const historyOf = (found: ReadonlyArray<Known>): History => {
+  const identity = identityOf(found)
+  const self = found.find(({ kind }) => kind === "self")!
+  return {
+    ...identity,
+    since: self.since,
+    isCopy: self.is_copy,
+    ancestors: found.filter(({ id, kind }) => kind === "ancestor" && !isOf(identity, id)).map(({ id }) => id)
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * Ids from sequences, also where a sequence lies behind the ids that are in use.
+ *
+ * Logical replication carries rows and no sequences. After a fail-over to a standby that lagged, or a recovery to an earlier
+ * point in time, a sequence gives again what processes have reserved before. So an id that is taken is no fault of the data's:
+ * its block is given up, the sequence is moved on, and the same is done again with another id.
+ *
+ * A sequence is only ever moved by taking numbers from it, which never sets it back, whoever else does the same: there is
+ * nothing to lock, and no right is needed but the one to use it.
+ */
+import type { PgClient } from "@effect/sql-pg/PgClient"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { Database } from "./Database.ts"
+import { Busy, DatabaseError, fromUnknown } from "./DatabaseError.ts"
+
+/** Somebody else has used the id; nothing was written. */
+export class TakenId extends Data.TaggedError("TakenId") {}
+
+/** The ids of batches. */
+export interface BatchIds {
+  readonly next: Effect.Effect<string, DatabaseError>
+  /** Gives up the block that an id is of, since somebody else uses it. */
+  readonly giveUp: (id: string) => Effect.Effect<void>
+}
+
+/** Ids in a block of the sequence, as the first migration made it. */
+const idBlock = 256n
+
+/** How often another id is taken for the same. Each process that held a block of its own from before may have the next. */
+export const attempts = 20
+
+/** Numbers that are taken in one statement: about a second. */
+const mostAtOnce = 1_000_000n
+
+/** Takes a number that is higher than `highest`, and all that are before it. */
+const takeBeyond = Effect.fnUntraced(function* (
+  own: PgClient,
+  sequence: string,
+  increment: bigint,
+  highest: bigint
+): Effect.fn.Return<bigint, DatabaseError> {
+  for (let count = 1n; ;) {
+    const [row] = yield* Effect.mapError(
+      own.unsafe<{ last: string }>(
+        `select max(nextval(s.name))::text as last
+          from (select $1::text::regclass as name offset 0) s, generate_series(1, $2::text::bigint)`,
+        [sequence, `${count}`]
+      ).unprepared,
+      fromUnknown
+    )
+    const last = BigInt(row!.last)
+    if (last > highest) return last
+    const missing = (highest - last) / increment + 1n
+    count = missing < mostAtOnce ? missing : mostAtOnce
+  }
+})
+
+/** Hands out ids of batches from blocks that the sequence reserves, beyond all that the ledger or an archive knows. */
+export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
+  const sequence = name("billing_usage_batch_ids")
+  // A record's batch is in the ledger until the record is in an archive, or gone.
+  const reserve = Effect.mapError(
+    own.unsafe<{ id: string; highest: string }>(
+      `select nextval('${sequence}')::text as id, greatest((select max(batch_id) from ${name("billing_usage_batches")}),
+        (select max(taken_last) from ${name("billing_archives")}), 0)::text as highest`
+    ).unprepared,
+    fromUnknown
+  )
+  let next = 0n
+  let end = 0n
+  return {
+    next: Effect.gen(function* () {
+      if (next === end) {
+        const [row] = yield* reserve
+        const highest = BigInt(row!.highest)
+        const id = BigInt(row!.id)
+        const first = id > highest ? id : yield* takeBeyond(own, sequence, idBlock, highest)
+        // Another fiber may have reserved meanwhile; its block is then given up, which only leaves a gap.
+        next = first
+        end = first + idBlock
+      }
+      return `${next++}`
+    }),
+    giveUp: (id) =>
+      Effect.sync(() => {
+        if (BigInt(id) >= end - idBlock && BigInt(id) < end) next = end
+      })
+  }
+}
+
+/**
+ * Runs a transaction in which rows get their ids from identity columns. When such an id is taken, the column's sequence is
+ * moved beyond all that its table holds, and the transaction is run again.
+ */
+export const withFreshIds =
+  ({ own, schema }: Database["Service"]) =>
+  <A, E>(transaction: Effect.Effect<A, E | DatabaseError>): Effect.Effect<A, E | DatabaseError> => {
+    const query = (text: string, params: ReadonlyArray<string>) =>
+      Effect.mapError(own.unsafe<Record<string, string>>(text, params).unprepared, fromUnknown)
+    /** The identity column whose uniqueness an error is about, if it is about one. */
+    const identityOf = (error: E | DatabaseError) =>
+      error instanceof DatabaseError && error.reason._tag === "Refused" && error.reason.code === "23505"
+        ? query(
+            `select format('%I.%I', $1::text, c.relname) as in_table, format('%I', a.attname) as in_column,
+                pg_get_serial_sequence(format('%I.%I', $1::text, c.relname), a.attname) as sequence
+              from pg_constraint k join pg_class c on c.oid = k.conrelid
+              join pg_attribute a on a.attrelid = c.oid and a.attnum = k.conkey[1]
+              where k.connamespace = quote_ident($1::text)::regnamespace and k.conname = $2 and k.contype = 'p'
+                and a.attidentity <> ''`,
+            [schema, error.reason.constraint]
+          )
+        : Effect.succeed([])
+    const attempt = (left: number): Effect.Effect<A, E | DatabaseError> =>
+      Effect.catch(transaction, (error) =>
+        Effect.gen(function* () {
+          const [identity] = yield* identityOf(error)
+          if (identity === undefined) return yield* Effect.fail(error)
+          if (left === 0) return yield* stillTaken
+          const { in_column: column, in_table: table, sequence } = identity
+          const [row] = yield* query(`select coalesce(max(${column}), 0)::text as highest from ${table}`, [])
+          yield* takeBeyond(own, sequence!, 1n, BigInt(row!["highest"]!))
+          return yield* attempt(left - 1)
+        })
+      )
+    return attempt(attempts)
+  }
+
+/** Whoever tries again later finds the sequence further on. */
+export const stillTaken = new DatabaseError({
+  reason: new Busy({ detail: "the ids that its sequences give are taken", code: "23505", cause: undefined })
+})

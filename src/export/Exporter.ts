@@ -1,0 +1,315 @@
+/**
+ * Exports usage to files and streams: every record of a window, or its sums by hour, day or month.
+ *
+ * - What is exported is one snapshot of the database, also where it is cut into a file for each customer: it is as of the
+ *   beginning, whatever is recorded meanwhile.
+ * - Memory is constant. Rows are read in pages, the next one when the output has taken the last: a slow output slows down the
+ *   database.
+ * - A file is there whole or not at all, and so are the files of `exportEach`: whether it is interrupted, the disk is full, or
+ *   the database goes away.
+ * - Figures have all their digits, and metadata is the text that was stored.
+ * - Text that a spreadsheet would take for a formula is made inert in CSV; numbers are never touched.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
+import { join } from "node:path"
+import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
+import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
+import type { Database } from "../database/Database.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import { NotInstalled } from "../domain/NotInstalled.ts"
+import * as Instant from "../domain/Instant.ts"
+import type { Window } from "../domain/Window.ts"
+import * as Columns from "./Columns.ts"
+import { alike, type ExportFormat, fileName, saidByName } from "./FileName.ts"
+import { loadFormat } from "./Formats.ts"
+import { eachOf, groupsOf, type Load, loadOf, type Plan, planFor } from "./Load.ts"
+import * as Output from "./Output.ts"
+import type { Compression } from "../files/Sink.ts"
+import * as Staging from "./Staging.ts"
+import type { Of, Table } from "./Table.ts"
+import { type Need, quarterEdges, readSnapshot, requireAll } from "../archive/Archived.ts"
+import { checkFilter } from "../domain/Filter.ts"
+import { Unwritable } from "../files/NewFile.ts"
+import { ArchiveStore } from "../archive/ArchiveStore.ts"
+import { CatalogStore } from "../catalog/CatalogStore.ts"
+import { type ExportReader, exportsOn } from "./ExportStore.ts"
+import { seams } from "../rollup/SpanCutsSql.ts"
+import { ObjectStorage } from "../files/Storage.ts"
+
+/** @since 0.1.0 */
+export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
+  reason: Schema.Union([
+    InvalidInput,
+    PeriodArchived,
+    PeriodRemoved,
+    ArchiveBroken,
+    ArchiveFileError,
+    DatabaseError,
+    NotInstalled,
+    Unwritable
+  ])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+type Reason = ExporterError["reason"]
+
+/**
+ * - `window`, `customer`, `service`: what is exported; absent means all
+ * - `format`: `csv`, `json`, `ndjson`, `xlsx` or `parquet`; by the file's ending, or `csv`, if absent
+ * - `compression`: `gzip` or `zstd`; by the file's ending, or none, if absent
+ * - `of`: `records`, the newest first, or the sums that reports have: `hourly`, `daily`, `monthly`, in the order of time
+ * - `includeArchives`: with the records that are in archives, which are verified as they are read; without it, an export of
+ *   records that are archived fails with `PeriodArchived`
+ * - `withIds`: records with their `batch_id` and `position`, which name a record for ever
+ * - `onProgress`: runs after each page
+ *
+ * Where all customers are exported to one table, it begins with their ids.
+ *
+ * @since 0.1.0
+ */
+export interface ExportQuery {
+  readonly window: Window
+  readonly customer?: string | undefined
+  readonly service?: string | undefined
+  readonly format?: ExportFormat | undefined
+  readonly compression?: Compression | undefined
+  readonly of?: Of | undefined
+  readonly withIds?: boolean | undefined
+  readonly includeArchives?: boolean | undefined
+  readonly onProgress?: ((progress: ExportProgress) => Effect.Effect<void>) | undefined
+}
+
+/** `rows` are written, of `total`, which is not known of sums. @since 0.1.0 */
+export interface ExportProgress {
+  readonly rows: number
+  readonly total: number | undefined
+}
+
+/** What was written: `bytes` before compression. @since 0.1.0 */
+export interface ExportSummary {
+  readonly name: string
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** @since 0.1.0 */
+export class Exporter extends Context.Service<
+  Exporter,
+  {
+    /** Exports to a file or a stream. A stream that fails in the middle has the beginning. */
+    readonly export: (query: ExportQuery, to: Output.Destination) => Effect.Effect<ExportSummary, ExporterError>
+    /** Exports a file for each customer who has records in the window, all of them or none, to a directory that is there. */
+    readonly exportEach: (
+      query: Omit<ExportQuery, "customer">,
+      to: { readonly directory: string; readonly force?: boolean | undefined }
+    ) => Effect.Effect<ReadonlyArray<ExportSummary>, ExporterError>
+  }
+>()("effect-usage/Exporter") {
+  /** Exports of a database. */
+  static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
+    Layer.provide(Layer.effect(Exporter, make), [CatalogStore.layer, ArchiveStore.layer])
+  )
+}
+
+/** Files that are brought to the disk together. */
+const syncedAtOnce = 32
+
+/** Counts rows over all files of an export. */
+interface Counter {
+  readonly add: (rows: number) => Effect.Effect<void>
+  total: number | undefined
+}
+
+const counterOf = (query: Pick<ExportQuery, "onProgress">): Counter => {
+  let rows = 0
+  const counter: Counter = {
+    total: undefined,
+    add: (more) =>
+      Effect.suspend(() => {
+        rows += more
+        return query.onProgress?.({ rows, total: counter.total }) ?? Effect.void
+      })
+  }
+  return counter
+}
+
+const make = Effect.gen(function* () {
+  const catalogs = yield* CatalogStore
+  const archives = yield* ArchiveStore
+  const storage = yield* ObjectStorage
+
+  const planOf = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
+    const { services } = yield* catalogs.latest
+    const filter = yield* Effect.fromResult(checkFilter(query, services))
+    const said = saidByName(name)
+    const format = query.format ?? said.format ?? "csv"
+    const plan: Plan = {
+      window: query.window,
+      filter,
+      format,
+      compression: query.compression ?? said.compression,
+      of: query.of ?? "records",
+      withIds: query.withIds === true,
+      includeArchives: query.includeArchives === true,
+      byCustomer: byCustomer && filter.customer === undefined
+    }
+    const problem = Columns.problemOf(plan)
+    return problem === undefined ? plan : yield* problem
+  })
+
+  const needOf = ({ filter, includeArchives, of, window }: Plan): Need => ({
+    spans: of === "records" ? [window] : quarterEdges(window, seams(window, Columns.units[of])),
+    filter,
+    fromFiles: includeArchives
+  })
+
+  const snapshot = <A, E>(plan: Plan, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
+    readSnapshot(archives, storage, plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
+
+  const exportOne = Effect.fn("Exporter.export")(
+    function* (query: ExportQuery, to: Output.Destination) {
+      const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+      yield* Output.check(storage, to)
+      // Before anything is made; and in the snapshot itself.
+      yield* requireAll(archives, needOf(plan))
+      const counter = counterOf(query)
+      return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
+        Effect.gen(function* () {
+          const rows = yield* snapshot(plan, (reader) =>
+            Effect.flatMap(loadOf(reader, plan), (load) => transfer(load, plan, output, counter))
+          )
+          yield* output.place
+          return { name: output.name, rows, bytes: output.sink.bytes }
+        })
+      )
+    },
+    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
+  )
+
+  const exportEach = Effect.fn("Exporter.exportEach")(
+    function* (
+      query: Omit<ExportQuery, "customer">,
+      to: { readonly directory: string; readonly force?: boolean | undefined }
+    ) {
+      const plan = yield* planOf({ ...query, customer: undefined }, "", false)
+      // Before anything is made; and in the snapshot itself.
+      yield* requireAll(archives, needOf(plan))
+      const counter = counterOf(query)
+      return yield* Staging.use(to.directory, to.force === true, (staging) =>
+        Effect.gen(function* () {
+          const summaries = yield* snapshot(plan, (reader) =>
+            Effect.gen(function* () {
+              const customers = yield* reader.customers(plan.window, plan.filter.service)
+              if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
+              const alikes = alike(customers.map(({ customer }) => customer))
+              const nameOf = (customer: CustomerId) =>
+                fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
+              yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
+              const syncing = yield* Semaphore.make(syncedAtOnce)
+              const files: Array<Fiber.Fiber<void, InvalidInput | Unwritable>> = []
+              const write = (customer: CustomerId, load: Load) =>
+                withOutput(Output.openHidden(join(staging.path, nameOf(customer)), plan.compression), (output) =>
+                  Effect.gen(function* () {
+                    const rows = yield* transfer(load, planFor(plan, customer), output, counter)
+                    // The disk takes its time: the next file is written meanwhile.
+                    yield* syncing.take(1)
+                    files.push(
+                      yield* Effect.forkChild(
+                        Effect.ensuring(
+                          Effect.onError(output.place, () => output.discard),
+                          syncing.release(1)
+                        )
+                      )
+                    )
+                    return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
+                  })
+                )
+              const written: Array<ExportSummary> = []
+              for (const group of groupsOf(customers)) {
+                written.push(...(yield* eachOf(reader, plan, group, write)))
+                yield* Fiber.joinAll(files.splice(0))
+              }
+              return written
+            })
+          )
+          yield* staging.place
+          return summaries
+        })
+      )
+    },
+    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
+  )
+
+  return Exporter.of({ export: exportOne, exportEach })
+})
+
+/** Uses an output; what was not placed is discarded. */
+const withOutput = <E, A, E1>(
+  open: Effect.Effect<Output.Output, E>,
+  use: (output: Output.Output) => Effect.Effect<A, E1>
+): Effect.Effect<A, E | E1> =>
+  Effect.acquireUseRelease(open, use, (output, exit) => (Exit.isFailure(exit) ? output.discard : Effect.void))
+
+/** Writes a table, a page at a time. Gives the number of its rows. */
+const transfer = Effect.fnUntraced(function* (
+  { rows: source, totals }: Load,
+  plan: Plan,
+  { name, sink }: Output.Output,
+  counter: Counter
+) {
+  const { filter, of, window } = plan
+  const write = (run: () => Promise<void>) =>
+    Effect.tryPromise({ try: run, catch: (cause) => new Unwritable({ file: name, cause }) })
+  const events = totals.reduce((sum, service) => sum + service.events, 0n)
+  if (of === "records") counter.total ??= Number(events)
+  const table: Table = {
+    of,
+    columns: Columns.columnsOf(plan),
+    customer: filter.customer,
+    window,
+    exportedAt: Instant.fromMillis(yield* Clock.currentTimeMillis),
+    totals,
+    events,
+    totalCost: BigDecimal.normalize(BigDecimal.sumAll(totals.map(({ cost }) => cost)))
+  }
+  const writer = yield* Effect.flatMap(loadFormat(plan.format), (format) =>
+    Effect.tryPromise({
+      try: () => format(table, sink),
+      catch: (cause) => new Unwritable({ file: name, cause })
+    })
+  )
+  let rows = 0
+  if ("csv" in source) {
+    for (let page = yield* source.csv; page !== undefined; page = yield* source.csv) {
+      const { data } = page
+      yield* write(() => sink.write(data))
+      rows += page.rows
+      yield* counter.add(page.rows)
+    }
+  } else {
+    for (let page = yield* source.cells; page !== undefined; page = yield* source.cells) {
+      const cells = page
+      yield* write(() => writer.rows(cells))
+      rows += cells.length
+      yield* counter.add(cells.length)
+    }
+  }
+  yield* write(() => writer.end())
+  return rows
+})

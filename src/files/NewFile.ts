@@ -1,0 +1,111 @@
+/** The file that data is written to: new unless it may be replaced, whole, and for its owner only. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { lstat, stat } from "node:fs/promises"
+import { dirname } from "node:path"
+import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import { isMissing } from "./Files.ts"
+
+const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? ""
+
+/**
+ * What was to be written cannot be, or not to its end: a full or broken disk, a closed pipe, a store that refuses. Nothing of
+ * it is there.
+ *
+ * @since 0.1.0
+ */
+export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
+  file: Schema.String,
+  cause: Schema.Defect()
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    const problem =
+      accidents[codeOf(this.cause)]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
+    return `${excerpt(this.file)} cannot be written: ${problem}`
+  }
+  /** Whether it is a pipe whose reader has left. */
+  get isUnwanted(): boolean {
+    return codeOf(this.cause) === "EPIPE"
+  }
+  /** What to do about it, where the reason says that. */
+  get remedy(): string | undefined {
+    return accidents[codeOf(this.cause)]?.remedy
+  }
+}
+
+/** What the operating system says when a path is right and something else is not. */
+const accidents: Record<string, { readonly problem: string; readonly remedy: string }> = {
+  ENOSPC: {
+    problem: "the disk is full",
+    remedy: "Make room, or give a file on another disk, or one that is compressed"
+  },
+  EDQUOT: { problem: "the quota of the disk is used up", remedy: "Make room, or give a file on another disk" },
+  EFBIG: {
+    problem: "it is larger than a file may be here",
+    remedy: "Give a smaller period, one that is compressed, or a file on another disk"
+  },
+  EIO: { problem: "the disk has an error", remedy: "Give a file on another disk, and look at the system's log" },
+  EMFILE: { problem: "too many files are open", remedy: "Raise the limit of open files (ulimit -n)" }
+}
+
+/** What the operating system calls a path or a permission that is wrong, not an accident. */
+const wrongPaths: Record<string, string> = {
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "its file system is read-only",
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "what should be its directory is a file",
+  EISDIR: "it is a directory",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "its links go round in circles"
+}
+
+/** Refuses to replace a file. */
+export const exists = (field: string, file: string) =>
+  new InvalidInput({ field, problem: `${excerpt(file)} exists`, remedy: "Give another name, or --force to replace it" })
+
+/** What `cause` says of a file that was given as `field`. */
+export const refusalOf = (field: string, file: string, cause: unknown): InvalidInput | Unwritable => {
+  if (cause instanceof InvalidInput) return cause
+  const code = codeOf(cause)
+  if (code === "EEXIST") return exists(field, file)
+  const problem = wrongPaths[code]
+  return problem === undefined
+    ? new Unwritable({ file, cause })
+    : new InvalidInput({
+        field,
+        problem: `${excerpt(file)} cannot be written: ${problem}`,
+        remedy: "Give a file in a directory that you may write to"
+      })
+}
+
+const find = <A>(look: () => Promise<A>): Promise<A | undefined> =>
+  look().catch((cause: unknown) => {
+    if (isMissing(cause)) return undefined
+    throw cause
+  })
+
+/** Refuses a file that is there and one that cannot be made. `such`: a name to give instead. */
+export const check = Effect.fnUntraced(function* (field: string, file: string, force: boolean, such: string) {
+  const catchCause = { catch: (cause: unknown) => refusalOf(field, file, cause) }
+  const directory = yield* Effect.tryPromise({ try: () => find(() => stat(dirname(file))), ...catchCause })
+  if (directory === undefined) {
+    return yield* new InvalidInput({
+      field,
+      problem: `the directory ${excerpt(dirname(file))} does not exist`,
+      remedy: "Make it, or give another file"
+    })
+  }
+  const target = yield* Effect.tryPromise({ try: () => find(() => stat(file)), ...catchCause })
+  if (target !== undefined && !target.isFile()) {
+    return yield* new InvalidInput({
+      field,
+      problem: `${excerpt(file)} is not a file`,
+      remedy: `Give the name of a file, such as ${such}`
+    })
+  }
+  // A link that leads nowhere is there too.
+  const there = target ?? (yield* Effect.tryPromise({ try: () => find(() => lstat(file)), ...catchCause }))
+  if (there !== undefined && !force) return yield* exists(field, file)
+})

@@ -1,0 +1,69 @@
+/**
+ * Stdout, where what cannot be written is a failure.
+ *
+ * Behind Node's own stream a file may get less than it was given, and nobody learns of it: a short write counts as a whole
+ * one, and the console swallows every error. So to a file (or a device that is no terminal) it is written here, each text to
+ * its end. A pipe or a terminal gets Node's stream, which does that, and whose errors are events.
+ */
+import { fstatSync, writeSync } from "node:fs"
+import { Writable } from "node:stream"
+import { isatty } from "node:tty"
+import { Unwritable } from "./NewFile.ts"
+
+const fd = 1
+
+const isFile = (): boolean => {
+  const stat = fstatSync(fd)
+  return !(stat.isFIFO() || stat.isSocket() || isatty(fd))
+}
+
+const unwritable = (cause: unknown) => new Unwritable({ file: "stdout", cause })
+
+const writeWhole = (data: Uint8Array): void => {
+  for (let written = 0; written < data.length;) written += writeSync(fd, data, written)
+}
+
+const printToFile = (line: string): void => {
+  try {
+    writeWhole(Buffer.from(`${line}\n`))
+  } catch (cause) {
+    throw unwritable(cause)
+  }
+}
+
+/**
+ * Writes a line. Throws `Unwritable` if that fails; where stdout is a pipe or a terminal, its stream has the event `error`
+ * instead.
+ */
+export const print = (line: string): void => {
+  if (isFile()) printToFile(line)
+  else process.stdout.write(`${line}\n`)
+}
+
+/** Writes a line, and resolves when it is out of this process's hands; rejects with `Unwritable`. */
+export const printed = async (line: string): Promise<void> => {
+  if (isFile()) return printToFile(line)
+  await new Promise<void>((resolve, reject) => {
+    const { stdout } = process
+    stdout.write(`${line}\n`, (cause) => {
+      if (!cause) return resolve()
+      // The error is told here. Without a listener its event would end the process.
+      if (stdout.listenerCount("error") === 0) stdout.once("error", () => {})
+      reject(unwritable(cause))
+    })
+  })
+}
+
+/** For data that is written as a stream. It is not to be ended. */
+export const stream = (): Writable => (isFile() ? new FileStream() : process.stdout)
+
+class FileStream extends Writable {
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: (cause?: Error) => void): void {
+    try {
+      writeWhole(chunk)
+    } catch (cause) {
+      return done(cause as Error)
+    }
+    done()
+  }
+}

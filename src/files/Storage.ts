@@ -1,0 +1,182 @@
+/**
+ * Whole files by their names: a path is on the disk, `s3://bucket/key` in an object store. A file is there whole or not at
+ * all, and none takes the place of another unless it may.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { constants, type FileHandle, lstat, open, rm, stat } from "node:fs/promises"
+import { type Readable, Writable } from "node:stream"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Settings from "../system/Settings.ts"
+import { begin as beginFile, beginHidden as beginHiddenFile, isMissing } from "./Files.ts"
+import * as ObjectUrl from "./ObjectUrl.ts"
+import { type ObjectStore, Refusal, StoredObject } from "./S3.ts"
+
+/**
+ * The object store whose objects `s3://…` names; none unless a layer says which. What exports and archives are given it is
+ * given when their layer is built.
+ *
+ * @since 0.1.0
+ */
+export const ObjectStorage = Context.Reference<ObjectStore | undefined>("effect-usage/ObjectStorage", {
+  defaultValue: () => undefined
+})
+
+const given = (...texts: ReadonlyArray<Option.Option<string>>) =>
+  texts.map(Option.getOrUndefined).find((text) => text !== undefined && text !== "")
+
+/** The object store that the environment names; `undefined` where there are no credentials. */
+export const configured: Effect.Effect<ObjectStore | undefined, Config.ConfigError> = Effect.map(
+  Settings.objectStore,
+  ({ accessKeyId, anyEndpoint, defaultRegion, endpoint, region, secretAccessKey, sessionToken }) =>
+    Option.isNone(accessKeyId) || Option.isNone(secretAccessKey)
+      ? undefined
+      : {
+          accessKeyId: accessKeyId.value,
+          secretAccessKey: secretAccessKey.value,
+          sessionToken: Option.getOrUndefined(sessionToken),
+          endpoint: given(endpoint, anyEndpoint),
+          region: given(region, defaultRegion)
+        }
+)
+
+/**
+ * The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+ * `AWS_REGION`, and `AWS_ENDPOINT_URL_S3` if it is another's. None where there are no credentials.
+ *
+ * @since 0.1.0
+ */
+export const layerObjectStorageConfig: Layer.Layer<never, Config.ConfigError> = Layer.effect(ObjectStorage, configured)
+
+/** Refuses a name that is no object's, and one of an object where no store is known. */
+export const checkName = (store: ObjectStore | undefined, name: string): Result.Result<void, InvalidInput> =>
+  ObjectUrl.isObjectUrl(name) ? Result.map(urlOf(store, name), () => undefined) : Result.void
+
+/** A file under way that nobody sees yet. Whoever writes to `stream` ends it before `place`. */
+export interface Pending {
+  readonly stream: Writable
+  /** Gives it its name, durably; rejects with the code `EEXIST` rather than `replace` another. */
+  readonly place: (replace: boolean) => Promise<void>
+  /** Leaves nothing. */
+  readonly discard: () => Promise<void>
+}
+
+/** What is written before it is waited for. */
+export const highWaterMark = 262_144
+
+/** Begins a file in a directory that nobody sees yet. */
+export const beginHidden = async (file: string): Promise<Pending> => {
+  const { discard, handle, place } = await beginHiddenFile(file)
+  return { stream: fileStream(handle), place, discard }
+}
+
+/** Begins a file. */
+export const begin = async (store: ObjectStore | undefined, name: string): Promise<Pending> => {
+  if (ObjectUrl.isObjectUrl(name)) {
+    const upload = (await objectAt(store, name)).upload()
+    return {
+      stream: upload.stream,
+      place: (replace) =>
+        upload.complete(replace).catch((cause: unknown) => {
+          throw cause instanceof Refusal && cause.status === 412 ? isThere(name) : cause
+        }),
+      discard: () => upload.abort()
+    }
+  }
+  const { discard, handle, place } = await beginFile(name)
+  return { stream: fileStream(handle), place, discard }
+}
+
+/** Whether there is something of that name; `undefined` where that may not be asked. */
+export const exists = async (store: ObjectStore | undefined, name: string): Promise<boolean | undefined> => {
+  if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).exists()
+  return lstat(name).then(
+    () => true,
+    (cause: unknown) => {
+      if (isMissing(cause)) return false
+      throw cause
+    }
+  )
+}
+
+/** How many bytes a file has; `undefined` where it is not there. */
+export const size = async (store: ObjectStore | undefined, name: string): Promise<number | undefined> => {
+  if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).size()
+  return stat(name).then(
+    (found) => found.size,
+    (cause: unknown) => {
+      if (isMissing(cause)) return undefined
+      throw cause
+    }
+  )
+}
+
+/** The bytes of a file, or those from `start` and before `end`. */
+export const read = async (
+  store: ObjectStore | undefined,
+  name: string,
+  range?: { readonly start: number; readonly end: number }
+): Promise<Readable> => {
+  if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).read(range)
+  // Opened here, so that a file that is not there rejects; and without waiting for whoever writes to a pipe.
+  const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
+  if (!(await handle.stat()).isFile()) {
+    await handle.close()
+    throw new Error("it is no regular file")
+  }
+  return range === undefined
+    ? handle.createReadStream()
+    : handle.createReadStream({ start: range.start, end: range.end - 1 })
+}
+
+/** Removes a file, if it is there. */
+export const remove = async (store: ObjectStore | undefined, name: string): Promise<void> => {
+  if (!ObjectUrl.isObjectUrl(name)) return rm(name, { force: true })
+  const { status, text } = await (await objectAt(store, name)).ask("DELETE", "")
+  if (status >= 300 && status !== 404) throw new Refusal(status, text)
+}
+
+/** Writes a small file, in the place of another if there is one. */
+export const write = async (store: ObjectStore | undefined, name: string, text: string): Promise<void> => {
+  const pending = await begin(store, name)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      pending.stream.on("error", reject)
+      pending.stream.end(text, () => resolve())
+    })
+  } catch (cause) {
+    await pending.discard()
+    throw cause
+  }
+  await pending.place(true)
+}
+
+const isThere = (name: string) => Object.assign(new Error(`${name} exists`), { code: "EEXIST" })
+
+const urlOf = (store: ObjectStore | undefined, name: string): Result.Result<ObjectUrl.ObjectUrl, InvalidInput> =>
+  store === undefined
+    ? Result.fail(
+        new InvalidInput({
+          field: "file",
+          problem: "an object store asks for credentials, and there are none",
+          remedy: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL if it is not AWS"
+        })
+      )
+    : ObjectUrl.parse(name)
+
+const objectAt = async (store: ObjectStore | undefined, name: string): Promise<StoredObject> =>
+  StoredObject.at(store!, Result.getOrThrow(urlOf(store, name)))
+
+/** Writes to a file that whoever opened it syncs and closes. */
+const fileStream = (handle: FileHandle): Writable =>
+  new Writable({
+    highWaterMark,
+    decodeStrings: true,
+    write: (chunk: Buffer, _encoding, done) => void handle.writeFile(chunk).then(() => done(), done),
+    writev: (chunks: ReadonlyArray<{ readonly chunk: Buffer }>, done) =>
+      void handle.writeFile(Buffer.concat(chunks.map(({ chunk }) => chunk))).then(() => done(), done)
+  })

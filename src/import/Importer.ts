@@ -1,0 +1,387 @@
+/**
+ * Imports files of usage: NDJSON, CSV, JSON documents and access logs of web servers, plain or compressed with gzip or zstd,
+ * and Parquet.
+ *
+ * A file is imported in chunks of some thousand lines. A chunk's records, the lines of it that were refused, and the note of
+ * how far the file is imported are written in one transaction. From this follows what is promised:
+ *
+ * - The same content adds nothing a second time, under whatever name, compressed or not; a log that has grown adds what is new.
+ * - An import that was ended at any point, also by `kill -9`, goes on where it was when it is started again.
+ * - Several imports of the same content at the same time add it once.
+ * - A line that cannot be read is refused and kept as a dead letter; it takes none of those beside it along. A file whose
+ *   first thousand lines are all refused is not imported: it is of another format.
+ *
+ * Memory is bounded: one chunk is being written and one prepared, and reading waits for them.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type { Database } from "../database/Database.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
+import * as Retry from "../database/Retry.ts"
+import * as CustomerId from "../domain/CustomerId.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import { NotInstalled } from "../domain/NotInstalled.ts"
+import * as AccessLog from "./AccessLog.ts"
+import * as Csv from "./Csv.ts"
+import { type Format, hopelessLines, maxLineBytes } from "./Format.ts"
+import * as Ndjson from "./Ndjson.ts"
+import * as Plan from "./Plan.ts"
+import * as Prepare from "./Prepare.ts"
+import { type ByteSource, Window } from "./Source.ts"
+import { makeIntake } from "../ledger/Intake.ts"
+import { CatalogStore } from "../catalog/CatalogStore.ts"
+import { ImportStore, isConflict } from "./ImportStore.ts"
+import { type Appended, UsageStore } from "../ledger/UsageStore.ts"
+import { printable } from "../domain/Shown.ts"
+
+/** The source cannot be read, or not to its end. What was read of it before is imported. @since 0.1.0 */
+export class UnreadableSource extends Schema.TaggedError<UnreadableSource>()("UnreadableSource", {
+  name: Schema.String,
+  detail: Schema.String,
+  cause: Schema.Defect()
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `${printable(this.name)} cannot be read: ${this.detail}`
+  }
+}
+
+/** @since 0.1.0 */
+export class ImporterError extends Schema.TaggedError<ImporterError>()("ImporterError", {
+  reason: Schema.Union([InvalidInput, NotInstalled, DatabaseError, UnreadableSource])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/** @since 0.1.0 */
+export type ImportFormat = "ndjson" | "csv" | "json" | "parquet" | "access-log"
+
+/**
+ * - `source`: a file's path, a Node stream or other async iterable of bytes, or an Effect `Stream`; of Parquet, a path
+ * - `name`: what the source is called in messages, in the ledger and in dead letters
+ * - `customer`: whose usage it is, where neither a record nor, in JSON, the document names a customer
+ * - `customerFrom`: of an access log, instead of `customer`: the part of each line that names the customer
+ * - `label`: tells sources apart that have the same content and are different usage, as two servers may
+ * - `onProgress`: runs after each chunk
+ *
+ * @since 0.1.0
+ */
+export interface ImportOptions {
+  readonly source: ByteSource
+  readonly name: string
+  readonly format: ImportFormat
+  readonly customer?: string | undefined
+  readonly customerFrom?: AccessLog.CustomerFrom | undefined
+  readonly label?: string | undefined
+  readonly onProgress?: ((progress: ImportProgress) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * - `lines`: of the source, so far, in JSON and Parquet its entries; `skippedLines`: those that were imported before
+ * - `records`, `refused`: records stored and lines refused by this import
+ * - `bytes`: of the content, decompressed; `batches`: transactions
+ *
+ * @since 0.1.0
+ */
+export interface ImportProgress {
+  readonly lines: number
+  readonly skippedLines: number
+  readonly records: number
+  readonly refused: number
+  readonly bytes: number
+  readonly batches: number
+}
+
+/** A refused line or entry, with the first thing that is wrong with it. @since 0.1.0 */
+export interface Refusal {
+  readonly line: number
+  readonly field: string
+  readonly problem: string
+}
+
+/** What an import did; `firstRefusals` are the first ten. @since 0.1.0 */
+export interface ImportSummary extends ImportProgress {
+  readonly firstRefusals: ReadonlyArray<Refusal>
+}
+
+/**
+ * - `chunkLines`: lines in a chunk, 5,000; of an access log, in which a line is two records, half as many
+ *
+ * @since 0.1.0
+ */
+export interface ImporterOptions {
+  readonly chunkLines?: number | undefined
+}
+
+/** @since 0.1.0 */
+export class Importer extends Context.Service<
+  Importer,
+  {
+    /** Imports a source. Interrupting it is safe: what was imported stays, and the next import goes on from there. */
+    readonly import: (options: ImportOptions) => Effect.Effect<ImportSummary, ImporterError>
+  }
+>()("effect-usage/Importer") {
+  /** An importer on a database. */
+  static readonly layer = (options: ImporterOptions = {}): Layer.Layer<Importer, never, Database> =>
+    Layer.provide(Layer.effect(Importer, make(options)), [UsageStore.layer, ImportStore.layer])
+}
+
+const fail = (reason: ImporterError["reason"]) => new ImporterError({ reason })
+
+const unreadable = (name: string) => (cause: unknown) => {
+  const { code, message } = cause as { readonly code?: unknown; readonly message?: unknown }
+  const detail =
+    code === "ENOENT"
+      ? "there is no such file"
+      : code === "EISDIR"
+        ? "it is a folder"
+        : code === "Z_BUF_ERROR"
+          ? "its compressed data is cut short"
+          : typeof message === "string"
+            ? message
+            : String(cause)
+  return fail(new UnreadableSource({ name, detail, cause }))
+}
+
+const refusedOption = (field: string, problem: string, remedy: string) =>
+  fail(new InvalidInput({ field, problem, remedy }))
+
+/** A database that is restarted is back within a minute; after that somebody has to look. */
+const persistently = Retry.persistently(
+  Schedule.upTo(Retry.backoff("50 millis", "5 seconds"), { duration: "60 seconds" })
+)
+
+const firstRefusals = 10
+
+/** What became of a chunk. `before`: somebody else had written it. */
+interface Written {
+  readonly before: boolean
+  readonly records: number
+  readonly conflicts: number
+}
+
+const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
+  const store = yield* UsageStore
+  const imports = yield* ImportStore
+  const intake = makeIntake(yield* CatalogStore)
+
+  const openWindow = (options: ImportOptions) =>
+    Effect.acquireRelease(
+      Effect.tryPromise({
+        try: (ended) => openSource(options, ended),
+        catch: (cause) =>
+          cause instanceof InvalidInput || cause instanceof NotInstalled ? fail(cause) : unreadable(options.name)(cause)
+      }),
+      (window) => Effect.sync(() => window.close()),
+      // A pipe may have nothing for hours.
+      { interruptible: true }
+    )
+
+  /** One attempt to write a chunk, repeated while the database cannot. Whether it was written before somebody else asked. */
+  const write = (chunk: Prepare.Prepared) => {
+    let attempts = 0
+    const attempt: Effect.Effect<Appended | undefined, DatabaseError> = Effect.suspend(() => {
+      attempts++
+      return chunk.encoded === undefined
+        ? Effect.as(imports.insert(chunk.row, chunk.letters), undefined)
+        : store.write(chunk.encoded, imports.companion(chunk.row, chunk.letters, chunk.conflict))
+    })
+    // Found in the ledger after a failure, the batch is our own: only the answer had been lost.
+    return Effect.map(persistently(attempt), (appended) => ({
+      before: appended?.alreadyCommitted === true && attempts === 1,
+      records: appended?.records ?? 0,
+      conflicts: appended?.conflicts.length ?? 0
+    }))
+  }
+
+  const run = Effect.fnUntraced(function* (options: ImportOptions, window: Window, format: Format) {
+    const plan = Plan.make(window, format, imports, {
+      format: options.format,
+      customer: options.customer,
+      customerFrom: options.customerFrom,
+      label: options.label
+    })
+    const prepare = Prepare.make({
+      name: options.name,
+      format,
+      intake,
+      encode: (batch) => persistently(store.encode(batch))
+    })
+    const most = Math.max(1, settings.chunkLines ?? (options.format === "access-log" ? 2_500 : 5_000))
+    const done = { lines: 0, skippedLines: 0, records: 0, refused: 0, bytes: 0, batches: 0 }
+    const refusals: Array<Refusal> = []
+    const report = () => options.onProgress?.({ ...done }) ?? Effect.void
+    let maxLines = most
+    /** Lines that were refused while none was accepted. */
+    let hopeless = 0
+
+    const passed = (from: Plan.Place, to: Plan.Place, skipped: boolean) => {
+      done.lines += to.line - from.line
+      done.bytes += to.offset - from.offset
+      if (skipped) done.skippedLines += to.line - from.line
+      window.release(to.offset)
+    }
+
+    /** Takes a written chunk into the count; `false` when the plan has gone back, and what was planned since is void. */
+    const settle = Effect.fnUntraced(function* (
+      chunk: Prepare.Prepared,
+      result: Result.Result<Written, DatabaseError>
+    ) {
+      const { from, to } = chunk.step
+      if (Result.isSuccess(result)) {
+        const { before, conflicts, records } = result.success
+        passed(from, to, before)
+        if (before) plan.lookAgain()
+        else {
+          done.records += records
+          done.refused += chunk.row.refused + conflicts
+          done.batches++
+          refusals.push(...chunk.refusals.slice(0, firstRefusals - refusals.length))
+        }
+        maxLines = Math.min(most, maxLines * 2)
+        yield* report()
+        return true
+      }
+      const error = result.failure
+      if (error.reason._tag !== "Refused" || chunk.encoded === undefined) {
+        if (!isConflict(error)) return yield* fail(error)
+      } else if (!isConflict(error)) {
+        // One of the records is more than the database takes, although the door let it pass: it is found by halving.
+        const lines = chunk.step.cut.pieces.length
+        if (lines > 1) maxLines = lines >> 1
+        else prepare.refuse(from.offset, error)
+      }
+      plan.rewind(from)
+      return false
+    })
+
+    let writing:
+      | { readonly chunk: Prepare.Prepared; readonly fiber: Fiber.Fiber<Result.Result<Written, DatabaseError>> }
+      | undefined
+    for (;;) {
+      const step = yield* Effect.mapError(persistentNext(plan, maxLines), fail)
+      const chunk = step.kind === "new" ? yield* Effect.mapError(prepare.chunk(step), fail) : undefined
+      if (step.kind === "known") hopeless = step.isEmpty ? hopeless + step.to.line - step.from.line : -Infinity
+      if (chunk !== undefined) hopeless = chunk.encoded === undefined ? hopeless + chunk.row.refused : -Infinity
+      if (chunk !== undefined && hopeless >= hopelessLines) return yield* noUsage(chunk, format)
+      if (writing !== undefined) {
+        const settled = yield* settle(writing.chunk, yield* Fiber.join(writing.fiber))
+        writing = undefined
+        if (!settled) continue
+      }
+      if (step.kind === "end") {
+        if (step.failure !== undefined) return yield* unreadable(options.name)(step.failure)
+        return { ...done, firstRefusals: refusals }
+      }
+      if (chunk === undefined) {
+        passed(step.from, step.to, true)
+        yield* report()
+      } else {
+        writing = {
+          chunk,
+          fiber: yield* Effect.forkChild(Effect.result(write(chunk)), { startImmediately: true })
+        }
+      }
+    }
+  })
+
+  return Importer.of({
+    import: Effect.fn("Importer.import")(function* (options: ImportOptions) {
+      const checked = yield* checkOptions(options)
+      const window = yield* openWindow(checked)
+      const format = yield* formatOf(checked, window)
+      return yield* run(checked, window, format)
+    }, Effect.scoped)
+  })
+})
+
+const noUsage = ({ refusals }: Prepare.Prepared, { piece = "line" }: Format) =>
+  refusedOption(
+    "file",
+    `none of its first ${hopelessLines} ${piece === "line" ? "lines" : "entries"} is usage: ${refusals
+      .slice(0, 3)
+      .map(({ field, line, problem }) => `${piece} ${line}: ${field}: ${problem}`)
+      .join("; ")}`,
+    "Give the format that it is in, or mend it; nothing of it was stored"
+  )
+
+const persistentNext = (plan: Plan.Plan, maxLines: number) => persistently(plan.next(maxLines))
+
+const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
+  const { customer, customerFrom, format } = options
+  if (customer !== undefined) yield* Effect.mapError(Effect.fromResult(CustomerId.parse(customer)), fail)
+  if (customerFrom !== undefined) {
+    if (format !== "access-log") {
+      return yield* refusedOption("customerFrom", `does not apply to ${format}`, "Name the customer in each record")
+    }
+    if (customer !== undefined) {
+      return yield* refusedOption("customerFrom", "is given beside customer", "Give one of the two")
+    }
+  } else if (format === "access-log" && customer === undefined) {
+    return yield* refusedOption(
+      "customer",
+      "is missing",
+      "Name the customer (--customer ID), or the part of the lines that does (--customer-from user)"
+    )
+  }
+  return {
+    ...options, // A file may be called anything, but the ledger holds one line of text.
+    name: printable(options.name).slice(0, 255)
+  }
+})
+
+/** The text of a source. */
+const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> => {
+  switch (format) {
+    case "json":
+      return Window.open(source, { reading: (await import("./JsonDocument.ts")).lines, ended })
+    case "parquet": {
+      if (typeof source !== "string") throw parquetStream
+      return Window.open(await (await import("./ParquetSource.ts")).open(source, { ended }), { ended })
+    }
+    default:
+      return Window.open(source, { ended })
+  }
+}
+
+const parquetStream = new InvalidInput({
+  field: "file",
+  problem: "is a stream, and Parquet is read from its end",
+  remedy: "Give the path of a file"
+})
+
+const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Window) {
+  switch (options.format) {
+    case "ndjson":
+      return Ndjson.make(options.customer)
+    case "json":
+    case "parquet":
+      return { ...Ndjson.make(options.customer), piece: "entry" } as const
+    case "access-log":
+      return AccessLog.make(
+        options.customerFrom === undefined ? { customer: options.customer! } : { from: options.customerFrom }
+      )
+    case "csv": {
+      yield* Effect.promise(() => window.ensure(maxLineBytes))
+      // A file without anything in it is not one with a wrong header.
+      if (window.available === 0) return Ndjson.make(options.customer)
+      return yield* Effect.mapError(Effect.fromResult(Csv.make(window.view(maxLineBytes), options.customer)), fail)
+    }
+    default:
+      return yield* refusedOption(
+        "format",
+        "is not a format of usage files",
+        "Use ndjson, csv, json, parquet or access-log"
+      )
+  }
+})

@@ -1,0 +1,113 @@
+/**
+ * Idempotency keys: which records of a batch are new, which were delivered before, and which use a key again for something
+ * else. All of it happens in the batch's transaction, so a key is taken if and only if its record is stored.
+ *
+ * Keys are inserted in order, in one statement a batch: two batches that share keys in different orders would deadlock.
+ * What was not inserted is looked at in a second statement, which sees what others have committed meanwhile; in the same
+ * one it would not. Both answer with few rows however large the batch is, and the second one finds each key by the index,
+ * whatever the planner believes of a table that was filled a moment ago.
+ */
+import * as Effect from "effect/Effect"
+import type { Query } from "../database/Database.ts"
+import { Busy, DatabaseError } from "../database/DatabaseError.ts"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import { arrayText } from "../database/ArrayText.ts"
+
+/** What becomes of the records of a batch, by position. Those that are in neither list are new. */
+export interface KeyVerdict {
+  readonly duplicates: ReadonlyArray<number>
+  readonly conflicts: ReadonlyArray<number>
+}
+
+/** The keys of a batch, ready to be sent: that can be done ahead. */
+export interface PreparedKeys {
+  /** Of each key the first position, which speaks for it. */
+  readonly firsts: ReadonlyMap<string, number>
+  readonly positions: ReadonlyArray<number>
+  /** Customers, keys, fingerprints and positions, as arrays. */
+  readonly params: ReadonlyArray<string>
+}
+
+const nameOf = (customer: string, key: string): string => `${customer}\u0000${key}`
+
+const arraysOf = (records: ReadonlyArray<UsageRecord>, positions: ReadonlyArray<number>): ReadonlyArray<string> => [
+  arrayText(positions.map((position) => records[position]!.customer)),
+  arrayText(positions.map((position) => records[position]!.key!.id)),
+  `{${positions.map((position) => records[position]!.key!.fingerprint).join(",")}}`,
+  `{${positions.join(",")}}`
+]
+
+/** Prepares the keys of a batch. */
+export const prepare = (records: ReadonlyArray<UsageRecord>): PreparedKeys => {
+  const firsts = new Map<string, number>()
+  for (let position = 0; position < records.length; position++) {
+    const { customer, key } = records[position]!
+    if (key === undefined) continue
+    const name = nameOf(customer, key.id)
+    if (!firsts.has(name)) firsts.set(name, position)
+  }
+  const positions = [...firsts.values()]
+  return { firsts, positions, params: arraysOf(records, positions) }
+}
+
+/** The statements for a table of keys. */
+export const make = (table: string) => {
+  const insert = `with taken as (
+      insert into ${table} (customer_id, idempotency_key, fingerprint, batch_id, position)
+      select u.customer, u.key, u.fingerprint, $1::text::bigint, u.position
+      from unnest($2::text::text[], $3::text::text[], $4::text::uuid[], $5::text::integer[])
+        as u(customer, key, fingerprint, position)
+      order by u.customer collate "C", u.key collate "C"
+      on conflict do nothing returning position
+    ) select coalesce(string_agg(position::text, ','), '') as positions from taken`
+  const differing = `select u.position::text as position, (k.fingerprint is null)::text as missing
+    from unnest($1::text::text[], $2::text::text[], $3::text::uuid[], $4::text::integer[])
+      as u(customer, key, fingerprint, position)
+    left join lateral (
+      select k.fingerprint from ${table} k where k.customer_id = u.customer and k.idempotency_key = u.key limit 1
+    ) k on true
+    where k.fingerprint is distinct from u.fingerprint`
+
+  /** Takes the keys of a batch. */
+  const take = Effect.fnUntraced(function* (
+    query: Query,
+    batchId: string,
+    records: ReadonlyArray<UsageRecord>,
+    { firsts, params, positions }: PreparedKeys
+  ): Effect.fn.Return<KeyVerdict, DatabaseError> {
+    const [row] = yield* query(insert, [batchId, ...params])
+    const answer = String(row?.["positions"] ?? "")
+    const taken = new Set(answer === "" ? [] : answer.split(",").map(Number))
+    if (taken.size === records.length) return { duplicates: [], conflicts: [] }
+
+    const duplicates: Array<number> = []
+    const conflicts: Array<number> = []
+    /** Keys that are there already: whether their content is the same, the table knows. */
+    const known: Array<number> = []
+    for (let position = 0; position < records.length; position++) {
+      const { customer, key } = records[position]!
+      if (key === undefined || taken.has(position)) continue
+      const first = firsts.get(nameOf(customer, key.id))!
+      if (!taken.has(first)) known.push(position)
+      else if (records[first]!.key!.fingerprint === key.fingerprint) duplicates.push(position)
+      else conflicts.push(position)
+    }
+    if (known.length === 0) return { duplicates, conflicts }
+    const different = new Set<number>()
+    const all = known.length === positions.length && known.length === records.length
+    for (const { missing, position } of yield* query(differing, all ? params : arraysOf(records, known))) {
+      // Keys past their retention are removed: this one was, between the two statements.
+      if (missing === "true") return yield* vanished
+      different.add(Number(position))
+    }
+    for (const position of known) (different.has(position) ? conflicts : duplicates).push(position)
+    // Whoever names one of them names the first.
+    return { duplicates, conflicts: conflicts.sort((a, b) => a - b) }
+  })
+
+  return { take }
+}
+
+const vanished = new DatabaseError({
+  reason: new Busy({ detail: "an idempotency key was removed meanwhile", code: "", cause: undefined })
+})

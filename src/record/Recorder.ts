@@ -1,0 +1,245 @@
+/**
+ * Records usage, each call with the promise that it gives.
+ *
+ * - `track…`, `record`: stored when it returns. Concurrent callers share a write: while one batch is on its way the next
+ *   gathers, so a quiet server answers in milliseconds and a busy one in large batches. A record that is refused takes none
+ *   of those beside it along.
+ * - `recordAll`: several in one transaction, all or none.
+ * - `recordInTransaction`: in the caller's own transaction, so that usage and, say, the order commit or roll back together.
+ *
+ * `Recorder.layerBatched` gives the same interface with `record` and `track…` returning as soon as the record is queued.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { randomUUID } from "node:crypto"
+import { Batcher, type BatcherError, Closed, InTransaction, QueueFull } from "./Batcher.ts"
+import type { Database } from "../database/Database.ts"
+import { DatabaseError, KeyConflict } from "../database/DatabaseError.ts"
+import { backoff } from "../database/Retry.ts"
+import { CurrentCustomer } from "../domain/CustomerId.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
+import { makeIntake } from "../ledger/Intake.ts"
+import { type Ledger, QuotaLedger } from "../quota/QuotaLedger.ts"
+import { Shutdown } from "../system/Shutdown.ts"
+import * as WriteQueue from "../ledger/WriteQueue.ts"
+import { SpoolError } from "../spool/Spool.ts"
+import { CatalogStore } from "../catalog/CatalogStore.ts"
+import { UsageStore } from "../ledger/UsageStore.ts"
+import * as Tracking from "../domain/Tracking.ts"
+
+/** `recordInTransaction` was called outside a transaction. @since 0.1.0 */
+export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("NotInTransaction", {}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return "there is no transaction open on this database's client: wrap the call in sql.withTransaction, or use recordAll"
+  }
+}
+
+/** @since 0.1.0 */
+export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
+  reason: Schema.Union([
+    InvalidInput,
+    KeyConflict,
+    DatabaseError,
+    NotInTransaction,
+    InTransaction,
+    QueueFull,
+    Closed,
+    SpoolError
+  ])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
+ * - `writers`: batches on their way at the same time, 2
+ * - `maxBatch`: callers that share a write, 1,000
+ * - `setAside`: takes over records that could not be stored within `retryFor`, such as `Spool.put`. If it succeeds, so do
+ *   the callers. An attempt may have stored the records without an answer, so what it keeps must be stored under `key`.
+ *
+ * @since 0.1.0
+ */
+export interface RecorderOptions {
+  readonly retryFor?: Duration.Input | undefined
+  readonly writers?: number | undefined
+  readonly maxBatch?: number | undefined
+  readonly setAside?:
+    | ((
+        unstored: { readonly key: string; readonly records: ReadonlyArray<UsageRecord> },
+        error: DatabaseError
+      ) => Effect.Effect<void, unknown>)
+    | undefined
+}
+
+type Recorded = Effect.Effect<UsageRecord, RecorderError>
+
+interface Interface {
+  readonly trackApiRequest: (usage: Tracking.ApiRequest) => Recorded
+  readonly trackStorage: (usage: Tracking.StorageUse) => Recorded
+  readonly trackBandwidth: (usage: Tracking.BandwidthUse) => Recorded
+  readonly trackCompute: (usage: Tracking.ComputeUse) => Recorded
+  readonly trackDatabaseQuery: (usage: Tracking.DatabaseQuery) => Recorded
+  readonly trackFunction: (usage: Tracking.FunctionInvocation) => Recorded
+  /** Usage of any service. */
+  readonly record: (usage: UsageInput) => Recorded
+  /** Several in one transaction, all or none. The error's field names the place: `records[3].amount`. */
+  readonly recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
+  /** In the transaction that the caller has open on this database's `PgClient`. */
+  readonly recordInTransaction: (
+    ...usages: ReadonlyArray<UsageInput>
+  ) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
+}
+
+type ForCurrent<Input> = (
+  usage: Omit<Input, "customer">
+) => Effect.Effect<UsageRecord, RecorderError, Recorder | CurrentCustomer>
+
+const forCurrent = <Input extends { readonly customer: string }>(
+  method: (recorder: Interface) => (usage: Input) => Recorded
+): ForCurrent<Input> =>
+  Effect.fnUntraced(function* (usage) {
+    const customer = yield* CurrentCustomer
+    return yield* method(yield* Recorder)({ ...usage, customer } as unknown as Input)
+  })
+
+/** @since 0.1.0 */
+export class Recorder extends Context.Service<Recorder, Interface>()("effect-usage/Recorder") {
+  /** @internal */
+  static readonly layerNoDeps = (
+    options: RecorderOptions = {}
+  ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
+    Layer.provide(Layer.effect(Recorder, make(options)), [Shutdown.layer, QuotaLedger.layer])
+
+  /** A recorder on a database: what it returns from is stored. */
+  static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
+    Layer.provide(Recorder.layerNoDeps(options), UsageStore.layer)
+
+  /** The same interface over a `Batcher`: `record`, `track…` and `recordAll` return when the usage is queued. */
+  static readonly layerBatched: Layer.Layer<Recorder, never, Batcher | Database> = Layer.suspend(() =>
+    Layer.provide(Layer.effect(Recorder, makeBatched), [UsageStore.layer, QuotaLedger.layer])
+  )
+
+  // For the `CurrentCustomer`, whom the application's authentication provides.
+
+  /** Records one API request of the current customer. */
+  static readonly trackApiRequest: ForCurrent<Tracking.ApiRequest> = forCurrent((_) => _.trackApiRequest)
+  /** Records stored bytes of the current customer. */
+  static readonly trackStorage: ForCurrent<Tracking.StorageUse> = forCurrent((_) => _.trackStorage)
+  /** Records transferred bytes of the current customer. */
+  static readonly trackBandwidth: ForCurrent<Tracking.BandwidthUse> = forCurrent((_) => _.trackBandwidth)
+  /** Records CPU seconds of the current customer. */
+  static readonly trackCompute: ForCurrent<Tracking.ComputeUse> = forCurrent((_) => _.trackCompute)
+  /** Records one database query of the current customer. */
+  static readonly trackDatabaseQuery: ForCurrent<Tracking.DatabaseQuery> = forCurrent((_) => _.trackDatabaseQuery)
+  /** Records one function invocation of the current customer. */
+  static readonly trackFunction: ForCurrent<Tracking.FunctionInvocation> = forCurrent((_) => _.trackFunction)
+  /** Records usage of any service by the current customer. */
+  static readonly record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
+}
+
+const fail = (reason: RecorderError["reason"]) =>
+  new RecorderError({
+    reason: reason._tag === "DatabaseError" && reason.reason._tag === "KeyConflict" ? reason.reason : reason
+  })
+
+/** The trackers are `record` behind a door of their own. */
+const make = Effect.fnUntraced(function* (options: RecorderOptions) {
+  const store = yield* UsageStore
+  const catalogs = yield* CatalogStore
+  const retryFor = Duration.fromInputUnsafe(options.retryFor ?? "30 seconds")
+  const retry = Schedule.upTo(backoff("20 millis", "2 seconds"), { duration: retryFor })
+  const intake = makeIntake(catalogs, retry)
+  const queue = yield* WriteQueue.make(store, {
+    source: "recorder",
+    onConflict: "fail",
+    capacity: 10_000,
+    maxItems: options.maxBatch ?? 1_000,
+    linger: Duration.zero,
+    writers: options.writers ?? 2,
+    // A batch that was taken early would be a small one: callers gather until a writer is free.
+    ahead: 0,
+    retry,
+    isRetryable: (error) => error.isRetryable,
+    setAside: options.setAside
+  })
+
+  const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
+    if (yield* store.heldByCaller) return yield* fail(new InTransaction())
+    const appended = yield* Effect.mapError(queue.store(records), fail)
+    if (appended === undefined) return yield* fail(new Closed())
+  })
+
+  return fromRecord({
+    record: Effect.fnUntraced(function* (usage: UsageInput) {
+      const record = yield* Effect.mapError(intake.check(usage), fail)
+      yield* persist([record])
+      return record
+    }),
+    recordAll: Effect.fn("Recorder.recordAll")(function* (usages: ReadonlyArray<UsageInput>) {
+      const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+      if (records.length > 0) yield* persist(records)
+      return records
+    }),
+    recordInTransaction: inTransaction(store, catalogs, yield* QuotaLedger)
+  })
+})
+
+const makeBatched = Effect.gen(function* () {
+  const batcher = yield* Batcher
+  const toRecorderError = (error: BatcherError) => fail(error.reason)
+  return fromRecord({
+    record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), toRecorderError),
+    recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), toRecorderError),
+    recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore, yield* QuotaLedger)
+  })
+})
+
+const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"], ledger: Ledger) => {
+  const intake = makeIntake(catalogs)
+  return Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
+    if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
+    const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+    if (records.length > 0) {
+      yield* Effect.mapError(
+        store.appendInTransaction({ key: randomUUID(), source: "transaction", records, onConflict: "fail" }),
+        fail
+      )
+      // Until then a quota counts what was let pass for them: nobody knows whether it will commit.
+      yield* store.afterCommit(
+        Effect.sync(() => {
+          ledger.takeAll(records)
+          ledger.settle(ledger.claim(records))
+        })
+      )
+    }
+    return records
+  })
+}
+
+const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTransaction">): Interface => {
+  const track =
+    <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
+    (input: A): Recorded =>
+      Effect.flatMap(Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), fail), base.record)
+  return {
+    ...base,
+    trackApiRequest: track(Tracking.apiRequest),
+    trackStorage: track(Tracking.storage),
+    trackBandwidth: track(Tracking.bandwidth),
+    trackCompute: track(Tracking.compute),
+    trackDatabaseQuery: track(Tracking.databaseQuery),
+    trackFunction: track(Tracking.functionInvocation)
+  }
+}

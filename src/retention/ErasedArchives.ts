@@ -1,0 +1,103 @@
+/**
+ * A customer in archives' files: which hold him, and what takes their place.
+ *
+ * A file of another database is left as it is. What is written anew without him lies beside it and is this database's; the
+ * certificate says that the other is there still.
+ */
+import * as Effect from "effect/Effect"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import type { ObjectStore } from "../files/S3.ts"
+import * as Storage from "../files/Storage.ts"
+import type { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
+import type { ArchiveRow } from "../archive/ArchiveSql.ts"
+import { archiveName, type RewrittenArchive, type Swap } from "./ErasureStore.ts"
+import type { Identity } from "../database/IdentityStore.ts"
+import { type ArchiveBroken, ArchiveFileError, problemOf } from "../archive/ArchiveFile.ts"
+import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
+import { nameBeside } from "../archive/Names.ts"
+import { countChanges, rewrite, without } from "./Rewrite.ts"
+
+/** What becomes of a record: itself, another in its place, or nothing. */
+export type Change = (record: ArchivedRecord) => ArchivedRecord | undefined
+
+type Problem = ArchiveBroken | ArchiveFileError | DatabaseError
+
+export interface ErasedArchives {
+  /** Archives that were looked at and need no change, as `archiveName` names them. */
+  readonly clean: ReadonlySet<string>
+  /** Which of some archives are to be replaced, and by what: the new files are there. */
+  readonly replacements: (
+    of: ReadonlyArray<ArchiveRow>,
+    tell: (step: string) => Effect.Effect<void>
+  ) => Effect.Effect<ReadonlyArray<Swap>, Problem>
+  /** Whether an archive has to be changed. */
+  readonly isAny: (of: ReadonlyArray<ArchiveRow>) => Effect.Effect<boolean, Problem>
+}
+
+export const make = (
+  storage: ObjectStore | undefined,
+  files: ArchiveFilesStore["Service"],
+  identity: Effect.Effect<Identity, DatabaseError>,
+  change: Change
+): ErasedArchives => {
+  const clean = new Set<string>()
+
+  /** How many records of an archive are to be changed; `unreadable`: of one that the next archive of the month has whole. */
+  const look = Effect.fnUntraced(function* (archive: ArchiveRow) {
+    if (clean.has(archiveName(archive))) return 0
+    const isSpare = archive.state === "superseded"
+    const isGone =
+      isSpare &&
+      (yield* Effect.tryPromise({
+        try: () => Storage.exists(storage, archive.file),
+        catch: (cause) => new ArchiveFileError({ file: archive.file, problem: problemOf(cause), cause })
+      })) === false
+    const counted = isGone
+      ? 0
+      : yield* countChanges(storage, archive, change).pipe(
+          Effect.catchIf(
+            (error) => isSpare && error._tag === "ArchiveBroken",
+            () => Effect.succeed("unreadable" as const)
+          )
+        )
+    if (counted === 0) clean.add(archiveName(archive))
+    return counted
+  })
+
+  return {
+    clean,
+    replacements: Effect.fnUntraced(function* (of, tell) {
+      const swaps: Array<Swap> = []
+      for (const archive of of) {
+        if (!clean.has(archiveName(archive))) yield* tell(`archive of ${archive.month.slice(0, 7)}`)
+        const found = yield* look(archive)
+        if (found === 0) continue
+        if (found === "unreadable") {
+          swaps.push(without(archive, 0))
+          continue
+        }
+        const { file, isOurs } = nameBeside(archive.file, archive.month)
+        yield* files.begin(file, isOurs)
+        const swap = yield* rewrite(storage, archive, file, (yield* identity).id, change)
+        if (swap.file === undefined) yield* files.giveUp(file, isOurs)
+        else clean.add(archiveName({ id: archive.id, sha256: swap.sha256 }))
+        swaps.push(swap)
+      }
+      return swaps
+    }),
+    isAny: Effect.fnUntraced(function* (of) {
+      for (const archive of of) if ((yield* look(archive)) !== 0) return true
+      return false
+    })
+  }
+}
+
+/** What a certificate says of a swap. */
+export const notedOf = ({ archive, changed, file, sha256 }: Swap): RewrittenArchive => ({
+  month: archive.month.slice(0, 7),
+  generation: archive.generation,
+  records: changed,
+  old_sha256: archive.sha256,
+  new_sha256: file === undefined ? null : sha256,
+  kept_by: archive.isOurs ? null : archive.owner
+})

@@ -1,0 +1,401 @@
+/**
+ * Erases a customer: records, in the table and in archives, rollups, keys, alerts, quotas, prices, dead letters, and what of
+ * him waits in the spool. Or puts a random pseudonym into the place of his id where totals are to stay, and drops the rest.
+ *
+ * It goes month by month, and notes what it has done in the same transaction as it does it: whatever interrupts it, calling
+ * it again finishes it, and the certificate says what was done in all. Archives are written anew, read back, and only then
+ * take the place of the old files, which are removed. What others use stays what it was, to the last digit.
+ *
+ * Usage that is recorded for the customer afterwards is that of a new customer, whom nobody has erased.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { createHash, randomBytes, randomUUID } from "node:crypto"
+import { dirname, join, resolve } from "node:path"
+import packageJson from "../../package.json" with { type: "json" }
+import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
+import { Archiver, ArchiverError } from "./Archiver.ts"
+import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
+import * as ErasedArchives from "./ErasedArchives.ts"
+import { removeDoomed } from "../archive/Removal.ts"
+import * as Strays from "./Strays.ts"
+import type { Database } from "../database/Database.ts"
+import { Busy, DatabaseError } from "../database/DatabaseError.ts"
+import * as CustomerId from "../domain/CustomerId.ts"
+import * as Decimal from "../domain/Decimal.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
+import { isLineOf } from "./Mention.ts"
+import { Spool, SpoolError } from "../spool/Spool.ts"
+import { SpoolDelivery, SpoolDeliveryError } from "../spool/SpoolDelivery.ts"
+import * as Broken from "../spool/Broken.ts"
+import * as Delivered from "../spool/Delivered.ts"
+import * as SpoolDirectory from "../spool/SpoolDirectory.ts"
+import { SpoolUnwritable } from "../spool/SpoolUnwritable.ts"
+import { isObjectUrl } from "../files/ObjectUrl.ts"
+import * as Storage from "../files/Storage.ts"
+import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
+import { ArchiveStore } from "../archive/ArchiveStore.ts"
+import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
+import { type Done, type Erasure, ErasureStore, type Note, type Swap } from "./ErasureStore.ts"
+import { claimHint, type Identity, IdentityStore, isOf } from "../database/IdentityStore.ts"
+import { printable } from "../domain/Shown.ts"
+
+const Reason = Schema.Union([
+  InvalidInput,
+  ArchiveBroken,
+  ArchiveFileError,
+  ArchiverError,
+  AggregatorError,
+  SpoolDeliveryError,
+  SpoolError,
+  DatabaseError
+])
+
+/** @since 0.1.0 */
+export class EraserError extends Schema.TaggedError<EraserError>()("EraserError", { reason: Reason }) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * What was done. Nothing in it says who it was to anybody who does not know: `subject.sha256` is the digest of `salt` and the
+ * customer's id.
+ *
+ * - `removed.records`: by service, those of the table and of archives; `amount` in base units. With a pseudonym: renamed
+ * - `removed.archives`: files that were written anew, with their digests before and after; `new_sha256` is `null` where
+ *   nothing was left. With a pseudonym `records` are those that were renamed
+ * - `removed.tables`: rows of other tables; `removed.files`: damaged pieces of the spool
+ * - `left`: what could not be reached, in words; call again when it is gone
+ *
+ * @since 0.1.0
+ */
+export interface ErasureCertificate {
+  readonly schema: 1
+  readonly kind: "effect-usage erasure certificate"
+  readonly mode: "erase" | "pseudonymise"
+  readonly subject: { readonly salt: string; readonly sha256: string }
+  readonly started_at: string
+  readonly finished_at: string | null
+  readonly version: string
+  readonly removed: Done
+  readonly left: ReadonlyArray<string>
+}
+
+/**
+ * - `pseudonymise`: rather than to erase usage, put a random pseudonym into the place of the customer and drop the metadata
+ * - `directories`: where else archives' files may be that no archive is in, beside the directories of archives
+ * - `onStep`: is told what is done
+ *
+ * @since 0.1.0
+ */
+export interface EraseOptions {
+  readonly pseudonymise?: boolean | undefined
+  readonly directories?: ReadonlyArray<string> | undefined
+  readonly onStep?: ((step: string) => Effect.Effect<void>) | undefined
+}
+
+/** @since 0.1.0 */
+export class Eraser extends Context.Service<
+  Eraser,
+  {
+    /** Erases a customer. Again, it finds nothing more, and gives the certificate that it gave. */
+    readonly erase: (customer: string, options?: EraseOptions) => Effect.Effect<ErasureCertificate, EraserError>
+  }
+>()("effect-usage/Eraser") {
+  /** @internal */
+  static readonly layerNoDeps: Layer.Layer<
+    Eraser,
+    never,
+    | ErasureStore
+    | ArchiveStore
+    | ArchiveFilesStore
+    | IdentityStore
+    | DeadLetterStore
+    | Archiver
+    | Aggregator
+    | SpoolDelivery
+    | Spool
+  > = Layer.suspend(() => Layer.effect(Eraser, make))
+
+  static readonly layer: Layer.Layer<Eraser, never, Database | Spool> = Layer.suspend(() =>
+    Layer.provide(Eraser.layerNoDeps, [
+      ErasureStore.layer,
+      ArchiveStore.layer,
+      ArchiveFilesStore.layer,
+      IdentityStore.layer,
+      DeadLetterStore.layer,
+      Archiver.layer,
+      Aggregator.layer,
+      SpoolDelivery.layer({ retryFor: "10 seconds" })
+    ])
+  )
+}
+
+const wrap = (reason: typeof Reason.Type) => new EraserError({ reason })
+
+/** How often it is begun anew because usage of the customer kept coming. */
+const attempts = 5
+const lettersAtOnce = 500
+
+const nothing: Done = { records: [], tables: {}, files: 0, archives: [] }
+
+const hashOf = (salt: string, customer: string): string =>
+  createHash("sha256").update(salt).update(customer).digest("hex")
+
+/** Adds what a step did to what was done before. */
+const noteOn =
+  (done: Done): Note =>
+  ({ records = [], tables = {} }) => {
+    const services = new Map(done.records.map((sum) => [sum.service, sum]))
+    for (const { amount, records: count, service } of records) {
+      const before = services.get(service)
+      services.set(service, {
+        service,
+        records: (before?.records ?? 0) + count,
+        amount: Decimal.toText(
+          BigDecimal.sum(Decimal.fromDatabase(before?.amount ?? "0"), Decimal.fromDatabase(amount))
+        )
+      })
+    }
+    const all: Record<string, number> = { ...done.tables }
+    for (const [table, count] of Object.entries(tables)) if (count > 0) all[table] = (all[table] ?? 0) + count
+    return { ...done, records: [...services.values()], tables: all }
+  }
+
+const make = Effect.gen(function* () {
+  const store = yield* ErasureStore
+  const archives = yield* ArchiveStore
+  const files = yield* ArchiveFilesStore
+  const identity = yield* IdentityStore
+  const letters = yield* DeadLetterStore
+  const archiver = yield* Archiver
+  const aggregator = yield* Aggregator
+  const spoolDelivery = yield* SpoolDelivery
+  const spool = yield* Spool
+  const storage = yield* Storage.ObjectStorage
+
+  const inSpool = <A>(run: () => Promise<A>) =>
+    Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), (reason) => new SpoolError({ reason }))
+
+  /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
+  const clearBroken = (customer: string) =>
+    inSpool(() => Broken.remove(spool.directory.path, (text) => isLineOf(text, customer)))
+
+  /** Whether the spool is this database's. Another's is left to it, with whatever names the customer told of. */
+  const deliverSpool = Effect.catchIf(
+    Effect.as(spoolDelivery.deliverAll(), true),
+    (error: SpoolDeliveryError) => error.reason._tag === "SpoolOfAnother",
+    () => Effect.succeed(false)
+  )
+
+  const lettersOf = Effect.fnUntraced(function* (customer: string) {
+    const found: Array<string> = []
+    for (let after = "0"; ;) {
+      const page = yield* letters.list({ after, limit: lettersAtOnce })
+      for (const letter of page) {
+        if (isLineOf(Buffer.from(letter.content).toString("utf8"), customer)) found.push(letter.id)
+      }
+      const last = page.at(-1)
+      if (last === undefined) return found
+      after = last.id
+    }
+  })
+
+  /** Files with the customer that are no archives of this database, and what is half written. */
+  const strays = Effect.fnUntraced(function* (customer: string, directories: ReadonlyArray<string>) {
+    const names = (yield* archives.list).map(({ file }) => file).filter((file) => !isObjectUrl(file))
+    const known = new Set(names)
+    const found: { readonly holding: Array<Strays.Stray>; readonly half: Array<string> } = { holding: [], half: [] }
+    for (const directory of new Set([
+      ...names.map((file) => dirname(file)),
+      ...directories.map((one) => resolve(one))
+    ])) {
+      const { half, holding } = yield* Strays.find(directory, known, (record) => record.customer === customer)
+      found.holding.push(...holding)
+      found.half.push(...half)
+    }
+    return found
+  })
+
+  /** Files of the spool that name a customer: those that a running process writes cannot be delivered yet. */
+  const waiting = (customer: string) =>
+    inSpool(() => SpoolDirectory.filesWith(spool.directory, JSON.stringify(customer)))
+
+  const run = Effect.fnUntraced(function* (
+    erasure: Erasure,
+    customer: string,
+    tell: (step: string) => Effect.Effect<void>
+  ) {
+    const { erasure_id: id, pseudonym } = erasure
+    let done = erasure.removed
+    const archived = archivesWith(customer, pseudonym)
+    const noted = (swaps: ReadonlyArray<Swap>): Done => ({
+      ...done,
+      archives: [...done.archives, ...swaps.map(ErasedArchives.notedOf)]
+    })
+
+    /** Records of archives are put back first: then they are erased as all others are. */
+    const eraseUsage = Effect.gen(function* () {
+      for (const month of yield* store.archivedMonths(customer)) {
+        yield* tell(`restoring ${month.slice(0, 7)}`)
+        yield* archiver.restore(month.slice(0, 7), { customer })
+      }
+      for (const archive of yield* archives.list) {
+        const swaps = yield* archived.replacements([archive], tell)
+        const after = noted(swaps)
+        // One that is another by now is looked at in the next turn.
+        if (swaps.length > 0 && (yield* store.swap(id, swaps, after))) done = after
+        yield* removeDoomed(storage, files)
+      }
+      for (const month of yield* store.months(customer)) {
+        yield* tell(month.slice(0, 7))
+        const after = yield* store.eraseMonth(id, customer, month, noteOn(done))
+        if (after !== "archived") done = after
+      }
+    })
+
+    const renameUsage = Effect.fnUntraced(function* (name: string) {
+      const all = yield* archives.list
+      const months = new Set([...(yield* store.months(customer)), ...all.map(({ month }) => month)])
+      for (const month of [...months].sort()) {
+        const swaps = yield* archived.replacements(
+          all.filter((archive) => archive.month === month),
+          tell
+        )
+        yield* tell(month.slice(0, 7))
+        const after = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
+        if (after !== "changed") done = after
+        yield* removeDoomed(storage, files)
+      }
+    })
+
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      yield* tell("spool")
+      const isSpoolOurs = yield* deliverSpool
+      if (isSpoolOurs) yield* inSpool(() => Delivered.clear(spool.directory))
+      yield* aggregator.rollUp
+      // Archivers begin anew, and find nothing of him.
+      yield* store.supersedeOpen
+      yield* files.giveUpAll("all")
+      yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
+      yield* tell("everything else")
+      if (isSpoolOurs) done = { ...done, files: done.files + (yield* clearBroken(customer)) }
+      const his = yield* lettersOf(customer)
+      done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
+      const isGone = Object.keys(yield* store.residue(customer)).length === 0
+      if (isGone && (yield* store.finish(id, archived.clean))) return
+    }
+    return yield* new DatabaseError({
+      reason: new Busy({ detail: "usage of the customer keeps coming", code: "55P03", cause: undefined })
+    })
+  })
+
+  const archivesWith = (customer: string, pseudonym: string | null) =>
+    ErasedArchives.make(storage, files, identity.current, (record) =>
+      record.customer !== customer
+        ? record
+        : pseudonym === null
+          ? undefined
+          : { ...record, customer: pseudonym, metadata: null }
+    )
+
+  const begin = Effect.fnUntraced(function* (customer: string, mode: Erasure["mode"]) {
+    const salt = randomBytes(16).toString("hex")
+    const erasure = {
+      erasure_id: randomUUID(),
+      salt,
+      subject_hash: hashOf(salt, customer),
+      pseudonym: mode === "erase" ? null : `customer-${randomUUID()}`,
+      mode,
+      removed: nothing
+    }
+    yield* store.begin(erasure)
+    return { ...erasure, started_at: "", finished_at: null }
+  })
+
+  const erase = Effect.fn("Eraser.erase")(function* (input: string, options: EraseOptions = {}) {
+    const customer = yield* Effect.fromResult(CustomerId.parse(input))
+    const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
+    const ofHim = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer))
+    yield* removeDoomed(storage, files)
+    const open = ofHim.find(({ finished_at }) => finished_at === null)
+    if (open !== undefined && open.mode !== mode) {
+      return yield* new InvalidInput({
+        field: "pseudonymise",
+        problem: `an interrupted run was to ${open.mode} this customer`,
+        remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} --pseudonymise`
+      })
+    }
+    const before = ofHim.findLast(({ finished_at }) => finished_at !== null)
+    const isGone =
+      open === undefined &&
+      before !== undefined &&
+      Object.keys(yield* store.residue(customer)).length === 0 &&
+      (yield* lettersOf(customer)).length === 0 &&
+      (yield* waiting(customer)).length === 0 &&
+      !(yield* archivesWith(customer, null).isAny(yield* archives.list))
+    if (!isGone) {
+      yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
+    }
+    const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
+    const kept = yield* removeDoomed(storage, files)
+    const { half, holding } = yield* strays(
+      customer,
+      (options.directories ?? []).filter((one) => !isObjectUrl(one))
+    )
+    return certificateOf(last!, [
+      ...(yield* waiting(customer)).map((file) =>
+        file.startsWith(join(spool.directory.path, "open"))
+          ? `${printable(file)}: a process that runs is writing it`
+          : `${printable(file)}: waits in a spool that is another database's, and was left as it is`
+      ),
+      ...kept.map(
+        ({ file, problem }) =>
+          `${printable(file)}: cannot be removed now, and may have the customer in it (${problem}): erase again when it can be, or see to it yourself`
+      ),
+      ...leftOf(last!.removed, holding, yield* identity.current),
+      ...half.map(
+        (file) =>
+          `${printable(file)}: half an archive, which is being written or was left by a run that was killed: remove it, if nobody writes it`
+      )
+    ])
+  }, Effect.mapError(wrap))
+
+  return Eraser.of({ erase })
+})
+
+/** Files with the customer that stay: those of other databases, and those of which nobody knows whose they are. */
+const leftOf = ({ archives }: Done, strays: ReadonlyArray<Strays.Stray>, self: Identity): ReadonlyArray<string> => {
+  const seen = new Set(strays.map(({ sha256 }) => sha256))
+  const others = (owner: string) =>
+    `it is database ${owner}'s and was left as it is, with the customer in it: he is to be erased there too. ${claimHint(owner)}`
+  return [
+    ...archives.flatMap(({ kept_by: owner, month, old_sha256: digest }) =>
+      owner === null || seen.has(digest) ? [] : [`the archive of ${month} whose SHA-256 is ${digest}: ${others(owner)}`]
+    ),
+    ...strays.map(({ database, file }) =>
+      database === undefined || isOf(self, database)
+        ? `${printable(file)}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
+        : `${printable(file)}: ${others(database)}`
+    )
+  ]
+}
+
+const certificateOf = (erasure: Erasure, left: ReadonlyArray<string>): ErasureCertificate => ({
+  schema: 1,
+  kind: "effect-usage erasure certificate",
+  mode: erasure.mode,
+  subject: { salt: erasure.salt, sha256: erasure.subject_hash },
+  started_at: erasure.started_at,
+  finished_at: erasure.finished_at,
+  version: packageJson.version,
+  removed: erasure.removed,
+  left
+})

@@ -1,0 +1,73 @@
+/**
+ * An archive's file, written anew with other records: under a name of its own, synced, with its manifest, and read back before
+ * anybody is told of it. The old file stays as it is.
+ */
+import * as Effect from "effect/Effect"
+import type { ObjectStore } from "../files/S3.ts"
+import type { ArchiveRow } from "../archive/ArchiveSql.ts"
+import type { Swap } from "./ErasureStore.ts"
+import { type ArchiveBroken, type ArchiveFileError, openWriter, readBack, readKnown } from "../archive/ArchiveFile.ts"
+import { type ArchivedRecord, cellsOf } from "../archive/ArchiveRows.ts"
+import { writeManifest } from "../archive/Manifest.ts"
+
+type Change = (record: ArchivedRecord) => ArchivedRecord | undefined
+
+/** How many records of an archive `change` changes or leaves out. */
+export const countChanges = (storage: ObjectStore | undefined, archive: ArchiveRow, change: Change) => {
+  let changed = 0
+  return Effect.map(
+    readKnown(storage, archive, (records) =>
+      Effect.sync(() => {
+        for (const record of records) if (change(record) !== record) changed++
+      })
+    ),
+    () => changed
+  )
+}
+
+/** What becomes of an archive of which nothing is left. */
+export const without = (archive: ArchiveRow, changed: number): Swap => ({
+  archive,
+  file: undefined,
+  records: 0,
+  bytes: 0,
+  sha256: "",
+  first: "",
+  last: "",
+  changed
+})
+
+/** Writes `file`, which is `database`'s, with what `change` makes of each record; `undefined` leaves it out. Where all are left out there is no file. */
+export const rewrite = Effect.fnUntraced(function* (
+  storage: ObjectStore | undefined,
+  archive: ArchiveRow,
+  file: string,
+  database: string,
+  change: Change
+): Effect.fn.Return<Swap, ArchiveBroken | ArchiveFileError> {
+  let changed = 0
+  let left = 0
+  const written = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const writer = yield* openWriter(storage, file)
+      yield* readKnown(storage, archive, (records) =>
+        Effect.suspend(() => {
+          const kept: Array<ArchivedRecord> = []
+          for (const record of records) {
+            const now = change(record)
+            if (now !== record) changed++
+            if (now !== undefined) kept.push(now)
+          }
+          left += kept.length
+          return writer.rows(kept.map(cellsOf))
+        })
+      )
+      return left === 0 ? undefined : yield* writer.finish
+    })
+  )
+  if (written === undefined) return without(archive, changed)
+  const { bytes, sha256, totals } = written
+  yield* readBack(storage, file, written)
+  const { first, last } = yield* writeManifest(storage, { ...archive, bytes, sha256, file, database }, totals)
+  return { archive, file, records: left, bytes, sha256, first, last, changed }
+})

@@ -1,0 +1,84 @@
+/**
+ * How rows are put into the hours, days or months of a zone. Where these begin is worked out here and sent along: the server
+ * is not asked what it knows of the zone.
+ */
+import * as Calendar from "../domain/Calendar.ts"
+import * as Instant from "../domain/Instant.ts"
+import type { Window } from "../domain/Window.ts"
+import { timestamp } from "../database/Timestamp.ts"
+import type { Level } from "./UsageSourcesSql.ts"
+
+/** What sums are cut into. */
+export type Unit = "hour" | "day" | "month"
+
+/** Sends a text along; gives what stands for it. */
+type Bind = (text: string) => string
+
+/**
+ * - `longest`: the longest rows of which each is in one span
+ * - `seams`: where a span begins and no quarter of an hour does: there records tell
+ * - `start`: SQL for the beginning of the span that a moment `at` is in
+ * - `label`: SQL for how the zone writes a beginning
+ */
+export interface SpanCuts {
+  readonly longest: Level
+  readonly seams: ReadonlyArray<Instant.Instant>
+  readonly start: (bind: Bind, at: string) => string
+  readonly label: (bind: Bind, start: string) => string
+}
+
+type Span = Pick<Window, "start" | "end" | "tz">
+
+const hour = 3_600 * Instant.microsPerSecond
+const day = 24 * hour
+
+/** Where the server is to look something up for every row: worked out once, and not for every row. */
+const array = (bind: Bind, type: string, values: ReadonlyArray<string>): string =>
+  `(select ${bind(`{${values.map((value) => `"${value}"`).join(",")}}`)}::${type}[])`
+
+const seamsOf = (starts: ReadonlyArray<Instant.Instant>, { end, start }: Span): ReadonlyArray<Instant.Instant> =>
+  starts.filter((at) => at > start && at < end && at % (hour / 4) !== 0)
+
+/** Where spans of a window begin and no quarter of an hour does. */
+export const seams = (window: Span, unit: Unit): ReadonlyArray<Instant.Instant> => make(window, unit).seams
+
+export const make = (window: Span, unit: Unit): SpanCuts => {
+  // An hour that began before the window is called as the clock was then.
+  const stretches = Calendar.stretches({ ...window, start: (window.start - day) as Instant.Instant })
+  const changes = stretches.map(({ from }) => from)
+  const starts = unit === "hour" ? changes : Calendar.spans(window, unit).map((span) => span.start)
+  const from = (bind: Bind, instants: ReadonlyArray<Instant.Instant>) =>
+    array(bind, "timestamptz", instants.map(timestamp))
+  return {
+    longest: longestOf(starts, unit),
+    seams: seamsOf(starts, window),
+    start: (bind, at) => {
+      const of = `width_bucket(${at}, ${from(bind, starts)})`
+      if (unit !== "hour") return `(${from(bind, starts)})[${of}]`
+      // Hours of a stretch are counted from one on which its clock shows a full hour.
+      const origins = stretches.map(
+        (one) => (Math.floor(one.from / hour) * hour - (((one.offset % hour) + hour) % hour)) as Instant.Instant
+      )
+      return `date_bin('1 hour', ${at}, (${from(bind, origins)})[${of}])`
+    },
+    label: (bind, start) => {
+      const offsets = array(
+        bind,
+        "integer",
+        stretches.map(({ offset }) => `${offset / Instant.microsPerSecond}`)
+      )
+      const offset = `(${offsets})[width_bucket(${start}, ${from(bind, changes)})]`
+      return `to_char((${start} at time zone 'UTC') + ${offset} * interval '1 second', '${patterns[unit]}')`
+    }
+  }
+}
+
+const patterns: Record<Unit, string> = { hour: "YYYY-MM-DD HH24:MI:SS", day: "YYYY-MM-DD", month: "YYYY-MM" }
+
+const longestOf = (starts: ReadonlyArray<Instant.Instant>, unit: Unit): Level => {
+  const isOf = {
+    day: (at: Instant.Instant) => at % day === 0,
+    month: (at: Instant.Instant) => Instant.monthStart(at) === at
+  }
+  return unit !== "hour" && starts.every(isOf[unit]) ? unit : "quarter"
+}

@@ -1,0 +1,89 @@
+/**
+ * What becomes of the spool's batches once they are delivered: they are kept for a while, and delivered again should the
+ * database turn out to lack them.
+ *
+ * That a commit was acknowledged is no promise of a server that fails over to a standby which had not received it, or is
+ * restored to an earlier time. From time to time the ledger is asked for what was delivered since, and, when its server is another one than
+ * before, for all that is kept. The ledger takes a batch once, so that to deliver it again is harmless.
+ *
+ * - A batch is removed only when its time is up and the database was asked for it after that: an outage takes as long as it takes.
+ * - What was delivered to another database is left to that one.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import type { Spool } from "./Spool.ts"
+import * as Delivered from "./Delivered.ts"
+import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import * as SpoolDirectory from "./SpoolDirectory.ts"
+import { type Identity, isOf } from "../database/IdentityStore.ts"
+import type { UsageStore } from "../ledger/UsageStore.ts"
+
+export interface KeptBatches {
+  /** Takes over a batch that was delivered. */
+  readonly keep: (batch: SpoolDirectory.SealedBatch) => Effect.Effect<void, DatabaseError | SpoolUnwritable>
+  /** Asks the ledger, and puts what it lacks back to be delivered. */
+  readonly settle: Effect.Effect<void, DatabaseError | SpoolUnwritable>
+}
+
+/** How long delivery goes on without asking the ledger. */
+const askEveryMillis = 5_000
+
+/** Keys in one question. */
+const keysAtOnce = 1_000
+
+export const make = (spool: Spool["Service"], store: UsageStore["Service"]): KeptBatches => {
+  const { directory, maxBytes } = spool
+  const keepMillis = Duration.toMillis(spool.keepDelivered)
+  let identity: Identity | undefined
+  let askedAt = -Infinity
+
+  const onDisk = SpoolUnwritable.attempt(directory.path)
+
+  /** Asks for batches; gives how many the ledger lacks. */
+  const ask = Effect.fnUntraced(function* (batches: ReadonlyArray<Delivered.KeptBatch>) {
+    const { identity: here, keys, server } = yield* store.lacking(batches.map(({ key }) => key))
+    yield* onDisk(async () => {
+      for (const batch of batches) {
+        await (keys.has(batch.key)
+          ? Delivered.takeBack(directory, batch)
+          : Delivered.confirm(directory, batch, here.id, server))
+      }
+    })
+    return keys.size
+  })
+
+  const settle = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    askedAt = now
+    const kept = yield* onDisk(() => Delivered.list(directory))
+    if (kept.length === 0) return
+    const here = yield* store.lacking([])
+    identity = here.identity
+    const due = kept.filter(({ owner, server }) => server !== here.server && isOf(here.identity, owner))
+    let lacking = 0
+    for (let start = 0; start < due.length; start += keysAtOnce) {
+      lacking += yield* ask(due.slice(start, start + keysAtOnce))
+    }
+    if (lacking > 0) {
+      yield* Effect.annotateLogs(
+        Effect.logWarning(
+          `the database lacks ${lacking} batches that were delivered to it, and gets them again: was it failed over, or restored?`
+        ),
+        { source: "spool", batches: lacking }
+      )
+    }
+    yield* onDisk(() => Delivered.prune(directory, now - keepMillis, maxBytes))
+  })
+
+  const keep = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
+    if (keepMillis === 0) return yield* onDisk(() => SpoolDirectory.remove(batch))
+    const { id } = (identity ??= (yield* store.lacking([])).identity)
+    const now = yield* Clock.currentTimeMillis
+    yield* onDisk(() => Delivered.keep(directory, id, batch, now))
+    if (now - askedAt >= askEveryMillis) yield* settle
+  })
+
+  return { keep, settle: keepMillis === 0 ? Effect.void : settle }
+}

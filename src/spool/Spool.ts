@@ -1,0 +1,112 @@
+/**
+ * The spool: a durable buffer on disk in front of the database, shared by all processes that name its directory.
+ *
+ * Usage that is in the spool is safe; `SpoolDelivery` (or a `Batcher` with a spool) brings it into the database, exactly once.
+ * Nothing here opens a database. How the directory is laid out, and how programs of others drop usage into it, says
+ * `spool/SpoolDirectory`.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import * as Segment from "./Segment.ts"
+import * as SpoolDirectory from "./SpoolDirectory.ts"
+import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { printable } from "../domain/Shown.ts"
+
+/** The spool holds as much as it may. @since 0.1.0 */
+export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
+  path: Schema.String,
+  maxBytes: Schema.Finite
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    return `the spool in ${printable(this.path)} is full (${this.maxBytes} bytes): deliver it with \`usage batch flush\`, or allow it more (\`maxBytes\`)`
+  }
+}
+
+/** @since 0.1.0 */
+export class SpoolError extends Schema.TaggedError<SpoolError>()("SpoolError", {
+  reason: Schema.Union([SpoolUnwritable, SpoolFull])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * - `directory`: where it is; made if need be
+ * - `maxBytes`: what it may hold, 1 GiB
+ * - `keepDelivered`: how long delivered batches are kept (10 minutes), beside `maxBytes` and at most as much again. They are delivered again if
+ *   the database turns out to lack them, after it failed over to a standby or was restored. 0: not at all
+ *
+ * @since 0.1.0
+ */
+export interface SpoolOptions {
+  readonly directory: string
+  readonly maxBytes?: number | undefined
+  readonly keepDelivered?: Duration.Input | undefined
+}
+
+/** @since 0.1.0 */
+export class Spool extends Context.Service<
+  Spool,
+  {
+    /** For those who write segments and deliver them. */
+    readonly directory: SpoolDirectory.SpoolDirectory
+    readonly maxBytes: number
+    readonly keepDelivered: Duration.Duration
+    /** Puts lines of NDJSON, as `usage import` reads them, into the inbox. Durable when it returns. */
+    readonly drop: (lines: string) => Effect.Effect<void, SpoolError>
+    /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
+    readonly put: (key: string, records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, SpoolError>
+    readonly status: Effect.Effect<SpoolDirectory.SpoolStatus, SpoolError>
+    /** Fails if nothing can be written to it. */
+    readonly probe: Effect.Effect<void, SpoolError>
+    /** Removes what interrupted processes left behind and nobody needs. */
+    readonly tidy: Effect.Effect<void, SpoolError>
+  }
+>()("effect-usage/Spool") {
+  static readonly layer = (options: SpoolOptions): Layer.Layer<Spool, SpoolError> => Layer.effect(Spool, make(options))
+}
+
+const make = Effect.fnUntraced(function* (options: SpoolOptions) {
+  const maxBytes = options.maxBytes ?? 1_073_741_824
+  const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
+    Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), (reason) => new SpoolError({ reason }))
+  const directory = yield* attempt(() => SpoolDirectory.openSpool(options.directory))
+  const status = attempt(() => SpoolDirectory.status(directory))
+
+  const withRoom = <A>(bytes: number, write: Effect.Effect<A, SpoolError>) =>
+    Effect.flatMap(status, (found) =>
+      found.bytes + bytes > maxBytes
+        ? Effect.fail(new SpoolError({ reason: new SpoolFull({ path: options.directory, maxBytes }) }))
+        : write
+    )
+
+  return Spool.of({
+    directory,
+    maxBytes,
+    keepDelivered: Duration.fromInputUnsafe(options.keepDelivered ?? "10 minutes"),
+    drop: (lines) =>
+      withRoom(
+        Buffer.byteLength(lines),
+        attempt(() => SpoolDirectory.drop(directory, lines))
+      ),
+    put: (key, records) => {
+      const text = Segment.encodeAll(records)
+      return withRoom(
+        Buffer.byteLength(text),
+        Effect.asVoid(attempt(() => SpoolDirectory.putSealed(directory, key, text)))
+      )
+    },
+    status,
+    probe: attempt(() => SpoolDirectory.probe(directory)),
+    tidy: attempt(() => SpoolDirectory.tidy(directory))
+  })
+})

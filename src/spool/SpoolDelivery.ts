@@ -1,0 +1,272 @@
+/**
+ * Brings what is in a spool into the database: sealed segments, the inbox, and whatever processes that died have left.
+ *
+ * Each batch of the spool is stored under its own key and then put aside, so it does not matter when this is interrupted, or
+ * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
+ * letters in the transaction of their batch. What is wrong with one of the spool's files holds up none of the others.
+ * Nothing is delivered to a database that the spool does not belong to.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { isRefusal } from "../database/Bisect.ts"
+import type { Database } from "../database/Database.ts"
+import { untilItWorks } from "../database/Retry.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import * as Claims from "./Claims.ts"
+import * as Delivery from "../ledger/Delivery.ts"
+import { makeIntake } from "../ledger/Intake.ts"
+import * as KeptBatches from "./KeptBatches.ts"
+import * as SpoolOwner from "./SpoolOwner.ts"
+import * as Telemetry from "../system/Telemetry.ts"
+import { Spool } from "./Spool.ts"
+import * as Broken from "./Broken.ts"
+import * as Segment from "./Segment.ts"
+import { SpoolOfAnother } from "./SpoolOfAnother.ts"
+import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import * as SpoolDirectory from "./SpoolDirectory.ts"
+import { CatalogStore } from "../catalog/CatalogStore.ts"
+import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.ts"
+import { UsageStore } from "../ledger/UsageStore.ts"
+
+/** @since 0.1.0 */
+export class SpoolDeliveryError extends Schema.TaggedError<SpoolDeliveryError>()("SpoolDeliveryError", {
+  reason: Schema.Union([DatabaseError, SpoolUnwritable, SpoolOfAnother])
+}) {
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/**
+ * What was brought into the database.
+ *
+ * - `batches`, `records`: stored, also by an earlier attempt that could not say so
+ * - `refused`: lines, frames and records that became dead letters
+ *
+ * @since 0.1.0
+ */
+export interface SpoolDelivered {
+  readonly batches: number
+  readonly records: number
+  readonly refused: number
+}
+
+/**
+ * - `retryFor`: how long a batch is retried while the database is out of reach, for ever if absent
+ *
+ * @since 0.1.0
+ */
+export interface SpoolDeliveryOptions {
+  readonly retryFor?: Duration.Input | undefined
+}
+
+/** @since 0.1.0 */
+export class SpoolDelivery extends Context.Service<
+  SpoolDelivery,
+  {
+    /** Delivers all that is there now, but not the batches whose keys are in `except`; `onBatch` runs after each batch. */
+    readonly deliverAll: (options?: {
+      readonly onBatch?: ((delivered: SpoolDelivered) => Effect.Effect<void>) | undefined
+      readonly except?: ReadonlySet<string> | undefined
+    }) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+    /** Delivers one sealed batch, whose records are given if they are still in memory. */
+    readonly deliver: (
+      batch: SpoolDirectory.SealedBatch,
+      records?: ReadonlyArray<UsageRecord>
+    ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+  }
+>()("effect-usage/SpoolDelivery") {
+  /** @internal */
+  static readonly layerNoDeps = (
+    options: SpoolDeliveryOptions = {}
+  ): Layer.Layer<SpoolDelivery, never, Spool | UsageStore | CatalogStore | DeadLetterStore> =>
+    Layer.effect(SpoolDelivery, make(options))
+
+  /** Delivery from a spool to a database. */
+  static readonly layer = (options: SpoolDeliveryOptions = {}): Layer.Layer<SpoolDelivery, never, Spool | Database> =>
+    Layer.provide(SpoolDelivery.layerNoDeps(options), [UsageStore.layer, DeadLetterStore.layer])
+}
+
+const nobody: ReadonlySet<string> = new Set()
+
+const nothing: SpoolDelivered = { batches: 0, records: 0, refused: 0 }
+
+const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
+  batches: a.batches + b.batches,
+  records: a.records + b.records,
+  refused: a.refused + b.refused
+})
+
+const wrap = (reason: DatabaseError | SpoolUnwritable | SpoolOfAnother) => new SpoolDeliveryError({ reason })
+
+const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
+  yield* Telemetry.fromZero(metrics.committed, metrics.failed)
+  const spool = yield* Spool
+  const { directory } = spool
+  const intake = makeIntake(yield* CatalogStore)
+  const retryFor = options.retryFor
+  const store = yield* UsageStore
+  const kept = KeptBatches.make(spool, store)
+  const delivery = Delivery.make(store, yield* DeadLetterStore, {
+    retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
+    // Whoever waits for ever has an operator who can mend anything but the data.
+    isRetryable: (error) => (retryFor === undefined ? !isRefusal(error) : error.isRetryable)
+  })
+
+  const owner = SpoolOwner.make(
+    directory,
+    Effect.map(
+      Effect.suspend(() => store.lacking([])),
+      ({ identity }) => identity
+    )
+  )
+  const onDisk = SpoolUnwritable.attempt(directory.path)
+  const claims = Claims.make(directory, intake)
+
+  const segmentContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
+    const data = yield* onDisk(() => SpoolDirectory.readSegment(batch))
+    if (data === undefined) return undefined
+    const { broken, records } = Segment.decode(data)
+    const damaged = broken.filter((frame) => !frame.torn)
+    // Kept on disk too: a dead letter holds only so much, and this may be half a disk block.
+    for (const frame of damaged) {
+      yield* onDisk(() => Broken.keepBytes(directory.path, batch.key, frame.offset, frame.content))
+    }
+    return {
+      records,
+      letters: damaged.map((frame) => ({
+        source: `spool ${batch.key}`,
+        place: `byte ${frame.offset}`,
+        field: "frame",
+        problem: `${frame.content.length} bytes are damaged: their checksum does not fit`,
+        remedy: "The disk has changed them; what is left of them is in the spool's broken folder",
+        content: frame.content
+      }))
+    }
+  })
+
+  /** Stores what is in a batch of the spool: as a batch, or, of a large file, as several. */
+  const storeAll = Effect.fnUntraced(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached: ReadonlyArray<UsageRecord> | undefined,
+    onBatch: (delivered: SpoolDelivered) => Effect.Effect<void>
+  ) {
+    let total = nothing
+    const storeOne = Effect.fnUntraced(function* (
+      key: string,
+      records: ReadonlyArray<UsageRecord>,
+      letters: ReadonlyArray<NewDeadLetter>
+    ) {
+      const stored = yield* delivery.deliver({ key, source: "spool", records }, letters)
+      yield* Metric.update(metrics.committed, stored.records)
+      yield* Metric.update(metrics.failed, stored.refused)
+      yield* Metric.update(metrics.last, Telemetry.seconds(yield* Clock.currentTimeMillis))
+      total = sum(total, { batches: 1, records: stored.records, refused: stored.refused })
+      yield* onBatch(total)
+    })
+    if (batch.kind !== "segment") {
+      if (!(yield* claims.read(batch, storeOne))) return undefined
+      if (batch.kind === "file") yield* delivery.mark(batch.key)
+      return total
+    }
+    const content = cached === undefined ? yield* segmentContent(batch) : { records: cached, letters: [] }
+    if (content === undefined) return undefined
+    yield* storeOne(batch.key, content.records, content.letters)
+    return total
+  })
+
+  const deliverOne = Effect.fnUntraced(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached: ReadonlyArray<UsageRecord> | undefined,
+    onBatch: (delivered: SpoolDelivered) => Effect.Effect<void>
+  ) {
+    const delivered = yield* storeAll(batch, cached, onBatch)
+    if (delivered === undefined) return nothing
+    const { records, refused } = delivered
+    // Nothing in the ledger says that a batch of nothing was delivered.
+    if (records === 0 && refused === 0) yield* onDisk(() => SpoolDirectory.remove(batch))
+    else yield* kept.keep(batch)
+    yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
+    return delivered
+  }, Effect.mapError(wrap))
+
+  const deliver = Effect.fn("SpoolDelivery.deliver")(function* (
+    batch: SpoolDirectory.SealedBatch,
+    cached?: ReadonlyArray<UsageRecord>
+  ) {
+    yield* Effect.mapError(delivery.persistently(owner.check(new Set([batch.key]))), wrap)
+    return yield* deliverOne(batch, cached, () => Effect.void)
+  })
+
+  /** Fails if what waits is another database's. */
+  const ownSpool = Effect.fnUntraced(function* (except: ReadonlySet<string>) {
+    if (yield* onDisk(() => SpoolDirectory.isWaiting(directory, except))) {
+      return yield* delivery.persistently(owner.check(except))
+    }
+    // It belongs to whoever finds it empty. A database that cannot say who it is does so when something waits.
+    if (!owner.isKnown())
+      yield* Effect.catchIf(
+        owner.check(except),
+        (error) => error instanceof DatabaseError,
+        () => Effect.void
+      )
+  }, Effect.mapError(wrap))
+
+  const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* ({
+    except = nobody,
+    onBatch
+  }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
+    const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), wrap)
+    yield* look(async () => {
+      await SpoolDirectory.adoptOrphans(directory)
+      await SpoolDirectory.tidy(directory)
+    })
+    // What cannot be asked now is asked the next time; what waits to be delivered meets the same.
+    yield* Effect.catch(kept.settle, (error) =>
+      Effect.logDebug("delivered batches could not be looked for", error.message)
+    )
+    let total = nothing
+    /** Batches that cannot be read, or not removed: the others are delivered, and then these are told of. */
+    const failed = new Map<string, SpoolDeliveryError>()
+    const deliverReady = Effect.gen(function* () {
+      for (const batch of yield* look(() => SpoolDirectory.ready(directory))) {
+        if (except.has(batch.key) || failed.has(batch.key)) continue
+        const before = total
+        const tell = (delivered: SpoolDelivered) =>
+          onBatch === undefined ? Effect.void : onBatch(sum(before, delivered))
+        const result = yield* Effect.result(deliverOne(batch, undefined, tell))
+        if (Result.isFailure(result)) {
+          if (result.failure.reason._tag !== "SpoolUnwritable") return yield* result.failure
+          failed.set(batch.key, result.failure)
+          continue
+        }
+        total = sum(total, result.success)
+      }
+    })
+    yield* ownSpool(except)
+    yield* deliverReady
+    while ((yield* look(() => SpoolDirectory.claimInbox(directory))) !== undefined) yield* deliverReady
+    for (const error of failed.values()) return yield* error
+    return total
+  })
+
+  return SpoolDelivery.of({ deliver, deliverAll })
+})
+
+const source = { source: "spool" }
+const metrics = {
+  committed: Metric.withAttributes(Telemetry.recordsCommitted, source),
+  failed: Metric.withAttributes(Telemetry.recordsFailed, source),
+  last: Metric.withAttributes(Telemetry.lastFlush, source)
+}
