@@ -179,8 +179,7 @@ export interface UsageClient extends AsyncDisposable {
 /** The reason in the error of a service, or the error itself. */
 const toUsageError = (error: unknown): unknown => {
   if (error instanceof UsageError || !(error instanceof Error)) return error
-  let reason: object = error
-  while ("reason" in reason && typeof reason.reason === "object" && reason.reason !== null) reason = reason.reason
+  const reason = "reason" in error && typeof error.reason === "object" && error.reason !== null ? error.reason : error
   if (!("_tag" in reason) || typeof reason._tag !== "string") return error
   return new UsageError(reason._tag, error.message, reason, "isRetryable" in reason && reason.isRetryable === true)
 }

@@ -24,7 +24,18 @@ export * as Postgres from "./database/Postgres.ts"
 export * as Embedded from "./database/Embedded.ts"
 export * as Migrations from "./database/Migrations.ts"
 export { Database } from "./database/Database.ts"
-export { DatabaseError, KeyConflict } from "./database/DatabaseError.ts"
+export {
+  Busy,
+  DatabaseError,
+  Denied,
+  InUse,
+  KeyConflict,
+  NotMigrated,
+  Refused,
+  Unexpected,
+  Unreachable,
+  Unsuitable
+} from "./database/DatabaseError.ts"
 
 export { NotInTransaction, Recorder, RecorderError, type RecorderOptions } from "./record/Recorder.ts"
 export {
@@ -37,6 +48,8 @@ export {
   QueueFull
 } from "./record/Batcher.ts"
 export { Spool, SpoolError, SpoolFull, type SpoolOptions } from "./spool/Spool.ts"
+export { SpoolOfAnother } from "./spool/SpoolOfAnother.ts"
+export { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
 export {
   type SpoolDelivered,
   SpoolDelivery,
@@ -174,6 +187,7 @@ export { CurrentCustomer, CustomerId } from "./domain/CustomerId.ts"
 export * as Decimal from "./domain/Decimal.ts"
 export { InvalidInput } from "./domain/InvalidInput.ts"
 export { NotInstalled } from "./domain/NotInstalled.ts"
+export type { ServiceErrorClass } from "./domain/ServiceError.ts"
 export type { Instant, InstantInput } from "./domain/Instant.ts"
 export type { Price } from "./domain/PriceBook.ts"
 export { builtIns, type Service, type ServiceName } from "./domain/Service.ts"

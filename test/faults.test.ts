@@ -324,7 +324,7 @@ describe("nothing can be stored", () => {
         if (exit._tag === "Success") assert.fail("acknowledged without a database")
         else {
           assert.isTrue(exit.failure.isRetryable)
-          assert.strictEqual(exit.failure.reason._tag, "DatabaseError")
+          assert.strictEqual(exit.failure.reason._tag, "Unreachable")
         }
       }
       yield* verify(direct, ["before"], "unreachable")

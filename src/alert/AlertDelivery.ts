@@ -10,7 +10,6 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { type AlertChannel, AlertChannels, ChannelError } from "./AlertChannels.ts"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
@@ -19,21 +18,17 @@ import * as Decimal from "../domain/Decimal.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import { builtIns } from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
 import { type AlertDeliveryRow, DeliveryStore } from "./DeliveryStore.ts"
 
 /** @since 0.1.0 */
-export class AlertDeliveryError extends Schema.TaggedError<AlertDeliveryError>()("AlertDeliveryError", {
-  reason: Schema.Union([InvalidInput, DatabaseError, ChannelError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class AlertDeliveryError extends ServiceError<AlertDeliveryError>()("AlertDeliveryError", [
+  InvalidInput,
+  DatabaseError,
+  ChannelError
+]) {}
 
 /**
  * What `deliver` did.
@@ -86,8 +81,6 @@ export class AlertDelivery extends Context.Service<
       AlertDelivery.layer
     ).pipe(Layer.provide(Shutdown.layer))
 }
-
-const wrap = (reason: InvalidInput | DatabaseError | ChannelError) => new AlertDeliveryError({ reason })
 
 /** A delivery that nobody has spoken of for so long is taken by the next: longer than any channel takes. */
 const leaseMillis = 120_000
@@ -145,7 +138,7 @@ const make = Effect.gen(function* () {
       }
       if (due.length < batch) return summary
     }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AlertDeliveryError.from))
 
   const test = Effect.fn("AlertDelivery.test")(function* (name: string) {
     const all = yield* channels.all
@@ -179,14 +172,14 @@ const make = Effect.gen(function* () {
         raisedAt: now
       }
     })
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AlertDeliveryError.from))
 
   return AlertDelivery.of({
     deliver: deliver(),
     list: Effect.fn("AlertDelivery.list")(function* (days: number) {
       return yield* store.list(yield* after(-days * 86_400_000), listLimit)
-    }, Effect.mapError(wrap)),
-    retry: Effect.mapError(Effect.flatMap(after(0), store.retry), wrap),
+    }, Effect.mapError(AlertDeliveryError.from)),
+    retry: Effect.mapError(Effect.flatMap(after(0), store.retry), AlertDeliveryError.from),
     test
   })
 })

@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { AlertChannels } from "./AlertChannels.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import type { Database } from "../database/Database.ts"
@@ -25,6 +24,7 @@ import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import { parseThresholds, type Thresholds } from "../domain/QuotaRule.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { checkFilter } from "../domain/Filter.ts"
 import * as Settings from "../system/Settings.ts"
 import { AlertStore, type Change, type KnownState, type NewAlert } from "./AlertStore.ts"
@@ -33,16 +33,10 @@ import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { type Spike, SpikeStore } from "./SpikeStore.ts"
 
 /** @since 0.1.0 */
-export class AlertMonitorError extends Schema.TaggedError<AlertMonitorError>()("AlertMonitorError", {
-  reason: Schema.Union([InvalidInput, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class AlertMonitorError extends ServiceError<AlertMonitorError>()("AlertMonitorError", [
+  InvalidInput,
+  DatabaseError
+]) {}
 
 /** Whose quotas, and of which service; absent means all. @since 0.1.0 */
 export interface AlertScope {
@@ -129,7 +123,6 @@ export class AlertMonitor extends Context.Service<
     ).pipe(Layer.provide(Shutdown.layer))
 }
 
-const wrap = (reason: InvalidInput | DatabaseError) => new AlertMonitorError({ reason })
 const historyLimit = 10_000
 const microsPerHour = 3_600 * Instant.microsPerSecond
 
@@ -155,7 +148,7 @@ const make = Effect.fnUntraced(function* (options: AlertMonitorOptions) {
       decide(found, now)
     )
     return { reached: states.flatMap(({ state }) => (state.level === undefined ? [] : [state])), alerts }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AlertMonitorError.from))
 
   const spikes = Effect.fn("AlertMonitor.spikes")(function* (scope?: AlertScope) {
     const filter = yield* scopeOf(scope)
@@ -168,18 +161,18 @@ const make = Effect.fnUntraced(function* (options: AlertMonitorOptions) {
       found.map((spike) => spikeAlert(spike, services.get(spike.service)!, hour, now)),
       yield* channelNames
     )
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AlertMonitorError.from))
 
   return AlertMonitor.of({
     check,
     spikes,
     states: Effect.fn("AlertMonitor.states")(function* (scope?: AlertScope) {
       return yield* states(yield* clock, yield* scopeOf(scope), percents)
-    }, Effect.mapError(wrap)),
+    }, Effect.mapError(AlertMonitorError.from)),
     history: Effect.fn("AlertMonitor.history")(function* (days: number, scope?: AlertScope) {
       const since = ((yield* clock) - days * 24 * microsPerHour) as Instant.Instant
       return yield* store.history(since, yield* scopeOf(scope), historyLimit)
-    }, Effect.mapError(wrap))
+    }, Effect.mapError(AlertMonitorError.from))
   })
 })
 

@@ -3,7 +3,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
@@ -12,22 +11,14 @@ import * as Instant from "../domain/Instant.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { Price } from "../domain/PriceBook.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { parseIdentifier } from "../domain/Text.ts"
 import { CatalogStore, type Customer } from "./CatalogStore.ts"
 
 export type { Customer } from "./CatalogStore.ts"
 
 /** @since 0.1.0 */
-export class CatalogError extends Schema.TaggedError<CatalogError>()("CatalogError", {
-  reason: Schema.Union([InvalidInput, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class CatalogError extends ServiceError<CatalogError>()("CatalogError", [InvalidInput, DatabaseError]) {}
 
 /**
  * A service to be added.
@@ -84,7 +75,7 @@ export class Catalog extends Context.Service<
       const services = Effect.map(store.reload, (catalog) => [...catalog.services.values()])
 
       return Catalog.of({
-        services: Effect.mapError(services, wrap),
+        services: Effect.mapError(services, CatalogError.from),
         addService: Effect.fn("Catalog.addService")(function* (input: NewService) {
           const { service, unitCost } = yield* Effect.fromResult(checkService(input))
           if (!(yield* store.addService(service, unitCost))) {
@@ -95,8 +86,8 @@ export class Catalog extends Context.Service<
             })
           }
           return service
-        }, Effect.mapError(wrap)),
-        prices: Effect.mapError(store.prices, wrap),
+        }, Effect.mapError(CatalogError.from)),
+        prices: Effect.mapError(store.prices, CatalogError.from),
         setPrice: Effect.fn("Catalog.setPrice")(function* (input: NewPrice) {
           const catalog = yield* store.reload
           const price = yield* Effect.fromResult(checkPrice(input))
@@ -105,8 +96,8 @@ export class Catalog extends Context.Service<
           }
           yield* store.setPrice(price)
           return price
-        }, Effect.mapError(wrap)),
-        customers: Effect.mapError(store.customers, wrap),
+        }, Effect.mapError(CatalogError.from)),
+        customers: Effect.mapError(store.customers, CatalogError.from),
         putCustomer: Effect.fn("Catalog.putCustomer")(function* (input: {
           readonly id: string
           readonly name?: string | undefined
@@ -116,7 +107,7 @@ export class Catalog extends Context.Service<
             input.name === undefined ? undefined : yield* Effect.fromResult(parseIdentifier("name", input.name, 255))
           yield* store.putCustomer(id, name)
           return id
-        }, Effect.mapError(wrap))
+        }, Effect.mapError(CatalogError.from))
       })
     })
   )
@@ -124,8 +115,6 @@ export class Catalog extends Context.Service<
   /** The catalog of a database. */
   static readonly layer: Layer.Layer<Catalog, never, Database> = Layer.provide(Catalog.layerNoDeps, CatalogStore.layer)
 }
-
-const wrap = (reason: InvalidInput | DatabaseError) => new CatalogError({ reason })
 
 const checkService = (input: NewService) =>
   Result.gen(function* () {

@@ -52,8 +52,8 @@ export interface Presentation {
 const hasReason = (error: unknown): error is { readonly reason: unknown } =>
   typeof error === "object" && error !== null && "reason" in error
 
-/** Down through the services' errors to the reason. */
-const reasonOf = (error: unknown): unknown => (hasReason(error) ? reasonOf(error.reason) : error)
+/** The reason in the error of a service, or the error itself. */
+const reasonOf = (error: unknown): unknown => (hasReason(error) ? error.reason : error)
 
 const hints: Record<string, string> = {
   Unreachable: "Check --database-url or USAGE_DATABASE_URL; without either the embedded database is used",

@@ -23,6 +23,7 @@ import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { excerpt } from "../domain/InvalidInput.ts"
 import { NotInstalled } from "../domain/NotInstalled.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { printable, withoutPasswords } from "../domain/Shown.ts"
 import { type Sort, sortOf } from "./SqlState.ts"
 
@@ -34,6 +35,7 @@ const fields = {
   cause: Schema.Defect()
 }
 
+/** There is no connection, or it was lost: the outcome of the statement in flight is unknown. @since 0.1.0 */
 export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", fields) {
   readonly isRetryable = true
   override get message(): string {
@@ -41,6 +43,7 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
   }
 }
 
+/** The server cannot do it now: it starts, recovers, is read-only, full, or others hold what is needed. @since 0.1.0 */
 export class Busy extends Schema.TaggedError<Busy>()("Busy", fields) {
   readonly isRetryable = true
   override get message(): string {
@@ -48,6 +51,7 @@ export class Busy extends Schema.TaggedError<Busy>()("Busy", fields) {
   }
 }
 
+/** The server refused the data. @since 0.1.0 */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   ...fields,
   where: Schema.String,
@@ -60,6 +64,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
+/** The tables are not there, or of another version. @since 0.1.0 */
 export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated", fields) {
   readonly isRetryable = false
   override get message(): string {
@@ -67,7 +72,7 @@ export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated"
   }
 }
 
-/** A database, or a directory for one, that the tables cannot be in, and what to do about it. */
+/** A database, or a directory for one, that the tables cannot be in, and what to do about it. @since 0.1.0 */
 export class Unsuitable extends Schema.TaggedError<Unsuitable>()("Unsuitable", {
   detail: Schema.String,
   remedy: Schema.String
@@ -78,6 +83,7 @@ export class Unsuitable extends Schema.TaggedError<Unsuitable>()("Unsuitable", {
   }
 }
 
+/** Wrong credentials, no such database, or missing rights. @since 0.1.0 */
 export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
   readonly isRetryable = false
   override get message(): string {
@@ -85,7 +91,7 @@ export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
   }
 }
 
-/** Another process owns the embedded database in `directory`. */
+/** Another process owns the embedded database in `directory`. @since 0.1.0 */
 export class InUse extends Schema.TaggedError<InUse>()("InUse", {
   directory: Schema.String,
   /** Who owns it, in words: `process 4711 (usage import)`. */
@@ -99,6 +105,7 @@ export class InUse extends Schema.TaggedError<InUse>()("InUse", {
   }
 }
 
+/** Anything else that a database can fail with. @since 0.1.0 */
 export class Unexpected extends Schema.TaggedError<Unexpected>()("Unexpected", fields) {
   readonly isRetryable = false
   override get message(): string {
@@ -117,7 +124,12 @@ export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict"
   }
 }
 
-const Reason = Schema.Union([
+/**
+ * A failure of the database, with the `reason` that says what to do.
+ *
+ * @since 0.1.0
+ */
+export class DatabaseError extends ServiceError<DatabaseError>()("DatabaseError", [
   KeyConflict,
   Unreachable,
   Busy,
@@ -128,21 +140,7 @@ const Reason = Schema.Union([
   InUse,
   NotInstalled,
   Unexpected
-])
-
-/**
- * A failure of the database, with the `reason` that says what to do.
- *
- * @since 0.1.0
- */
-export class DatabaseError extends Schema.TaggedError<DatabaseError>()("DatabaseError", { reason: Reason }) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+]) {}
 
 const stringOf = (value: unknown, key: string): string => {
   const found = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
@@ -190,7 +188,7 @@ interface Props {
   readonly cause: unknown
 }
 
-const reasonOf = (sort: Sort, props: Props, cause: unknown): (typeof Reason)["Type"] => {
+const reasonOf = (sort: Sort, props: Props, cause: unknown): DatabaseError["reason"] => {
   switch (sort) {
     case "Unreachable":
       return new Unreachable(props)
@@ -213,7 +211,7 @@ const reasonOf = (sort: Sort, props: Props, cause: unknown): (typeof Reason)["Ty
 }
 
 /** An error that no code explains: the connection may, or `@effect/sql-pg`, which says what it was about. */
-const withoutCode = (props: Props, error: unknown, connection: "lost" | undefined): (typeof Reason)["Type"] => {
+const withoutCode = (props: Props, error: unknown, connection: "lost" | undefined): DatabaseError["reason"] => {
   const about =
     typeof error === "object" && error !== null && "reason" in error ? stringOf(error.reason, "_tag") : undefined
   if (connection === "lost" || about === "ConnectionError") return new Unreachable(props)

@@ -17,7 +17,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { join } from "node:path"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
@@ -26,8 +25,8 @@ import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
-import { NotInstalled } from "../domain/NotInstalled.ts"
 import * as Instant from "../domain/Instant.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import * as Columns from "./Columns.ts"
 import { alike, type ExportFormat, fileName, saidByName } from "./FileName.ts"
@@ -47,27 +46,15 @@ import { seams } from "../rollup/SpanCutsSql.ts"
 import { ObjectStorage } from "../files/Storage.ts"
 
 /** @since 0.1.0 */
-export class ExporterError extends Schema.TaggedError<ExporterError>()("ExporterError", {
-  reason: Schema.Union([
-    InvalidInput,
-    PeriodArchived,
-    PeriodRemoved,
-    ArchiveBroken,
-    ArchiveFileError,
-    DatabaseError,
-    NotInstalled,
-    Unwritable
-  ])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
-
-type Reason = ExporterError["reason"]
+export class ExporterError extends ServiceError<ExporterError>()("ExporterError", [
+  InvalidInput,
+  PeriodArchived,
+  PeriodRemoved,
+  ArchiveBroken,
+  ArchiveFileError,
+  DatabaseError,
+  Unwritable
+]) {}
 
 /**
  * - `window`, `customer`, `service`: what is exported; absent means all
@@ -182,79 +169,73 @@ const make = Effect.gen(function* () {
   const snapshot = <A, E>(plan: Plan, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
     readSnapshot(archives, storage, plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
 
-  const exportOne = Effect.fn("Exporter.export")(
-    function* (query: ExportQuery, to: Output.Destination) {
-      const plan = yield* planOf(query, "file" in to ? to.file : "", true)
-      yield* Output.check(storage, to)
-      // Before anything is made; and in the snapshot itself.
-      yield* requireAll(archives, needOf(plan))
-      const counter = counterOf(query)
-      return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
-        Effect.gen(function* () {
-          const rows = yield* snapshot(plan, (reader) =>
-            Effect.flatMap(loadOf(reader, plan), (load) => transfer(load, plan, output, counter))
-          )
-          yield* output.place
-          return { name: output.name, rows, bytes: output.sink.bytes }
-        })
-      )
-    },
-    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
-  )
+  const exportOne = Effect.fn("Exporter.export")(function* (query: ExportQuery, to: Output.Destination) {
+    const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+    yield* Output.check(storage, to)
+    // Before anything is made; and in the snapshot itself.
+    yield* requireAll(archives, needOf(plan))
+    const counter = counterOf(query)
+    return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
+      Effect.gen(function* () {
+        const rows = yield* snapshot(plan, (reader) =>
+          Effect.flatMap(loadOf(reader, plan), (load) => transfer(load, plan, output, counter))
+        )
+        yield* output.place
+        return { name: output.name, rows, bytes: output.sink.bytes }
+      })
+    )
+  }, Effect.mapError(ExporterError.from))
 
-  const exportEach = Effect.fn("Exporter.exportEach")(
-    function* (
-      query: Omit<ExportQuery, "customer">,
-      to: { readonly directory: string; readonly force?: boolean | undefined }
-    ) {
-      const plan = yield* planOf({ ...query, customer: undefined }, "", false)
-      // Before anything is made; and in the snapshot itself.
-      yield* requireAll(archives, needOf(plan))
-      const counter = counterOf(query)
-      return yield* Staging.use(to.directory, to.force === true, (staging) =>
-        Effect.gen(function* () {
-          const summaries = yield* snapshot(plan, (reader) =>
-            Effect.gen(function* () {
-              const customers = yield* reader.customers(plan.window, plan.filter.service)
-              if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
-              const alikes = alike(customers.map(({ customer }) => customer))
-              const nameOf = (customer: CustomerId) =>
-                fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
-              yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
-              const syncing = yield* Semaphore.make(syncedAtOnce)
-              const files: Array<Fiber.Fiber<void, InvalidInput | Unwritable>> = []
-              const write = (customer: CustomerId, load: Load) =>
-                withOutput(Output.openHidden(join(staging.path, nameOf(customer)), plan.compression), (output) =>
-                  Effect.gen(function* () {
-                    const rows = yield* transfer(load, planFor(plan, customer), output, counter)
-                    // The disk takes its time: the next file is written meanwhile.
-                    yield* syncing.take(1)
-                    files.push(
-                      yield* Effect.forkChild(
-                        Effect.ensuring(
-                          Effect.onError(output.place, () => output.discard),
-                          syncing.release(1)
-                        )
+  const exportEach = Effect.fn("Exporter.exportEach")(function* (
+    query: Omit<ExportQuery, "customer">,
+    to: { readonly directory: string; readonly force?: boolean | undefined }
+  ) {
+    const plan = yield* planOf({ ...query, customer: undefined }, "", false)
+    // Before anything is made; and in the snapshot itself.
+    yield* requireAll(archives, needOf(plan))
+    const counter = counterOf(query)
+    return yield* Staging.use(to.directory, to.force === true, (staging) =>
+      Effect.gen(function* () {
+        const summaries = yield* snapshot(plan, (reader) =>
+          Effect.gen(function* () {
+            const customers = yield* reader.customers(plan.window, plan.filter.service)
+            if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
+            const alikes = alike(customers.map(({ customer }) => customer))
+            const nameOf = (customer: CustomerId) =>
+              fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
+            yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
+            const syncing = yield* Semaphore.make(syncedAtOnce)
+            const files: Array<Fiber.Fiber<void, InvalidInput | Unwritable>> = []
+            const write = (customer: CustomerId, load: Load) =>
+              withOutput(Output.openHidden(join(staging.path, nameOf(customer)), plan.compression), (output) =>
+                Effect.gen(function* () {
+                  const rows = yield* transfer(load, planFor(plan, customer), output, counter)
+                  // The disk takes its time: the next file is written meanwhile.
+                  yield* syncing.take(1)
+                  files.push(
+                    yield* Effect.forkChild(
+                      Effect.ensuring(
+                        Effect.onError(output.place, () => output.discard),
+                        syncing.release(1)
                       )
                     )
-                    return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
-                  })
-                )
-              const written: Array<ExportSummary> = []
-              for (const group of groupsOf(customers)) {
-                written.push(...(yield* eachOf(reader, plan, group, write)))
-                yield* Fiber.joinAll(files.splice(0))
-              }
-              return written
-            })
-          )
-          yield* staging.place
-          return summaries
-        })
-      )
-    },
-    Effect.mapError((reason: Reason) => new ExporterError({ reason }))
-  )
+                  )
+                  return { name: join(to.directory, nameOf(customer)), rows, bytes: output.sink.bytes }
+                })
+              )
+            const written: Array<ExportSummary> = []
+            for (const group of groupsOf(customers)) {
+              written.push(...(yield* eachOf(reader, plan, group, write)))
+              yield* Fiber.joinAll(files.splice(0))
+            }
+            return written
+          })
+        )
+        yield* staging.place
+        return summaries
+      })
+    )
+  }, Effect.mapError(ExporterError.from))
 
   return Exporter.of({ export: exportOne, exportEach })
 })

@@ -6,11 +6,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { Database } from "../database/Database.ts"
-import { DatabaseError, KeyConflict } from "../database/DatabaseError.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Ndjson from "./Ndjson.ts"
 import { makeIntake } from "../ledger/Intake.ts"
@@ -20,16 +20,10 @@ import { UsageStore } from "../ledger/UsageStore.ts"
 import { derivedKey } from "../ledger/DerivedKey.ts"
 
 /** @since 0.1.0 */
-export class DeadLettersError extends Schema.TaggedError<DeadLettersError>()("DeadLettersError", {
-  reason: Schema.Union([InvalidInput, KeyConflict, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class DeadLettersError extends ServiceError<DeadLettersError>()("DeadLettersError", [
+  InvalidInput,
+  DatabaseError
+]) {}
 
 /** @since 0.1.0 */
 export class DeadLetters extends Context.Service<
@@ -56,11 +50,6 @@ export class DeadLetters extends Context.Service<
     Layer.provide(Layer.effect(DeadLetters, make), [UsageStore.layer, DeadLetterStore.layer])
   )
 }
-
-const wrap = (error: InvalidInput | DatabaseError) =>
-  new DeadLettersError({
-    reason: error._tag === "DatabaseError" && error.reason._tag === "KeyConflict" ? error.reason : error
-  })
 
 const checkId = (id: string): Result.Result<string, InvalidInput> =>
   /^[1-9]\d{0,17}$/.test(id)
@@ -104,14 +93,17 @@ const make = Effect.gen(function* () {
       letters.dropCompanion(id)
     )
     return record
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(DeadLettersError.from))
 
   return DeadLetters.of({
-    list: ({ after = "0", limit = 100 } = {}) => Effect.mapError(letters.list({ after, limit }), wrap),
-    find: (id) => Effect.mapError(find(id), wrap),
-    count: Effect.mapError(letters.count, wrap),
+    list: ({ after = "0", limit = 100 } = {}) => Effect.mapError(letters.list({ after, limit }), DeadLettersError.from),
+    find: (id) => Effect.mapError(find(id), DeadLettersError.from),
+    count: Effect.mapError(letters.count, DeadLettersError.from),
     replay,
     drop: (ids) =>
-      Effect.fromResult(Result.all(ids.map(checkId))).pipe(Effect.flatMap(letters.drop), Effect.mapError(wrap))
+      Effect.fromResult(Result.all(ids.map(checkId))).pipe(
+        Effect.flatMap(letters.drop),
+        Effect.mapError(DeadLettersError.from)
+      )
   })
 })

@@ -26,6 +26,7 @@ import * as Retry from "../database/Retry.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { NotInstalled } from "../domain/NotInstalled.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as AccessLog from "./AccessLog.ts"
 import * as Csv from "./Csv.ts"
 import { type Format, hopelessLines, maxLineBytes } from "./Format.ts"
@@ -52,16 +53,11 @@ export class UnreadableSource extends Schema.TaggedError<UnreadableSource>()("Un
 }
 
 /** @since 0.1.0 */
-export class ImporterError extends Schema.TaggedError<ImporterError>()("ImporterError", {
-  reason: Schema.Union([InvalidInput, NotInstalled, DatabaseError, UnreadableSource])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class ImporterError extends ServiceError<ImporterError>()("ImporterError", [
+  InvalidInput,
+  DatabaseError,
+  UnreadableSource
+]) {}
 
 /** @since 0.1.0 */
 export type ImportFormat = "ndjson" | "csv" | "json" | "parquet" | "access-log"
@@ -136,8 +132,6 @@ export class Importer extends Context.Service<
     Layer.provide(Layer.effect(Importer, make(options)), [UsageStore.layer, ImportStore.layer])
 }
 
-const fail = (reason: ImporterError["reason"]) => new ImporterError({ reason })
-
 const unreadable = (name: string) => (cause: unknown) => {
   const { code, message } = cause as { readonly code?: unknown; readonly message?: unknown }
   const detail =
@@ -150,11 +144,11 @@ const unreadable = (name: string) => (cause: unknown) => {
           : typeof message === "string"
             ? message
             : String(cause)
-  return fail(new UnreadableSource({ name, detail, cause }))
+  return ImporterError.from(new UnreadableSource({ name, detail, cause }))
 }
 
 const refusedOption = (field: string, problem: string, remedy: string) =>
-  fail(new InvalidInput({ field, problem, remedy }))
+  ImporterError.from(new InvalidInput({ field, problem, remedy }))
 
 /** A database that is restarted is back within a minute; after that somebody has to look. */
 const persistently = Retry.persistently(
@@ -180,7 +174,9 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       Effect.tryPromise({
         try: (ended) => openSource(options, ended),
         catch: (cause) =>
-          cause instanceof InvalidInput || cause instanceof NotInstalled ? fail(cause) : unreadable(options.name)(cause)
+          cause instanceof InvalidInput || cause instanceof NotInstalled
+            ? ImporterError.from(cause)
+            : unreadable(options.name)(cause)
       }),
       (window) => Effect.sync(() => window.close()),
       // A pipe may have nothing for hours.
@@ -254,7 +250,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       }
       const error = result.failure
       if (error.reason._tag !== "Refused" || chunk.encoded === undefined) {
-        if (!isConflict(error)) return yield* fail(error)
+        if (!isConflict(error)) return yield* ImporterError.from(error)
       } else if (!isConflict(error)) {
         // One of the records is more than the database takes, although the door let it pass: it is found by halving.
         const lines = chunk.step.cut.pieces.length
@@ -269,8 +265,8 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       | { readonly chunk: Prepare.Prepared; readonly fiber: Fiber.Fiber<Result.Result<Written, DatabaseError>> }
       | undefined
     for (;;) {
-      const step = yield* Effect.mapError(persistentNext(plan, maxLines), fail)
-      const chunk = step.kind === "new" ? yield* Effect.mapError(prepare.chunk(step), fail) : undefined
+      const step = yield* Effect.mapError(persistentNext(plan, maxLines), ImporterError.from)
+      const chunk = step.kind === "new" ? yield* Effect.mapError(prepare.chunk(step), ImporterError.from) : undefined
       if (step.kind === "known") hopeless = step.isEmpty ? hopeless + step.to.line - step.from.line : -Infinity
       if (chunk !== undefined) hopeless = chunk.encoded === undefined ? hopeless + chunk.row.refused : -Infinity
       if (chunk !== undefined && hopeless >= hopelessLines) return yield* noUsage(chunk, format)
@@ -319,7 +315,7 @@ const persistentNext = (plan: Plan.Plan, maxLines: number) => persistently(plan.
 
 const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
   const { customer, customerFrom, format } = options
-  if (customer !== undefined) yield* Effect.mapError(Effect.fromResult(CustomerId.parse(customer)), fail)
+  if (customer !== undefined) yield* Effect.mapError(Effect.fromResult(CustomerId.parse(customer)), ImporterError.from)
   if (customerFrom !== undefined) {
     if (format !== "access-log") {
       return yield* refusedOption("customerFrom", `does not apply to ${format}`, "Name the customer in each record")
@@ -375,7 +371,10 @@ const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Wi
       yield* Effect.promise(() => window.ensure(maxLineBytes))
       // A file without anything in it is not one with a wrong header.
       if (window.available === 0) return Ndjson.make(options.customer)
-      return yield* Effect.mapError(Effect.fromResult(Csv.make(window.view(maxLineBytes), options.customer)), fail)
+      return yield* Effect.mapError(
+        Effect.fromResult(Csv.make(window.view(maxLineBytes), options.customer)),
+        ImporterError.from
+      )
     }
     default:
       return yield* refusedOption(

@@ -14,10 +14,8 @@ const isTagged = (error: unknown): error is { readonly _tag: string; readonly re
 /** `RecorderError: KeyConflict` */
 const named = (error: unknown): unknown => {
   if (!isTagged(error)) return error
-  const tags: Array<string> = []
-  for (let at: unknown = error; isTagged(at) && tags.length < 5; at = at.reason) tags.push(at._tag)
-  const discreet = new Error(tags.slice(1).join(": "))
-  discreet.name = tags[0]!
+  const discreet = new Error(isTagged(error.reason) ? error.reason._tag : "")
+  discreet.name = error._tag
   delete discreet.stack
   return discreet
 }

@@ -6,12 +6,12 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { look } from "../archive/Look.ts"
 import { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as Migrations from "../database/Migrations.ts"
 import * as Instant from "../domain/Instant.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 import { Spool, SpoolError } from "../spool/Spool.ts"
 import { ObjectStorage } from "../files/Storage.ts"
@@ -25,16 +25,7 @@ import { PartitionStore } from "../ledger/PartitionStore.ts"
 import { type Difference, RollupStore } from "../rollup/RollupStore.ts"
 
 /** @since 0.1.0 */
-export class DoctorError extends Schema.TaggedError<DoctorError>()("DoctorError", {
-  reason: Schema.Union([DatabaseError, SpoolError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class DoctorError extends ServiceError<DoctorError>()("DoctorError", [DatabaseError, SpoolError]) {}
 
 /**
  * The outcome of one check.
@@ -348,32 +339,29 @@ const make = Effect.gen(function* () {
     return findings
   })
 
-  const examine = Effect.fn("Doctor.examine")(
-    function* (options: ExamineOptions = {}) {
-      yield* Effect.provideService(Migrations.check, Database, database)
-      const first = [yield* which, ...(yield* server)]
-      const look = yield* LookPlan.plan(checks, rollups, options.full === true)
-      const compared = [yield* ledger(look), yield* reconciled(look, options.onProgress), yield* keys(look)]
-      if (options.remember !== false && compared.every(({ status }) => status === "ok")) {
-        // A standby, or a role that only reads, looks at everything again.
-        yield* Effect.ignore(checks.put(look.found))
-      }
-      const [ofLedger, ofRollups, ofKeys] = compared
-      return [
-        ...first,
-        ofLedger!,
-        ofRollups!,
-        yield* setAside,
-        ofKeys!,
-        yield* erasures,
-        ...(yield* archived),
-        yield* months,
-        yield* refused,
-        ...(yield* spooled)
-      ]
-    },
-    Effect.mapError((reason) => new DoctorError({ reason }))
-  )
+  const examine = Effect.fn("Doctor.examine")(function* (options: ExamineOptions = {}) {
+    yield* Effect.provideService(Migrations.check, Database, database)
+    const first = [yield* which, ...(yield* server)]
+    const look = yield* LookPlan.plan(checks, rollups, options.full === true)
+    const compared = [yield* ledger(look), yield* reconciled(look, options.onProgress), yield* keys(look)]
+    if (options.remember !== false && compared.every(({ status }) => status === "ok")) {
+      // A standby, or a role that only reads, looks at everything again.
+      yield* Effect.ignore(checks.put(look.found))
+    }
+    const [ofLedger, ofRollups, ofKeys] = compared
+    return [
+      ...first,
+      ofLedger!,
+      ofRollups!,
+      yield* setAside,
+      ofKeys!,
+      yield* erasures,
+      ...(yield* archived),
+      yield* months,
+      yield* refused,
+      ...(yield* spooled)
+    ]
+  }, Effect.mapError(DoctorError.from))
 
   return Doctor.of({ examine })
 })

@@ -26,6 +26,7 @@ import { DatabaseError } from "../database/DatabaseError.ts"
 import { Doctor, type ExamineOptions, type Finding } from "./Doctor.ts"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
@@ -48,16 +49,10 @@ export class MaintenanceRunning extends Schema.TaggedError<MaintenanceRunning>()
 }
 
 /** @since 0.1.0 */
-export class MaintainerError extends Schema.TaggedError<MaintainerError>()("MaintainerError", {
-  reason: Schema.Union([MaintenanceRunning, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class MaintainerError extends ServiceError<MaintainerError>()("MaintainerError", [
+  MaintenanceRunning,
+  DatabaseError
+]) {}
 
 /** The steps, in their order. @since 0.1.0 */
 export const maintenanceSteps = [
@@ -414,7 +409,7 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
         yield* Metric.update(Telemetry.lastMaintenance, Telemetry.seconds(yield* Clock.currentTimeMillis))
         return steps
       })
-    ).pipe(Effect.mapError((reason) => new MaintainerError({ reason })))
+    ).pipe(Effect.mapError(MaintainerError.from))
   })
 
   return Maintainer.of({ run })

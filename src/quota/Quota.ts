@@ -23,6 +23,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { QuotaLedger } from "./QuotaLedger.ts"
 import * as QuotaReadings from "./QuotaReadings.ts"
 import { type QuotaState, QuotaStateStore } from "./QuotaStateStore.ts"
@@ -49,16 +50,11 @@ export class QuotaExceeded extends Schema.TaggedError<QuotaExceeded>()("QuotaExc
 }
 
 /** @since 0.1.0 */
-export class QuotaError extends Schema.TaggedError<QuotaError>()("QuotaError", {
-  reason: Schema.Union([QuotaExceeded, InvalidInput, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class QuotaError extends ServiceError<QuotaError>()("QuotaError", [
+  QuotaExceeded,
+  InvalidInput,
+  DatabaseError
+]) {}
 
 /**
  * Whether a quantity may be used.
@@ -89,7 +85,7 @@ export interface QuotaDecision {
  *
  * - `last-known`: what it said last, and what was let pass since; who is not known at all is let pass, and that is counted
  * - `allow`: everything
- * - `deny`: nothing: `check` and `enforce` fail with the reason `DatabaseError`, which is retryable
+ * - `deny`: nothing: `check` and `enforce` fail with a reason that is retryable, such as `Unreachable`
  *
  * @since 0.1.0
  */
@@ -139,8 +135,6 @@ export class Quota extends Context.Service<
   static readonly layer = (options: QuotaOptions = {}): Layer.Layer<Quota, never, Database> =>
     Layer.provide(Quota.layerNoDeps(options), [QuotaStateStore.layer, CatalogStore.layer])
 }
-
-const wrap = (reason: QuotaExceeded | InvalidInput | DatabaseError) => new QuotaError({ reason })
 
 const millis = (duration: Duration.Input) => Duration.toMillis(Duration.fromInputUnsafe(duration))
 
@@ -192,11 +186,11 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
     }
     known.entries.get(service)?.roll(now)
     return settle(known, service, wanted, counts, clock, whenUnavailable === "allow")
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotaError.from))
 
   const answer = (id: string, name: string, quantity: Decimal.DecimalInput, counts: boolean): Answer => {
     const wanted = quantity === 1 ? Result.succeed(Decimal.one) : Decimal.parse("quantity", quantity)
-    if (Result.isFailure(wanted)) return Effect.fail(wrap(wanted.failure))
+    if (Result.isFailure(wanted)) return Effect.fail(QuotaError.from(wanted.failure))
     return Clock.clockWith((clock) => {
       const known = readings.find(id)
       const now = clock.currentTimeMillisUnsafe()
@@ -214,7 +208,7 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
       const customer = yield* Effect.fromResult(CustomerId.parse(id))
       const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
       return yield* store.states(now, { customer, service: undefined }, QuotaReadings.noThresholds)
-    }, Effect.mapError(wrap)),
+    }, Effect.mapError(QuotaError.from)),
     forget: (customer) => Effect.sync(() => readings.forget(customer))
   })
 })
@@ -242,4 +236,4 @@ const noAnswer = (limit: Duration.Duration) =>
   })
 
 const asEffect = (settled: QuotaDecision | QuotaExceeded): Answer =>
-  settled instanceof QuotaExceeded ? Effect.fail(wrap(settled)) : Effect.succeed(settled)
+  settled instanceof QuotaExceeded ? Effect.fail(QuotaError.from(settled)) : Effect.succeed(settled)

@@ -3,7 +3,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
@@ -11,20 +10,12 @@ import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Quota from "../domain/QuotaRule.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { type Plan, QuotaStore, type Subscription } from "./QuotaStore.ts"
 
 /** @since 0.1.0 */
-export class QuotasError extends Schema.TaggedError<QuotasError>()("QuotasError", {
-  reason: Schema.Union([InvalidInput, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class QuotasError extends ServiceError<QuotasError>()("QuotasError", [InvalidInput, DatabaseError]) {}
 
 /**
  * A subscription to make.
@@ -71,8 +62,6 @@ export class Quotas extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | DatabaseError) => new QuotasError({ reason })
-
 const noPlan = (plan: string) =>
   new InvalidInput({
     field: "plan",
@@ -99,7 +88,7 @@ const make = Effect.gen(function* () {
 
   const set = Effect.fn("Quotas.set")(function* (input: Quota.QuotaInput) {
     return yield* put(yield* Effect.fromResult(Quota.parse(input, yield* Clock.currentTimeMillis)))
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotasError.from))
 
   const remove = Effect.fn("Quotas.remove")(function* (
     input: Pick<Quota.QuotaInput, "service" | "customer" | "plan" | "from">
@@ -120,7 +109,7 @@ const make = Effect.gen(function* () {
       })
     }
     yield* put({ ...rule, limit: undefined })
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotasError.from))
 
   const subscribe = Effect.fn("Quotas.subscribe")(function* (input: NewSubscription) {
     const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
@@ -137,7 +126,7 @@ const make = Effect.gen(function* () {
     yield* catalogs.ensureCustomers([customer])
     if (!(yield* store.subscribe(subscription))) return yield* noPlan(subscription.plan)
     return { ...subscription, end: undefined }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotasError.from))
 
   const unsubscribe = Effect.fn("Quotas.unsubscribe")(function* (id: string, at?: Instant.InstantInput) {
     const customer = yield* Effect.fromResult(CustomerId.parse(id))
@@ -151,7 +140,7 @@ const make = Effect.gen(function* () {
       problem: `${customer} is on no plan`,
       remedy: "See `usage subscribe list`"
     })
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotasError.from))
 
   const removePlan = Effect.fn("Quotas.removePlan")(function* (name: string) {
     const plan = yield* Effect.fromResult(Quota.parsePlan(name))
@@ -164,10 +153,10 @@ const make = Effect.gen(function* () {
         remedy: "Put them on another with `usage subscribe set`; a plan with a history stays"
       })
     }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(QuotasError.from))
 
   return Quotas.of({
-    plans: Effect.mapError(store.plans, wrap),
+    plans: Effect.mapError(store.plans, QuotasError.from),
     setPlan: Effect.fn("Quotas.setPlan")(function* ({ name, ...thresholds }) {
       const plan = yield* Effect.fromResult(Quota.parsePlan(name))
       const parsed = yield* Effect.fromResult(Quota.parseThresholds(thresholds))
@@ -180,16 +169,16 @@ const make = Effect.gen(function* () {
         })
       }
       yield* store.putPlan({ name: plan, thresholds: parsed })
-    }, Effect.mapError(wrap)),
+    }, Effect.mapError(QuotasError.from)),
     removePlan,
     subscriptions: Effect.fn("Quotas.subscriptions")(function* (customer?: string) {
       return yield* store.subscriptions(
         customer === undefined ? undefined : yield* Effect.fromResult(CustomerId.parse(customer))
       )
-    }, Effect.mapError(wrap)),
+    }, Effect.mapError(QuotasError.from)),
     subscribe,
     unsubscribe,
-    list: Effect.mapError(store.rules, wrap),
+    list: Effect.mapError(store.rules, QuotasError.from),
     set,
     remove
   })

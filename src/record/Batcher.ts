@@ -21,6 +21,7 @@ import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import { untilItWorks } from "../database/Retry.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
 import { conflictOf, refusalOf } from "../ledger/Delivery.ts"
 import { makeIntake } from "../ledger/Intake.ts"
@@ -65,16 +66,14 @@ export class InTransaction extends Schema.TaggedError<InTransaction>()("InTransa
 }
 
 /** @since 0.1.0 */
-export class BatcherError extends Schema.TaggedError<BatcherError>()("BatcherError", {
-  reason: Schema.Union([InvalidInput, QueueFull, Closed, InTransaction, SpoolError, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class BatcherError extends ServiceError<BatcherError>()("BatcherError", [
+  InvalidInput,
+  QueueFull,
+  Closed,
+  InTransaction,
+  SpoolError,
+  DatabaseError
+]) {}
 
 /**
  * Counts of records since the batcher was made.
@@ -270,7 +269,7 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
     const accepted =
       queue.room() >= wanted
         ? yield* queue.offerAll(records)
-        : yield* Effect.mapError(spooled.append(records), (error) => new BatcherError({ reason: error }))
+        : yield* Effect.mapError(spooled.append(records), BatcherError.from)
     if (!accepted) return yield* new BatcherError({ reason: new Closed() })
   })
 
@@ -291,12 +290,12 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
 
   return Batcher.of({
     enqueue: Effect.fnUntraced(function* (usage) {
-      const record = yield* Effect.mapError(intake.check(usage), wrap)
+      const record = yield* Effect.mapError(intake.check(usage), BatcherError.from)
       if (queue.offerUnsafe(record) !== "accepted") yield* enqueueRecords([record])
       return record
     }),
     enqueueAll: Effect.fnUntraced(function* (usages) {
-      const records = yield* Effect.mapError(intake.checkAll(usages), wrap)
+      const records = yield* Effect.mapError(intake.checkAll(usages), BatcherError.from)
       yield* enqueueRecords(records)
       return records
     }),
@@ -304,7 +303,7 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
     flush: Effect.flatMap(store.heldByCaller, (held) =>
       held
         ? Effect.fail(new BatcherError({ reason: new InTransaction() }))
-        : Effect.mapError(flushAll, (error) => new BatcherError({ reason: error }))
+        : Effect.mapError(flushAll, BatcherError.from)
     ),
     state: Effect.sync(state)
   })
@@ -323,17 +322,17 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
   })
   const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     if (records.length === 0) return
-    const appended = yield* Effect.mapError(queue.append(records), (error) => new BatcherError({ reason: error }))
+    const appended = yield* Effect.mapError(queue.append(records), BatcherError.from)
     if (!appended) return yield* new BatcherError({ reason: new Closed() })
   })
   return Batcher.of({
     enqueue: Effect.fnUntraced(function* (usage) {
-      const record = yield* Effect.mapError(intake.check(usage), wrap)
+      const record = yield* Effect.mapError(intake.check(usage), BatcherError.from)
       yield* enqueueRecords([record])
       return record
     }),
     enqueueAll: Effect.fnUntraced(function* (usages) {
-      const records = yield* Effect.mapError(intake.checkAll(usages), wrap)
+      const records = yield* Effect.mapError(intake.checkAll(usages), BatcherError.from)
       yield* enqueueRecords(records)
       return records
     }),
@@ -345,5 +344,3 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
 
 const latest = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.max(a, b)
-
-const wrap = (reason: InvalidInput | DatabaseError) => new BatcherError({ reason })

@@ -17,12 +17,13 @@ import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
-import { Batcher, type BatcherError, Closed, InTransaction, QueueFull } from "./Batcher.ts"
+import { Batcher, Closed, InTransaction, QueueFull } from "./Batcher.ts"
 import type { Database } from "../database/Database.ts"
-import { DatabaseError, KeyConflict } from "../database/DatabaseError.ts"
+import { DatabaseError } from "../database/DatabaseError.ts"
 import { backoff } from "../database/Retry.ts"
 import { CurrentCustomer } from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
 import { makeIntake } from "../ledger/Intake.ts"
 import { type Ledger, QuotaLedger } from "../quota/QuotaLedger.ts"
@@ -42,25 +43,15 @@ export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("No
 }
 
 /** @since 0.1.0 */
-export class RecorderError extends Schema.TaggedError<RecorderError>()("RecorderError", {
-  reason: Schema.Union([
-    InvalidInput,
-    KeyConflict,
-    DatabaseError,
-    NotInTransaction,
-    InTransaction,
-    QueueFull,
-    Closed,
-    SpoolError
-  ])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class RecorderError extends ServiceError<RecorderError>()("RecorderError", [
+  InvalidInput,
+  DatabaseError,
+  NotInTransaction,
+  InTransaction,
+  QueueFull,
+  Closed,
+  SpoolError
+]) {}
 
 /**
  * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
@@ -149,11 +140,6 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
 }
 
-const fail = (reason: RecorderError["reason"]) =>
-  new RecorderError({
-    reason: reason._tag === "DatabaseError" && reason.reason._tag === "KeyConflict" ? reason.reason : reason
-  })
-
 /** The trackers are `record` behind a door of their own. */
 const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const store = yield* UsageStore
@@ -176,19 +162,19 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   })
 
   const persist = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
-    if (yield* store.heldByCaller) return yield* fail(new InTransaction())
-    const appended = yield* Effect.mapError(queue.store(records), fail)
-    if (appended === undefined) return yield* fail(new Closed())
+    if (yield* store.heldByCaller) return yield* RecorderError.from(new InTransaction())
+    const appended = yield* Effect.mapError(queue.store(records), RecorderError.from)
+    if (appended === undefined) return yield* RecorderError.from(new Closed())
   })
 
   return fromRecord({
     record: Effect.fnUntraced(function* (usage: UsageInput) {
-      const record = yield* Effect.mapError(intake.check(usage), fail)
+      const record = yield* Effect.mapError(intake.check(usage), RecorderError.from)
       yield* persist([record])
       return record
     }),
     recordAll: Effect.fn("Recorder.recordAll")(function* (usages: ReadonlyArray<UsageInput>) {
-      const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+      const records = yield* Effect.mapError(intake.checkAll(usages), RecorderError.from)
       if (records.length > 0) yield* persist(records)
       return records
     }),
@@ -198,10 +184,9 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
 
 const makeBatched = Effect.gen(function* () {
   const batcher = yield* Batcher
-  const toRecorderError = (error: BatcherError) => fail(error.reason)
   return fromRecord({
-    record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), toRecorderError),
-    recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), toRecorderError),
+    record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), RecorderError.from),
+    recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), RecorderError.from),
     recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore, yield* QuotaLedger)
   })
 })
@@ -209,12 +194,12 @@ const makeBatched = Effect.gen(function* () {
 const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"], ledger: Ledger) => {
   const intake = makeIntake(catalogs)
   return Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
-    if (!(yield* store.inTransaction)) return yield* fail(new NotInTransaction())
-    const records = yield* Effect.mapError(intake.checkAll(usages), fail)
+    if (!(yield* store.inTransaction)) return yield* RecorderError.from(new NotInTransaction())
+    const records = yield* Effect.mapError(intake.checkAll(usages), RecorderError.from)
     if (records.length > 0) {
       yield* Effect.mapError(
         store.appendInTransaction({ key: randomUUID(), source: "transaction", records, onConflict: "fail" }),
-        fail
+        RecorderError.from
       )
       // Until then a quota counts what was let pass for them: nobody knows whether it will commit.
       yield* store.afterCommit(
@@ -232,7 +217,10 @@ const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTran
   const track =
     <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
     (input: A): Recorded =>
-      Effect.flatMap(Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), fail), base.record)
+      Effect.flatMap(
+        Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), RecorderError.from),
+        base.record
+      )
   return {
     ...base,
     trackApiRequest: track(Tracking.apiRequest),

@@ -4,7 +4,6 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
 import type { Database } from "../database/Database.ts"
@@ -14,6 +13,7 @@ import * as Forecast from "../domain/Forecast.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
 import { dayEdges, quarterEdges, readSnapshot, readSteady } from "../archive/Archived.ts"
 import { checkFilter } from "../domain/Filter.ts"
@@ -25,16 +25,14 @@ import { seams } from "../rollup/SpanCutsSql.ts"
 import { statisticsOn, StatisticsStore } from "./StatisticsStore.ts"
 
 /** @since 0.1.0 */
-export class AnalyticsError extends Schema.TaggedError<AnalyticsError>()("AnalyticsError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, ArchiveBroken, ArchiveFileError, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class AnalyticsError extends ServiceError<AnalyticsError>()("AnalyticsError", [
+  InvalidInput,
+  PeriodArchived,
+  PeriodRemoved,
+  ArchiveBroken,
+  ArchiveFileError,
+  DatabaseError
+]) {}
 
 /**
  * The distribution of a service's records by quantity, in billing units. Percentiles are of the discrete kind: quantities
@@ -156,7 +154,6 @@ export class Analytics extends Context.Service<
   )
 }
 
-const wrap = (reason: AnalyticsError["reason"]) => new AnalyticsError({ reason })
 const fractions = [0.5, 0.95, 0.99] as const
 
 const make = Effect.gen(function* () {
@@ -213,7 +210,7 @@ const make = Effect.gen(function* () {
       p99: quantity(p99),
       approximate
     }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AnalyticsError.from))
 
   const trends = Effect.fn("Analytics.trends")(function* (query: Parameters<Analytics["Service"]["trends"]>[0]) {
     const { customer, service, services } = yield* prepare(query)
@@ -240,7 +237,7 @@ const make = Effect.gen(function* () {
       }
     }
     return trend
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AnalyticsError.from))
 
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
@@ -256,7 +253,7 @@ const make = Effect.gen(function* () {
         unit: service.unit,
         events
       }))
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AnalyticsError.from))
 
   const forecast = Effect.fn("Analytics.forecast")(function* (query: Parameters<Analytics["Service"]["forecast"]>[0]) {
     const { customer, service, services } = yield* prepare(query)
@@ -307,7 +304,7 @@ const make = Effect.gen(function* () {
       })
     }
     return found
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(AnalyticsError.from))
 
   return Analytics.of({ statistics, trends, peaks, forecast })
 })

@@ -6,41 +6,22 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-import { Analytics, type Peak } from "./Analytics.ts"
-import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
-import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
+import { Analytics, AnalyticsError, type Peak } from "./Analytics.ts"
 import type { Database } from "../database/Database.ts"
-import { DatabaseError } from "../database/DatabaseError.ts"
-import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
-import { NotInstalled } from "../domain/NotInstalled.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
 import { unitOf } from "./html/Contents.ts"
 import { page } from "./html/Page.ts"
-import { Reporter, type ReportQuery } from "./Reporter.ts"
+import { Reporter, ReporterError, type ReportQuery } from "./Reporter.ts"
 import * as ChartLibrary from "./ChartLibrary.ts"
 import * as Optional from "../system/Optional.ts"
 
 /** @since 0.1.0 */
-export class HtmlReportError extends Schema.TaggedError<HtmlReportError>()("HtmlReportError", {
-  reason: Schema.Union([
-    InvalidInput,
-    DatabaseError,
-    NotInstalled,
-    PeriodArchived,
-    PeriodRemoved,
-    ArchiveBroken,
-    ArchiveFileError
-  ])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class HtmlReportError extends ServiceError<HtmlReportError>()("HtmlReportError", [
+  ReporterError,
+  AnalyticsError
+]) {}
 
 /** @since 0.1.0 */
 export class HtmlReport extends Context.Service<
@@ -74,26 +55,23 @@ const make = Effect.gen(function* () {
       (peaks): readonly [string, ReadonlyArray<Peak>] => [service, peaks]
     )
 
-  const read = Effect.fnUntraced(
-    function* (query: ReportQuery) {
-      const unit = unitOf(query.window)
-      const [report, before, series] = yield* Effect.all(
-        [
-          reporter.usage(query),
-          reporter.usage({ ...query, window: Window.previous(query.window) }),
-          reporter.series(query, unit)
-        ],
-        { concurrency }
-      )
-      const peaks = yield* Effect.forEach(report.services, ({ service }) => peaksOf(query, service), { concurrency })
-      return { report, before, unit, series, peaks: new Map(peaks) }
-    },
-    Effect.mapError(({ reason }) => new HtmlReportError({ reason }))
-  )
+  const read = Effect.fnUntraced(function* (query: ReportQuery) {
+    const unit = unitOf(query.window)
+    const [report, before, series] = yield* Effect.all(
+      [
+        reporter.usage(query),
+        reporter.usage({ ...query, window: Window.previous(query.window) }),
+        reporter.series(query, unit)
+      ],
+      { concurrency }
+    )
+    const peaks = yield* Effect.forEach(report.services, ({ service }) => peaksOf(query, service), { concurrency })
+    return { report, before, unit, series, peaks: new Map(peaks) }
+  }, Effect.mapError(HtmlReportError.from))
 
   const library = Effect.mapError(
     Optional.loaded("chart.js", "an HTML report", ChartLibrary.read),
-    (reason) => new HtmlReportError({ reason })
+    HtmlReportError.from
   )
 
   const render = Effect.fn("HtmlReport.render")(function* (query: ReportQuery) {

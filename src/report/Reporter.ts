@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
 import type { Database } from "../database/Database.ts"
@@ -19,6 +18,7 @@ import * as Decimal from "../domain/Decimal.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { Instant } from "../domain/Instant.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
 import { quarterEdges, readSnapshot, readSteady } from "../archive/Archived.ts"
 import { checkFilter, type Filter } from "../domain/Filter.ts"
@@ -29,16 +29,14 @@ import { reportsOn, ReportStore, type Unit, type UsageSum, type UsageTotal } fro
 import { seams } from "../rollup/SpanCutsSql.ts"
 
 /** @since 0.1.0 */
-export class ReporterError extends Schema.TaggedError<ReporterError>()("ReporterError", {
-  reason: Schema.Union([InvalidInput, PeriodArchived, PeriodRemoved, ArchiveBroken, ArchiveFileError, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class ReporterError extends ServiceError<ReporterError>()("ReporterError", [
+  InvalidInput,
+  PeriodArchived,
+  PeriodRemoved,
+  ArchiveBroken,
+  ArchiveFileError,
+  DatabaseError
+]) {}
 
 /**
  * One service's usage.
@@ -152,8 +150,6 @@ export class Reporter extends Context.Service<
   )
 }
 
-const wrap = (reason: ReporterError["reason"]) => new ReporterError({ reason })
-
 /** Metadata keys in one report: each is a column. */
 const maxKeys = 8
 
@@ -172,18 +168,22 @@ const make = Effect.gen(function* () {
   /** Reads sums, for which the records are needed where the window begins or ends within a quarter of an hour. */
   const steady = <A>(window: Window.Window, filter: Filter, read: Effect.Effect<A, DatabaseError>, unit?: Unit) => {
     const spans = quarterEdges(window, unit === undefined ? [] : seams(window, unit))
-    return Effect.mapError(readSteady(archives, { spans, filter, fromFiles: false }, read), wrap)
+    return Effect.mapError(readSteady(archives, { spans, filter, fromFiles: false }, read), ReporterError.from)
   }
 
   const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
-    const known = yield* Effect.mapError(catalogs.current, wrap)
+    const known = yield* Effect.mapError(catalogs.current, ReporterError.from)
     // What the copy in memory does not know may be new.
     const checked = checkFilter(query, known.services)
-    const filter = Result.isSuccess(checked) ? checked.success : (yield* Effect.mapError(prepare(query), wrap)).filter
+    const filter = Result.isSuccess(checked)
+      ? checked.success
+      : (yield* Effect.mapError(prepare(query), ReporterError.from)).filter
     // The sums say of which catalog they are: a report is one statement, and as fast as that.
     const { sums, version } = yield* steady(query.window, filter, store.totals(query.window, filter))
     const { services } =
-      version === undefined || version === known.version ? known : yield* Effect.mapError(catalogs.reload, wrap)
+      version === undefined || version === known.version
+        ? known
+        : yield* Effect.mapError(catalogs.reload, ReporterError.from)
     const found = new Map(sums.map((sum) => [sum.service, sum]))
     const used: Array<ServiceUsage> = []
     for (const service of services.values()) {
@@ -195,7 +195,7 @@ const make = Effect.gen(function* () {
   })
 
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
-    const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
+    const { filter, places, services } = yield* Effect.mapError(prepare(query), ReporterError.from)
     const sums = yield* steady(query.window, filter, store.series(query.window, filter, unit), unit)
     return sums
       .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
@@ -206,7 +206,7 @@ const make = Effect.gen(function* () {
     query: Pick<ReportQuery, "window" | "service">,
     limit: number
   ) {
-    const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), wrap)
+    const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), ReporterError.from)
     const sums = yield* steady(query.window, filter, store.customers(query.window, filter.service, limit))
     const service = filter.service === undefined ? undefined : services.get(filter.service)
     return sums.map(({ amount, ...sum }) => ({
@@ -221,7 +221,7 @@ const make = Effect.gen(function* () {
     limit: number
   ) {
     if (keys.length === 0 || keys.length > maxKeys || keys.some((key) => key === "" || key.includes("\0"))) {
-      return yield* wrap(
+      return yield* ReporterError.from(
         new InvalidInput({
           field: "group-by",
           problem: keys.length > maxKeys ? `names ${keys.length} keys` : "names no key, or an empty one",
@@ -229,7 +229,7 @@ const make = Effect.gen(function* () {
         })
       )
     }
-    const { filter, places, services } = yield* Effect.mapError(prepare(query), wrap)
+    const { filter, places, services } = yield* Effect.mapError(prepare(query), ReporterError.from)
     const { window } = query
     const need = { spans: [window], filter, fromFiles: query.includeArchives === true }
     const read = (from: ReportStore["Service"]) => from.groups(window, filter, keys, limit)
@@ -237,7 +237,7 @@ const make = Effect.gen(function* () {
       need.fromFiles
         ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(reading)))
         : readSteady(archives, need, read(store)),
-      wrap
+      ReporterError.from
     )
     return sums
       .map((sum) => ({ ...usageOf(sum, services.get(sum.service)!), values: sum.values, rest: sum.rest }))

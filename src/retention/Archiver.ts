@@ -11,7 +11,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Schema from "effect/Schema"
 import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
 import { ArchiveBroken, ArchiveFileError, type Compression, type Known, readKnown } from "../archive/ArchiveFile.ts"
 import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
@@ -24,6 +23,7 @@ import { Busy, DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import * as Telemetry from "../system/Telemetry.ts"
 import * as Storage from "../files/Storage.ts"
@@ -34,16 +34,14 @@ import type { ArchiveRow } from "../archive/ArchiveSql.ts"
 import { IdentityStore } from "../database/IdentityStore.ts"
 
 /** @since 0.1.0 */
-export class ArchiverError extends Schema.TaggedError<ArchiverError>()("ArchiverError", {
-  reason: Schema.Union([InvalidInput, ArchiveBroken, ArchiveFileError, RollupsDiffer, AggregatorError, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class ArchiverError extends ServiceError<ArchiverError>()("ArchiverError", [
+  InvalidInput,
+  ArchiveBroken,
+  ArchiveFileError,
+  RollupsDiffer,
+  AggregatorError,
+  DatabaseError
+]) {}
 
 /** A month that was archived. @since 0.1.0 */
 export interface ArchivedMonth {
@@ -132,8 +130,6 @@ export class Archiver extends Context.Service<
   )
 }
 
-const wrap = (reason: ArchiverError["reason"]) => new ArchiverError({ reason })
-
 /** How often a month is archived anew because late records came while it was written. */
 const attempts = 5
 
@@ -206,7 +202,7 @@ const make = Effect.gen(function* () {
       if (dropped !== "changed") return dropped
     }
     return yield* busy(month)
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   const archive = Effect.fn("Archiver.archive")(function* (options: ArchiveOptions) {
     if (!Number.isInteger(options.days) || options.days < 0) {
@@ -233,7 +229,7 @@ const make = Effect.gen(function* () {
       "usage.records": done.reduce((sum, { records }) => sum + records, 0)
     })
     return done
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   const archiveParts = Effect.fn("Archiver.archiveParts")(function* (
     parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
@@ -247,7 +243,7 @@ const make = Effect.gen(function* () {
       if (one !== undefined) done.push(one)
     }
     return done
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   const inUse = Effect.fnUntraced(function* (month: string | undefined) {
     const found = (yield* store.list).filter(
@@ -268,7 +264,7 @@ const make = Effect.gen(function* () {
         Effect.catch((error) => Effect.succeed<Verification>({ archive: one, problem: error.problem }))
       )
     )
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   const restore = Effect.fn("Archiver.restore")(function* (month: string, options: RestoreOptions = {}) {
     const customer =
@@ -283,7 +279,7 @@ const make = Effect.gen(function* () {
     return yield* store.restore(found.id, customer === undefined && window === undefined, (archive, load) =>
       readKnown(storage, archive, (records) => load(records.filter(wanted)))
     )
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   const relocate = Effect.fn("Archiver.relocate")(function* (from: string, to: string) {
     const all = relocationsOf(yield* store.list, from, to)
@@ -305,14 +301,14 @@ const make = Effect.gen(function* () {
     )
     yield* store.relocate(found)
     return found.map(({ archive, file }) => ({ ...archive, file }))
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(ArchiverError.from))
 
   return Archiver.of({
     archive,
     archiveParts,
     drop,
     tidy,
-    list: Effect.mapError(store.list, wrap),
+    list: Effect.mapError(store.list, ArchiverError.from),
     verify,
     relocate,
     restore

@@ -12,7 +12,6 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { createHash, randomBytes, randomUUID } from "node:crypto"
 import { dirname, join, resolve } from "node:path"
 import packageJson from "../../package.json" with { type: "json" }
@@ -28,6 +27,7 @@ import * as CustomerId from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { isLineOf } from "./Mention.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { Spool, SpoolError } from "../spool/Spool.ts"
 import { SpoolDelivery, SpoolDeliveryError } from "../spool/SpoolDelivery.ts"
 import * as Broken from "../spool/Broken.ts"
@@ -43,7 +43,8 @@ import { type Done, type Erasure, ErasureStore, type Note, type Swap } from "./E
 import { claimHint, type Identity, IdentityStore, isOf } from "../database/IdentityStore.ts"
 import { printable } from "../domain/Shown.ts"
 
-const Reason = Schema.Union([
+/** @since 0.1.0 */
+export class EraserError extends ServiceError<EraserError>()("EraserError", [
   InvalidInput,
   ArchiveBroken,
   ArchiveFileError,
@@ -52,17 +53,7 @@ const Reason = Schema.Union([
   SpoolDeliveryError,
   SpoolError,
   DatabaseError
-])
-
-/** @since 0.1.0 */
-export class EraserError extends Schema.TaggedError<EraserError>()("EraserError", { reason: Reason }) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+]) {}
 
 /**
  * What was done. Nothing in it says who it was to anybody who does not know: `subject.sha256` is the digest of `salt` and the
@@ -138,8 +129,6 @@ export class Eraser extends Context.Service<
   )
 }
 
-const wrap = (reason: typeof Reason.Type) => new EraserError({ reason })
-
 /** How often it is begun anew because usage of the customer kept coming. */
 const attempts = 5
 const lettersAtOnce = 500
@@ -182,7 +171,7 @@ const make = Effect.gen(function* () {
   const storage = yield* Storage.ObjectStorage
 
   const inSpool = <A>(run: () => Promise<A>) =>
-    Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), (reason) => new SpoolError({ reason }))
+    Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), SpoolError.from)
 
   /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
   const clearBroken = (customer: string) =>
@@ -366,7 +355,7 @@ const make = Effect.gen(function* () {
           `${printable(file)}: half an archive, which is being written or was left by a run that was killed: remove it, if nobody writes it`
       )
     ])
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(EraserError.from))
 
   return Eraser.of({ erase })
 })

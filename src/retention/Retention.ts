@@ -10,7 +10,6 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
 import { Archiver, ArchiverError, type ArchivedMonth, type ArchiveOptions } from "./Archiver.ts"
 import type { Database } from "../database/Database.ts"
@@ -19,6 +18,7 @@ import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Domain from "../domain/RetentionRule.ts"
 import * as Service from "../domain/Service.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
@@ -26,16 +26,12 @@ import { nextMonth } from "../ledger/PartitionStore.ts"
 import { type Compacted, RetentionStore } from "./RetentionStore.ts"
 
 /** @since 0.1.0 */
-export class RetentionError extends Schema.TaggedError<RetentionError>()("RetentionError", {
-  reason: Schema.Union([InvalidInput, ArchiverError, AggregatorError, DatabaseError])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class RetentionError extends ServiceError<RetentionError>()("RetentionError", [
+  InvalidInput,
+  ArchiverError,
+  AggregatorError,
+  DatabaseError
+]) {}
 
 /**
  * Records that are due.
@@ -125,8 +121,6 @@ export class Retention extends Context.Service<
   )
 }
 
-const wrap = (reason: InvalidInput | ArchiverError | AggregatorError | DatabaseError) => new RetentionError({ reason })
-
 const millisPerDay = 86_400_000
 
 /** Batches that leave the ledger in one transaction. */
@@ -214,7 +208,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
       } else dropped.push({ month: month.slice(0, 7), records: yield* archiver.drop(month, selection) })
     }
     return { archived, dropped }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(RetentionError.from))
 
   const knownService = Effect.fnUntraced(function* (name: Service.ServiceName | undefined) {
     const { services } = yield* catalogs.latest
@@ -226,7 +220,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     yield* knownService(rule.service)
     yield* store.put(rule)
     return rule
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(RetentionError.from))
 
   const remove = Effect.fn("Retention.remove")(function* (input: Omit<Domain.RetentionInput, "days" | "action">) {
     const rule = yield* Effect.fromResult(Domain.parse({ ...input, days: "forever" }))
@@ -236,7 +230,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
       problem: "there is no such rule",
       remedy: "See `usage retention list`"
     })
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(RetentionError.from))
 
   const compact = Effect.fn("Retention.compact")(function* (unstored?: number) {
     const before = yield* ledgerCutoff(unstored)
@@ -247,7 +241,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
       total = { batches: total.batches + batches, keys: total.keys + keys }
       if (batches < batchesAtOnce) return total
     }
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(RetentionError.from))
 
   const dropOlder = (
     subject: "dead-letters" | "alerts",
@@ -255,18 +249,18 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
   ) =>
     Effect.mapError(
       Effect.flatMap(cutoff(subject), (before) => (before === undefined ? Effect.succeed(0) : drop(before))),
-      wrap
+      RetentionError.from
     )
 
   return Retention.of({
-    rules: Effect.mapError(rules, wrap),
+    rules: Effect.mapError(rules, RetentionError.from),
     set,
     remove,
     due: Effect.mapError(
       Effect.map(dueParts, (parts) =>
         parts.map(({ action, month, records }) => ({ month: month.slice(0, 7), action, records }))
       ),
-      wrap
+      RetentionError.from
     ),
     removeRecords,
     compact,
@@ -278,6 +272,6 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
         letters: yield* cutoff("dead-letters"),
         alerts: yield* cutoff("alerts")
       })
-    }, Effect.mapError(wrap))
+    }, Effect.mapError(RetentionError.from))
   })
 })

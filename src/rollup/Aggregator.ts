@@ -11,27 +11,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { bisect, isRefusal } from "../database/Bisect.ts"
 import { Database } from "../database/Database.ts"
 import { Busy, DatabaseError } from "../database/DatabaseError.ts"
 import * as Instant from "../domain/Instant.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
 import { batchLimit, type Difference, type Lag, RollupStore, type SetAside } from "./RollupStore.ts"
 
 /** @since 0.1.0 */
-export class AggregatorError extends Schema.TaggedError<AggregatorError>()("AggregatorError", {
-  reason: DatabaseError
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class AggregatorError extends ServiceError<AggregatorError>()("AggregatorError", [DatabaseError]) {}
 
 /**
  * What `rollUp` did.
@@ -130,8 +121,7 @@ const millisPerDay = 86_400_000
 const make = Effect.gen(function* () {
   const { engine } = yield* Database
   const store = yield* RollupStore
-  const wrap = <A>(effect: Effect.Effect<A, DatabaseError>) =>
-    Effect.mapError(effect, (reason) => new AggregatorError({ reason }))
+  const wrap = <A>(effect: Effect.Effect<A, DatabaseError>) => Effect.mapError(effect, AggregatorError.from)
   const limit = chunkRecords[engine]
   let sinceVacuum = 0
   yield* Telemetry.fromZero(Telemetry.rolledUpRecords)

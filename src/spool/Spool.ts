@@ -14,6 +14,7 @@ import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 
 /** The spool holds as much as it may. @since 0.1.0 */
@@ -28,16 +29,7 @@ export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
 }
 
 /** @since 0.1.0 */
-export class SpoolError extends Schema.TaggedError<SpoolError>()("SpoolError", {
-  reason: Schema.Union([SpoolUnwritable, SpoolFull])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class SpoolError extends ServiceError<SpoolError>()("SpoolError", [SpoolUnwritable, SpoolFull]) {}
 
 /**
  * - `directory`: where it is; made if need be
@@ -78,7 +70,7 @@ export class Spool extends Context.Service<
 const make = Effect.fnUntraced(function* (options: SpoolOptions) {
   const maxBytes = options.maxBytes ?? 1_073_741_824
   const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
-    Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), (reason) => new SpoolError({ reason }))
+    Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), SpoolError.from)
   const directory = yield* attempt(() => SpoolDirectory.openSpool(options.directory))
   const status = attempt(() => SpoolDirectory.status(directory))
 

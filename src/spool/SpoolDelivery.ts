@@ -14,11 +14,11 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
 import { isRefusal } from "../database/Bisect.ts"
 import type { Database } from "../database/Database.ts"
 import { untilItWorks } from "../database/Retry.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
+import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Claims from "./Claims.ts"
 import * as Delivery from "../ledger/Delivery.ts"
@@ -37,16 +37,11 @@ import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.t
 import { UsageStore } from "../ledger/UsageStore.ts"
 
 /** @since 0.1.0 */
-export class SpoolDeliveryError extends Schema.TaggedError<SpoolDeliveryError>()("SpoolDeliveryError", {
-  reason: Schema.Union([DatabaseError, SpoolUnwritable, SpoolOfAnother])
-}) {
-  get isRetryable(): boolean {
-    return this.reason.isRetryable
-  }
-  override get message(): string {
-    return this.reason.message
-  }
-}
+export class SpoolDeliveryError extends ServiceError<SpoolDeliveryError>()("SpoolDeliveryError", [
+  DatabaseError,
+  SpoolUnwritable,
+  SpoolOfAnother
+]) {}
 
 /**
  * What was brought into the database.
@@ -107,8 +102,6 @@ const sum = (a: SpoolDelivered, b: SpoolDelivered): SpoolDelivered => ({
   records: a.records + b.records,
   refused: a.refused + b.refused
 })
-
-const wrap = (reason: DatabaseError | SpoolUnwritable | SpoolOfAnother) => new SpoolDeliveryError({ reason })
 
 const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   yield* Telemetry.fromZero(metrics.committed, metrics.failed)
@@ -199,13 +192,13 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     else yield* kept.keep(batch)
     yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
     return delivered
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(SpoolDeliveryError.from))
 
   const deliver = Effect.fn("SpoolDelivery.deliver")(function* (
     batch: SpoolDirectory.SealedBatch,
     cached?: ReadonlyArray<UsageRecord>
   ) {
-    yield* Effect.mapError(delivery.persistently(owner.check(new Set([batch.key]))), wrap)
+    yield* Effect.mapError(delivery.persistently(owner.check(new Set([batch.key]))), SpoolDeliveryError.from)
     return yield* deliverOne(batch, cached, () => Effect.void)
   })
 
@@ -221,13 +214,13 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
         (error) => error instanceof DatabaseError,
         () => Effect.void
       )
-  }, Effect.mapError(wrap))
+  }, Effect.mapError(SpoolDeliveryError.from))
 
   const deliverAll = Effect.fn("SpoolDelivery.deliverAll")(function* ({
     except = nobody,
     onBatch
   }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
-    const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), wrap)
+    const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), SpoolDeliveryError.from)
     yield* look(async () => {
       await SpoolDirectory.adoptOrphans(directory)
       await SpoolDirectory.tidy(directory)

@@ -216,13 +216,11 @@ export const make = Effect.fnUntraced(function* (
       ledger.withdraw(records, clock.currentTimeMillisUnsafe())
     }
     // An interrupted caller changes nothing: what it had handed over is written and delivered.
-    const appended = yield* Effect.tapError(
-      Effect.mapError(writer.append(records), (reason) => new SpoolError({ reason })),
-      () =>
-        Effect.sync(() => {
-          bytes -= size
-          notAppended()
-        })
+    const appended = yield* Effect.tapError(Effect.mapError(writer.append(records), SpoolError.from), () =>
+      Effect.sync(() => {
+        bytes -= size
+        notAppended()
+      })
     )
     if (!appended) notAppended()
     return appended

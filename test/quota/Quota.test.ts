@@ -234,7 +234,7 @@ eachEngine("Quota", (engine) => {
         )
         for (const [, millis] of waits) assert.isBelow(millis, patience)
         const refused = yield* Effect.flip(closed.enforce("new", "api"))
-        assert.deepStrictEqual([refused.reason._tag, refused.isRetryable], ["DatabaseError", true])
+        assert.deepStrictEqual([refused.reason._tag, refused.isRetryable], ["Unreachable", true])
         assert.isUndefined((yield* quota.check("new", "api")).asOf)
 
         yield* Deferred.succeed(release, undefined)

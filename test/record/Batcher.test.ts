@@ -129,7 +129,7 @@ eachEngine("Batcher", (engine) => {
         // The door would not let this through: it stands for whatever the door does not know.
         yield* batcher.enqueueRecords([{ ...records[0]!, amount: "NaN" }])
         const error = yield* Effect.flip(batcher.flush)
-        assert.strictEqual(error.reason._tag, "DatabaseError")
+        assert.strictEqual(error.reason._tag, "Refused")
         assertExactlyOnce(yield* storedCustomers("poison-"), names("poison-", 600), "poison")
         assert.deepStrictEqual([(yield* batcher.state).committed, (yield* batcher.state).failed], [600, 1])
         yield* close

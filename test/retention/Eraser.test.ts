@@ -390,7 +390,7 @@ eachEngine("Eraser", (engine) => {
         const whole = readFileSync(january!.file)
         writeFileSync(january!.file, whole.subarray(0, whole.length - 3))
         const before = yield* others
-        assert.strictEqual((yield* Effect.flip(eraser.erase(id))).reason._tag, "ArchiverError")
+        assert.strictEqual((yield* Effect.flip(eraser.erase(id))).reason._tag, "ArchiveBroken")
         writeFileSync(january!.file, whole)
         assert.strictEqual((yield* Effect.flip(eraser.erase(id, { pseudonymise: true }))).reason._tag, "InvalidInput")
         // What runs that were killed have left: a file that nobody recorded, and halves of others. And another's export.

@@ -201,7 +201,7 @@ eachEngine("Aggregator", (engine) => {
           `create trigger broken before insert on ${name("billing_usage_days")} execute function ${name("break")}()`
         )
         yield* (yield* Recorder).record(use("innocent", "2026-06-01T00:00:00Z"))
-        assert.strictEqual((yield* Effect.flip(aggregator.rollUp)).reason.reason._tag, "Unexpected")
+        assert.strictEqual((yield* Effect.flip(aggregator.rollUp)).reason._tag, "Unexpected")
         assert.deepStrictEqual(yield* aggregator.setAside, [])
         yield* sql.unsafe(`drop function ${name("break")} cascade`)
         assert.deepStrictEqual(yield* aggregator.rollUp, { batches: 1, records: 1, setAside: 0 })
