@@ -7,7 +7,7 @@
 import { Console, Deferred, Effect } from "effect"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import { Exporter, InvalidInput, Recorder, Usage, Window } from "../src/index.ts"
+import { Exporter, Recorder, Usage, Window } from "../src/index.ts"
 
 const program = Effect.gen(function* () {
   const recorder = yield* Recorder
@@ -41,7 +41,7 @@ const program = Effect.gen(function* () {
             response.destroy()
           } else {
             for (const name of response.getHeaderNames()) response.removeHeader(name)
-            const isTheirs = error instanceof InvalidInput || error.reason instanceof InvalidInput
+            const isTheirs = error._tag === "InvalidInput" || error.reason._tag === "InvalidInput"
             response.writeHead(isTheirs ? 400 : 503).end(`${error.message}\n`)
           }
         })

@@ -1,6 +1,6 @@
 /**
  * An HTTP API that meters its requests, and answers 429 to a customer whose hard quota is used up. It starts a server on
- * a port of its own, calls it seven times as a customer with five requests a day, and prints what he gets.
+ * a port of its own, calls it seven times as a customer with five requests a day, and prints what they get.
  *
  *     node examples/http-quota.ts
  */
@@ -14,7 +14,7 @@ import {
   Decimal,
   Quota,
   type QuotaDecision,
-  QuotaExceeded,
+  type QuotaExceeded,
   Quotas,
   Reporter,
   Usage,
@@ -38,41 +38,42 @@ const rateLimit = ({ limit, remaining, resetsAt }: QuotaDecision, used: number, 
         "ratelimit-reset": `${Math.ceil((resetsAt! / 1000 - now) / 1000)}`
       }
 
+const tooManyRequests = (reason: QuotaExceeded) =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    const seconds = `${Math.ceil((reason.resetsAt - now) / 1000)}`
+    return HttpServerResponse.jsonUnsafe(
+      { error: reason.message },
+      {
+        status: 429,
+        headers: {
+          "ratelimit-limit": reason.limit,
+          "ratelimit-remaining": "0",
+          "ratelimit-reset": seconds,
+          "retry-after": seconds
+        }
+      }
+    )
+  })
+
+const unavailable = Effect.succeed(HttpServerResponse.empty({ status: 503, headers: { "retry-after": "1" } }))
+
 /**
  * Lets a request in, or answers 429. It never waits for longer than a quarter of a second: while the database is away the
- * quota holds as it was last known. (503 is for `whenUnavailable: "deny"`, which has nobody in then.)
+ * quota holds as it was last known. (503 is for `whenUnavailable: "deny"`, which lets nobody in then.)
  */
 const quotaGate = HttpRouter.middleware(
   Effect.gen(function* () {
     const quota = yield* Quota
     return (httpEffect) =>
       Effect.gen(function* () {
-        const customer = yield* CurrentCustomer
         const now = yield* Clock.currentTimeMillis
-        const decision = yield* Effect.result(quota.enforce(customer, "api"))
-        if (decision._tag === "Success")
-          return HttpServerResponse.setHeaders(yield* httpEffect, rateLimit(decision.success, 1, now))
-        const { reason } = decision.failure
-        if (!(reason instanceof QuotaExceeded))
-          return HttpServerResponse.empty({ status: 503, headers: { "retry-after": "1" } })
-        const seconds = `${Math.ceil((reason.resetsAt - now) / 1000)}`
-        return HttpServerResponse.jsonUnsafe(
-          { error: reason.message },
-          {
-            status: 429,
-            headers: {
-              "ratelimit-limit": reason.limit,
-              "ratelimit-remaining": "0",
-              "ratelimit-reset": seconds,
-              "retry-after": seconds
-            }
-          }
-        )
-      })
+        const decision = yield* quota.enforce(yield* CurrentCustomer, "api")
+        return HttpServerResponse.setHeaders(yield* httpEffect, rateLimit(decision, 1, now))
+      }).pipe(Effect.catchReason("QuotaError", "QuotaExceeded", tooManyRequests, () => unavailable))
   })
 )
 
-// From the outside in: who it is, whether he may, and then it is metered. What the gate refuses is not.
+// From the outside in: who it is, whether they may, and then it is metered. What the gate refuses is not.
 const metered = Usage.meteredRoute.combine(quotaGate).combine(authentication).layer
 
 const routes = HttpRouter.add("GET", "/hello", HttpServerResponse.text("hello")).pipe(Layer.provide(metered))
