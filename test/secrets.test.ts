@@ -83,7 +83,11 @@ const setUp = Effect.gen(function* () {
   const command = join(home, "tell.sh")
   writeFileSync(
     command,
-    '#!/bin/sh\necho "cannot reach $USAGE_DATABASE_URL as $PGPASSWORD with $AWS_SECRET_ACCESS_KEY, $OPS_TOKEN" >&2\nexit 1\n'
+    `#!/bin/sh
+env | grep -v ^OPS_TOKEN= > ${home}/environment.txt
+echo "cannot reach $USAGE_DATABASE_URL as '$PGPASSWORD' with '$AWS_SECRET_ACCESS_KEY', $OPS_TOKEN" >&2
+exit 1
+`
   )
   chmodSync(command, 0o755)
   const env = {
@@ -207,12 +211,22 @@ describe("secrets", () => {
         administer("select distinct problem from billing_alert_deliveries where channel = 'command'", database.plain)
       )
       assert.deepStrictEqual(problems, [
-        { problem: `${env.USAGE_ALERT_COMMAND} answered 1: cannot reach *** as *** with ***, ***` }
+        {
+          problem: `${env.USAGE_ALERT_COMMAND} answered 1: cannot reach ${database.inAuthority.replace(/:[^:@]+@/, "@")} as '' with '', ***`
+        }
       ])
 
       const files = filesIn(home).filter((file) => file !== script)
       for (const file of files) assertNowhere(file, readFileSync(file))
-      const named = ["certificate.json", "report.html", "all.csv", "metrics.prom", "alerts.log", "alerts.ndjson"]
+      const named = [
+        "environment.txt",
+        "certificate.json",
+        "report.html",
+        "all.csv",
+        "metrics.prom",
+        "alerts.log",
+        "alerts.ndjson"
+      ]
       for (const name of named)
         assert.isTrue(
           files.some((file) => file.endsWith(name)),

@@ -1,8 +1,12 @@
 /**
- * The channels that the environment names, for the command.
+ * The channels that the command knows, each described once, and those of them that the environment asks for.
  *
  * `USAGE_ALERT_CHANNELS` is a list of names, `log` if it is absent; each channel has variables of its own. What is wrong is an
  * `InvalidInput` that names the variable, and never what is in it.
+ *
+ * What is told of channels is read off `channelTable`: what is asked for where a variable is absent, which variable an option
+ * came from, the help of `usage alerts test`, and the table in `docs/quotas-and-alerts.md`. A channel's code is loaded when it
+ * is used. All variables begin with `USAGE_ALERT_`, which keeps them from the channel `command` (`Settings.childEnvironment`).
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -14,104 +18,189 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Settings from "../system/Settings.ts"
 import type { AlertChannels } from "./AlertChannels.ts"
 import type { ShowCustomer } from "./AlertText.ts"
-import * as CommandChannel from "./channels/CommandChannel.ts"
-import * as DiscordChannel from "./channels/DiscordChannel.ts"
-import * as JsonLinesChannel from "./channels/JsonLinesChannel.ts"
-import * as LogFileChannel from "./channels/LogFileChannel.ts"
-import * as MailChannel from "./channels/MailChannel.ts"
-import * as SlackChannel from "./channels/SlackChannel.ts"
-import * as TerminalChannel from "./channels/TerminalChannel.ts"
-import * as WebhookChannel from "./channels/WebhookChannel.ts"
 import { parseSmtpUrl } from "./SmtpUrl.ts"
 
-type ChannelLayer = Layer.Layer<never, InvalidInput, AlertChannels>
-type Read = Effect.Effect<ChannelLayer, InvalidInput | Config.ConfigError>
+/**
+ * A variable of a channel.
+ *
+ * - `means`: what is to be given, so that "Give …" asks for it
+ * - `isSecret`: is read as `Redacted`
+ * - `options`: the channel's names of what it becomes, if it is not one option
+ */
+interface Variable<A> {
+  readonly name: Settings.AlertVariable
+  readonly means: string
+  readonly isSecret: boolean
+  readonly options?: ReadonlyArray<string>
+  readonly read: Effect.Effect<A, InvalidInput | Config.ConfigError>
+}
 
 /** A variable that is absent or blank is not given. */
 const optional = (name: string) =>
   Config.option(Config.String(name)).pipe(Config.map(Option.filter((text) => text.trim() !== "")))
 
-const missing = (field: string, remedy: string) => new InvalidInput({ field, problem: "is not set", remedy })
-
-const required = Effect.fnUntraced(function* (name: string, remedy: string) {
-  const text = Option.getOrUndefined(yield* optional(name))
-  return text === undefined ? yield* missing(name, remedy) : text.trim()
+const required = (name: Settings.AlertVariable, means: string): Variable<string> => ({
+  name,
+  means,
+  isSecret: false,
+  read: Effect.flatMap(
+    optional(name),
+    Option.match({
+      onNone: () => Effect.fail(new InvalidInput({ field: name, problem: "is not set", remedy: `Give ${means}` })),
+      onSome: (text) => Effect.succeed(text.trim())
+    })
+  )
 })
 
-const secret = (name: string, remedy: string) =>
-  Effect.map(required(name, remedy), (text) => Redacted.make(text, { label: name }))
+/** A text that only the channel may read. */
+export const secret = (name: Settings.AlertVariable, means: string): Variable<Redacted.Redacted> => ({
+  name,
+  means,
+  isSecret: true,
+  read: Effect.map(required(name, means).read, (text) => Redacted.make(text, { label: name }))
+})
 
-const fileIn = (name: string, otherwise: string) =>
-  Effect.gen(function* () {
+/** A file, which is in the home directory if nothing else is said. */
+const file = (name: Settings.AlertVariable, otherwise: string, means: string): Variable<string> => ({
+  name,
+  means: `${means}; \`$USAGE_HOME/${otherwise}\`, if absent`,
+  isSecret: false,
+  read: Effect.gen(function* () {
     const home = yield* Settings.home
     return Option.getOrElse(yield* optional(name), () => join(home, otherwise))
   })
-
-/** The channel's own names of what is wrong, as the variables that they come from. */
-const renamed = (layer: ChannelLayer, variables: Readonly<Record<string, string>>): ChannelLayer =>
-  Layer.catch(layer, (error) => {
-    const field = variables[error.field.replace(/\[\d+\]$/, "")] ?? error.field
-    return Layer.effectDiscard(Effect.fail(new InvalidInput({ field, problem: error.problem, remedy: error.remedy })))
-  })
-
-const webhook: Read = Effect.gen(function* () {
-  const url = yield* secret("USAGE_ALERT_WEBHOOK_URL", "Give the URL that alerts are posted to")
-  const remedy = "Give whsec_ and 24 to 64 random bytes in base64; several with spaces between while they are replaced"
-  const [first, ...others] = (yield* required("USAGE_ALERT_WEBHOOK_SECRET", remedy))
-    .split(/\s+/)
-    .map((text) => Redacted.make(text, { label: "USAGE_ALERT_WEBHOOK_SECRET" }))
-  const allowPrivateAddresses = yield* Config.Boolean("USAGE_ALERT_WEBHOOK_ALLOW_PRIVATE").pipe(
-    Config.withDefault(false)
-  )
-  return renamed(WebhookChannel.layer({ url, secrets: [first!, ...others], allowPrivateAddresses }), {
-    url: "USAGE_ALERT_WEBHOOK_URL",
-    secrets: "USAGE_ALERT_WEBHOOK_SECRET"
-  })
 })
 
-const mail: Read = Effect.gen(function* () {
-  const server = yield* parseSmtpUrl(
-    "USAGE_ALERT_SMTP_URL",
-    yield* secret("USAGE_ALERT_SMTP_URL", "Give the mail server, such as smtp://user:password@mail.example.com:587")
-  )
-  const from = yield* required("USAGE_ALERT_MAIL_FROM", "Give the sender, such as usage@example.com")
-  const [first = "", ...others] = (yield* required("USAGE_ALERT_MAIL_TO", "Give the receivers, with commas between"))
-    .split(",")
-    .map((text) => text.trim())
-    .filter((text) => text !== "")
-  return renamed(MailChannel.layer({ ...server, from, to: [first, ...others] }), {
-    host: "USAGE_ALERT_SMTP_URL",
-    port: "USAGE_ALERT_SMTP_URL",
-    password: "USAGE_ALERT_SMTP_URL",
-    from: "USAGE_ALERT_MAIL_FROM",
-    to: "USAGE_ALERT_MAIL_TO"
-  })
+const isTrue = (name: Settings.AlertVariable, means: string): Variable<boolean> => ({
+  name,
+  means,
+  isSecret: false,
+  read: Config.Boolean(name).pipe(Config.withDefault(false))
 })
 
-const channels: Readonly<Record<string, (showCustomer: ShowCustomer) => Read>> = {
-  terminal: (showCustomer) => Effect.succeed(TerminalChannel.layer({ showCustomer })),
-  log: (showCustomer) =>
-    Effect.map(fileIn("USAGE_ALERT_LOG", "alerts.log"), (file) =>
-      renamed(LogFileChannel.layer({ file, showCustomer }), { file: "USAGE_ALERT_LOG" })
-    ),
-  json: () =>
-    Effect.map(fileIn("USAGE_ALERT_JSON", "alerts.ndjson"), (file) =>
-      renamed(JsonLinesChannel.layer(file === "-" ? { stdout: true } : { file }), { file: "USAGE_ALERT_JSON" })
-    ),
-  webhook: () => webhook,
-  slack: () =>
-    Effect.map(secret("USAGE_ALERT_SLACK_URL", "Give the URL of an incoming webhook of Slack"), (url) =>
-      renamed(SlackChannel.layer({ url }), { url: "USAGE_ALERT_SLACK_URL" })
-    ),
-  discord: () =>
-    Effect.map(secret("USAGE_ALERT_DISCORD_URL", "Give the URL of a webhook of Discord"), (url) =>
-      renamed(DiscordChannel.layer({ url }), { url: "USAGE_ALERT_DISCORD_URL" })
-    ),
-  mail: () => mail,
-  command: () =>
-    Effect.map(required("USAGE_ALERT_COMMAND", "Give the path of a program"), (command) =>
-      renamed(CommandChannel.layer({ command }), { command: "USAGE_ALERT_COMMAND" })
-    )
+type ChannelLayer = Layer.Layer<never, InvalidInput, AlertChannels>
+
+/**
+ * A channel in the table.
+ *
+ * - `does`: where alerts go
+ * - `layer`: reads the variables; what is wrong names the variable
+ */
+export interface Described {
+  readonly does: string
+  readonly variables: ReadonlyArray<Pick<Variable<unknown>, "name" | "means" | "isSecret">>
+  readonly layer: (showCustomer: ShowCustomer) => Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels>
+}
+
+/** Describes a channel: its variables under the names of the options that they become, and the layer that they make. */
+export const channel = <Module, Values extends Readonly<Record<string, unknown>>>(described: {
+  readonly does: string
+  readonly variables: { readonly [Option in keyof Values]: Variable<Values[Option]> }
+  readonly load: () => Promise<Module>
+  readonly layer: (module: Module, values: Values, showCustomer: ShowCustomer) => ChannelLayer
+}): Described => {
+  const variables: ReadonlyArray<readonly [string, Variable<unknown>]> = Object.entries(described.variables)
+  const nameOf = (option: string) =>
+    variables.find(([key, { options = [key] }]) => options.includes(option.replace(/\[\d+\]$/, "")))?.[1].name ?? option
+  const renamed = ({ field, problem, remedy }: InvalidInput) =>
+    new InvalidInput({ field: nameOf(field), problem, remedy })
+  return {
+    does: described.does,
+    variables: variables.map(([, variable]) => variable),
+    layer: (showCustomer) =>
+      Layer.unwrap(
+        Effect.gen(function* () {
+          const read = yield* Effect.forEach(variables, ([option, variable]) =>
+            Effect.map(variable.read, (value) => [option, value] as const)
+          )
+          const module = yield* Effect.promise(described.load)
+          // The keys are those of the variables, which have these types.
+          const layer = described.layer(module, Object.fromEntries(read) as Values, showCustomer)
+          return Layer.catch(layer, (error) => Layer.effectDiscard(Effect.fail(renamed(error))))
+        })
+      )
+  }
+}
+
+/** The channels by their names. */
+export const channelTable: Readonly<Record<string, Described>> = {
+  terminal: channel({
+    does: "lines on stderr",
+    variables: {},
+    load: () => import("./channels/TerminalChannel.ts"),
+    layer: ({ layer }, _, showCustomer) => layer({ showCustomer })
+  }),
+  log: channel({
+    does: "lines in a log file, such as `[2026-01-30 14:23:45] warning ALERT for api: 78000/100000 (78%) [acme]`",
+    variables: { file: file("USAGE_ALERT_LOG", "alerts.log", "the log file") },
+    load: () => import("./channels/LogFileChannel.ts"),
+    layer: ({ layer }, { file }, showCustomer) => layer({ file, showCustomer })
+  }),
+  json: channel({
+    does: "lines of JSON in a file or on stdout, for other programs",
+    variables: { file: file("USAGE_ALERT_JSON", "alerts.ndjson", "the file, or `-` for stdout") },
+    load: () => import("./channels/JsonLinesChannel.ts"),
+    layer: ({ layer }, { file }) => layer(file === "-" ? { stdout: true } : { file })
+  }),
+  webhook: channel({
+    does: "an HTTP endpoint, signed as Standard Webhooks",
+    variables: {
+      url: secret("USAGE_ALERT_WEBHOOK_URL", "the URL that alerts are posted to"),
+      secrets: secret(
+        "USAGE_ALERT_WEBHOOK_SECRET",
+        "`whsec_` and 24 to 64 random bytes in base64; several with spaces between while they are replaced"
+      ),
+      allowPrivateAddresses: isTrue("USAGE_ALERT_WEBHOOK_ALLOW_PRIVATE", "`true` if the receiver is in your network")
+    },
+    load: () => import("./channels/WebhookChannel.ts"),
+    layer: ({ layer }, { allowPrivateAddresses, secrets, url }) => {
+      const [first = secrets, ...others] = Redacted.value(secrets)
+        .split(/\s+/)
+        .map((text) => Redacted.make(text, { label: "USAGE_ALERT_WEBHOOK_SECRET" }))
+      return layer({ url, secrets: [first, ...others], allowPrivateAddresses })
+    }
+  }),
+  slack: channel({
+    does: "a channel of Slack",
+    variables: { url: secret("USAGE_ALERT_SLACK_URL", "the URL of an incoming webhook of Slack") },
+    load: () => import("./channels/SlackChannel.ts"),
+    layer: ({ layer }, { url }) => layer({ url })
+  }),
+  discord: channel({
+    does: "a channel of Discord",
+    variables: { url: secret("USAGE_ALERT_DISCORD_URL", "the URL of a webhook of Discord") },
+    load: () => import("./channels/DiscordChannel.ts"),
+    layer: ({ layer }, { url }) => layer({ url })
+  }),
+  mail: channel({
+    does: "mail, over SMTP",
+    variables: {
+      server: {
+        ...secret("USAGE_ALERT_SMTP_URL", "the mail server, such as `smtp://user:password@mail.example.com:587`"),
+        options: ["host", "port", "password"]
+      },
+      from: required("USAGE_ALERT_MAIL_FROM", "the sender, such as `usage@example.com`"),
+      to: required("USAGE_ALERT_MAIL_TO", "the receivers, with commas between")
+    },
+    load: () => import("./channels/MailChannel.ts"),
+    layer: ({ layer }, { from, server, to }) => {
+      const [first = "", ...others] = to
+        .split(",")
+        .map((text) => text.trim())
+        .filter((text) => text !== "")
+      return Layer.unwrap(
+        Effect.map(parseSmtpUrl("USAGE_ALERT_SMTP_URL", server), (server) =>
+          layer({ ...server, from, to: [first, ...others] })
+        )
+      )
+    }
+  }),
+  command: channel({
+    does: "a program of yours, with the alert as JSON on stdin",
+    variables: { command: required("USAGE_ALERT_COMMAND", "the path of a program") },
+    load: () => import("./channels/CommandChannel.ts"),
+    layer: ({ layer }, { command }) => layer({ command })
+  })
 }
 
 const readNames = Effect.gen(function* () {
@@ -119,12 +208,12 @@ const readNames = Effect.gen(function* () {
   // A monitor that only records.
   if (text.trim() === "none") return []
   const names = [...new Set(text.split(",").map((name) => name.trim()))].filter((name) => name !== "")
-  const unknown = names.find((name) => !Object.hasOwn(channels, name))
+  const unknown = names.find((name) => !Object.hasOwn(channelTable, name))
   if (unknown === undefined) return names
   return yield* new InvalidInput({
     field: "USAGE_ALERT_CHANNELS",
     problem: `there is no channel ${excerpt(unknown)}`,
-    remedy: `Give some of ${Object.keys(channels).join(", ")}, with commas between, or none`
+    remedy: `Give some of ${Object.keys(channelTable).join(", ")}, with commas between, or none`
   })
 })
 
@@ -136,9 +225,8 @@ export const layerConfig = (
   about: string | undefined
 ): Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels> =>
   Layer.unwrap(
-    Effect.gen(function* () {
+    Effect.map(readNames, (names) => {
       const showCustomer = about === undefined || { except: about }
-      const layers = yield* Effect.forEach(yield* readNames, (name) => channels[name]!(showCustomer))
-      return Layer.mergeAll(Layer.empty, ...layers)
+      return Layer.mergeAll(Layer.empty, ...names.map((name) => channelTable[name]!.layer(showCustomer)))
     })
   )

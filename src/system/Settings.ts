@@ -1,4 +1,4 @@
-/** The environment variables, each read in one place. */
+/** The environment variables, each read in one place, and what of the environment a program that we start is given. */
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -31,6 +31,15 @@ const DurationText = Schema.String.check(
   )
 )
 
+/** `PGPASSWORD` is read by the driver, where a URL has no password. */
+const secrets = new Set(["PGPASSWORD"])
+
+/** A setting that nobody else is told. */
+const secret = (name: string) => {
+  secrets.add(name)
+  return Config.option(Config.Redacted(name))
+}
+
 const PositiveInt = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 100_000 }))
 
 /** `USAGE_BATCH_SIZE`, 100. */
@@ -42,7 +51,7 @@ export const batchTimeout = Config.schema(DurationText, "USAGE_BATCH_TIMEOUT").p
 )
 
 /** `USAGE_DATABASE_URL`: a PostgreSQL server. Absent or empty: the embedded database in `home`. */
-export const databaseUrl = Config.option(Config.Redacted("USAGE_DATABASE_URL"))
+export const databaseUrl = secret("USAGE_DATABASE_URL")
 
 /** `USAGE_HOME`, `./.usage`: where the embedded database and the spool are. */
 export const home = Config.String("USAGE_HOME").pipe(Config.withDefault("./.usage"))
@@ -56,7 +65,17 @@ export const schema = Config.String("USAGE_SCHEMA").pipe(Config.withDefault("pub
 /** `USAGE_SPOOL_KEEP`, 10 minutes: how long batches are kept that were delivered; 0: not at all. */
 export const spoolKeep = Config.schema(DurationText, "USAGE_SPOOL_KEEP").pipe(Config.withDefault(Duration.minutes(10)))
 
-const percent = (name: string, otherwise: string) => Config.String(name).pipe(Config.withDefault(otherwise))
+const alertPrefix = "USAGE_ALERT_"
+
+/** A variable of alerts. The thresholds' are read here, the channels' in `ChannelConfig`. */
+export type AlertVariable = `${typeof alertPrefix}${string}`
+
+const thresholds = new Set<string>()
+
+const percent = (name: AlertVariable, otherwise: string) => {
+  thresholds.add(name)
+  return Config.String(name).pipe(Config.withDefault(otherwise))
+}
 
 /** `USAGE_ALERT_WARNING`, `_CRITICAL`, `_EXCEEDED`: percent of a quota; 75, 90, 100. */
 export const alertThresholds = Config.all({
@@ -78,10 +97,39 @@ const optional = (name: string) => Config.option(Config.String(name))
 /** The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, … */
 export const objectStore = Config.all({
   accessKeyId: optional("AWS_ACCESS_KEY_ID"),
-  secretAccessKey: Config.option(Config.Redacted("AWS_SECRET_ACCESS_KEY")),
-  sessionToken: Config.option(Config.Redacted("AWS_SESSION_TOKEN")),
+  secretAccessKey: secret("AWS_SECRET_ACCESS_KEY"),
+  sessionToken: secret("AWS_SESSION_TOKEN"),
   endpoint: optional("AWS_ENDPOINT_URL_S3"),
   anyEndpoint: optional("AWS_ENDPOINT_URL"),
   region: optional("AWS_REGION"),
   defaultRegion: optional("AWS_DEFAULT_REGION")
 })
+
+/** A connection URL without its password; nothing where it cannot be parsed. */
+const withoutPassword = (text: string): string | undefined => {
+  const url = URL.parse(text)
+  if (url === null) return undefined
+  url.password = ""
+  // Only where it must be written anew: `%20` would become `+`, which libpq takes for a plus sign.
+  if (url.searchParams.has("password")) url.searchParams.delete("password")
+  return url.href
+}
+
+/**
+ * The environment of a program that we start, without our secrets.
+ *
+ * - Of `USAGE_ALERT_…` only the thresholds are passed on: the secret of a channel that is added tomorrow stays here without
+ *   anybody listing it.
+ * - Of everything else all but the secrets that are read here. An allow-list would be safer still, but few programs would work:
+ *   they need `PATH`, proxies, certificates and the token of the pager that they call, whatever its name is.
+ * - The database's URL goes on without its password. Without the URL a program that starts `usage` would silently use the
+ *   embedded database; this way it is refused, or has a password of its own.
+ */
+export const childEnvironment = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
+  const passes = (name: string) => (name.startsWith(alertPrefix) ? thresholds.has(name) : !secrets.has(name))
+  const url = env["USAGE_DATABASE_URL"]
+  return {
+    ...Object.fromEntries(Object.entries(env).filter(([name]) => passes(name))),
+    ...(url !== undefined && { USAGE_DATABASE_URL: withoutPassword(url) })
+  }
+}

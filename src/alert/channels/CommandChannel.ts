@@ -2,7 +2,7 @@
  * Alerts to a command of one's own: for what has no channel here, or a pager's own program.
  *
  * - It is started without a shell, with the alert as JSON on stdin and in `USAGE_ALERT_KIND`, `_LEVEL`, `_CUSTOMER`, `_SERVICE`,
- *   `_TEXT` and `_DELIVERY_ID`. It has this process's environment, without the other channels' secrets.
+ *   `_TEXT` and `_DELIVERY_ID`. The rest of its environment is this process's, without our secrets (`Settings.childEnvironment`).
  * - 0 is sent; 75 and an end by a signal may be tried again; any other code is a refusal.
  * - What takes too long is asked to end and then killed, with all that it started.
  */
@@ -12,6 +12,7 @@ import type * as Layer from "effect/Layer"
 import { type ChildProcess, spawn } from "node:child_process"
 import { sentence } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Settings from "../../system/Settings.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
 import { jsonOf } from "../AlertText.ts"
 import { printable, withoutPasswords } from "../../domain/Shown.ts"
@@ -41,16 +42,8 @@ const stderrLimit = 4096
 /** How long after its end a command's last words may take to arrive; what it left running may hold stderr open forever. */
 const lastWordsMillis = 100
 
-const secretVariables: ReadonlyArray<string> = [
-  "USAGE_ALERT_WEBHOOK_URL",
-  "USAGE_ALERT_WEBHOOK_SECRET",
-  "USAGE_ALERT_SLACK_URL",
-  "USAGE_ALERT_DISCORD_URL",
-  "USAGE_ALERT_SMTP_URL"
-]
-
 const environmentOf = ({ alert, id }: Delivery): NodeJS.ProcessEnv => ({
-  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !secretVariables.includes(name))),
+  ...Settings.childEnvironment(process.env),
   USAGE_ALERT_KIND: alert.kind,
   USAGE_ALERT_LEVEL: alert.level ?? "",
   USAGE_ALERT_CUSTOMER: alert.customer,

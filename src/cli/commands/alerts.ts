@@ -6,6 +6,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { AlertDelivery } from "../../alert/AlertDelivery.ts"
 import { AlertMonitor } from "../../alert/AlertMonitor.ts"
 import { AlertChannels } from "../../alert/AlertChannels.ts"
+import { channelTable, layerConfig } from "../../alert/ChannelConfig.ts"
 import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
@@ -21,17 +22,10 @@ import * as Session from "../Session.ts"
 
 /** `about`: the one customer that is looked at. */
 const layer = (about?: string) =>
-  Layer.mergeAll(
-    AlertMonitor.layerConfig,
-    AlertDelivery.layer,
-    // The channels bring libraries that no other command needs.
-    Layer.unwrap(
-      Effect.map(
-        Effect.promise(() => import("../../alert/ChannelConfig.ts")),
-        ({ layerConfig }) => layerConfig(about)
-      )
-    )
-  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Session.layerDatabase))
+  Layer.mergeAll(AlertMonitor.layerConfig, AlertDelivery.layer, layerConfig(about)).pipe(
+    Layer.provide(AlertChannels.layer),
+    Layer.provide(Session.layerDatabase)
+  )
 
 /** ` [acme]`, where several customers are spoken of. */
 const whose = (all: boolean, customer: string) => (all ? ` [${printable(customer)}]` : "")
@@ -190,11 +184,22 @@ const deliveries = Command.make(
   })
 ).pipe(Command.withDescription("What was sent by which channel, what waits, and what was given up, and why"))
 
+const channelHelp = [
+  "Send a test alert through one channel:",
+  "",
+  ...Object.entries(channelTable).flatMap(([name, { does, variables }]) => [
+    `  ${name}: ${does}`,
+    ...variables.map(({ means, name }) => `    ${name}: ${means}`)
+  ])
+]
+  .join("\n")
+  .replaceAll("`", "")
+
 const test = Command.make(
   "test",
   {
-    channel: Argument.String("channel").pipe(
-      Argument.withDescription("terminal, log, json, webhook, slack, discord, mail or command; of USAGE_ALERT_CHANNELS")
+    channel: Argument.Literals("channel", Object.keys(channelTable)).pipe(
+      Argument.withDescription("One of USAGE_ALERT_CHANNELS")
     )
   },
   Effect.fnUntraced(function* (input) {
@@ -204,7 +209,7 @@ const test = Command.make(
     )
     yield* Session.confirm(`a test alert was sent by ${input.channel}`)
   })
-).pipe(Command.withDescription("Send an alert that is none by one channel"))
+).pipe(Command.withDescription(channelHelp), Command.withShortDescription("Send a test alert through one channel"))
 
 const watch = Command.make(
   "watch",

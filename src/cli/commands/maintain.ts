@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
 import { AlertChannels } from "../../alert/AlertChannels.ts"
+import { layerConfig } from "../../alert/ChannelConfig.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import {
   Maintainer,
@@ -21,16 +22,10 @@ import * as Session from "../Session.ts"
 import { fileFlags } from "./archive.ts"
 
 const layerOf = (options: Parameters<typeof Maintainer.layerConfig>[0]) =>
-  Layer.merge(
-    Maintainer.layerConfig(options),
-    // The channels bring libraries that no other command needs.
-    Layer.unwrap(
-      Effect.map(
-        Effect.promise(() => import("../../alert/ChannelConfig.ts")),
-        ({ layerConfig }) => layerConfig(undefined)
-      )
-    )
-  ).pipe(Layer.provide(AlertChannels.layer), Layer.provide(Layer.merge(Session.layerArchives, Session.layerSpool)))
+  Layer.merge(Maintainer.layerConfig(options), layerConfig(undefined)).pipe(
+    Layer.provide(AlertChannels.layer),
+    Layer.provide(Layer.merge(Session.layerArchives, Session.layerSpool))
+  )
 
 const readSkip = (text: string | undefined): Effect.Effect<ReadonlyArray<MaintenanceStepName>, InvalidInput> =>
   Effect.forEach(

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { channel, channelTable, secret } from "../../../src/alert/ChannelConfig.ts"
 import * as CommandChannel from "../../../src/alert/channels/CommandChannel.ts"
 import { sentence, toJson } from "../../../src/domain/Alert.ts"
 import { channelOf, customer, deliveryOf, failureOf, temporaryDirectory } from "../../support/alertChannels.ts"
@@ -21,12 +22,27 @@ const script = Effect.fnUntraced(function* (
 const isRunning = (pid: number): boolean =>
   existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "utf8"))
 
+/** Sets variables until the test is over. */
+const environment = (variables: Readonly<Record<string, string>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = Object.keys(variables).map((name) => [name, process.env[name]] as const)
+      Object.assign(process.env, variables)
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        for (const [name, value] of before) {
+          if (value === undefined) delete process.env[name]
+          else process.env[name] = value
+        }
+      })
+  )
+
 describe("CommandChannel", () => {
   it.live("gives the command the alert on stdin and in the environment, and no shell reads it", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      process.env["USAGE_ALERT_WEBHOOK_SECRET"] = "whsec_secret"
-      yield* Effect.addFinalizer(() => Effect.sync(() => void delete process.env["USAGE_ALERT_WEBHOOK_SECRET"]))
       const command = yield* script(`cat > "$1/stdin"; env > "$1/env"; printf %s "$2" > "$1/second"`, [
         directory,
         "$(id); `id`"
@@ -49,8 +65,49 @@ describe("CommandChannel", () => {
         `USAGE_ALERT_DELIVERY_ID=${delivery.id}`,
         `PATH=${process.env["PATH"]}`
       ])
-      assert.notInclude(read("env"), "whsec_secret")
     })
+  )
+
+  it.live(
+    "no secret reaches the command: of no channel, also of one that nobody thought of, of no database and no store",
+    () =>
+      Effect.gen(function* () {
+        const added = channel({
+          does: "a channel that is added",
+          variables: { url: secret("USAGE_ALERT_PIGEON_URL", "where it flies to") },
+          load: () => import("../../../src/alert/channels/SlackChannel.ts"),
+          layer: ({ layer }, { url }) => layer({ url })
+        })
+        // @ts-expect-error -- a channel has no other variables
+        secret("PIGEON_URL", "where it flies to")
+        const secrets = Object.values({ ...channelTable, added })
+          .flatMap(({ variables }) => variables)
+          .flatMap(({ isSecret, name }) => (isSecret ? [name] : []))
+        assert.includeMembers(secrets, ["USAGE_ALERT_SMTP_URL", "USAGE_ALERT_WEBHOOK_SECRET", "USAGE_ALERT_PIGEON_URL"])
+        yield* environment({
+          ...Object.fromEntries(secrets.map((name) => [name, `smtp://usage:pa55-${name}@example.com`])),
+          PGPASSWORD: "pa55",
+          AWS_SECRET_ACCESS_KEY: "pa55",
+          AWS_SESSION_TOKEN: "pa55",
+          USAGE_DATABASE_URL: "postgresql://usage:pa55@example.com/usage?password=pa55&sslmode=require",
+          USAGE_ALERT_WARNING: "60",
+          AWS_ACCESS_KEY_ID: "AKIAEXAMPLE",
+          OPS_TOKEN: "of-the-pager"
+        })
+        const directory = yield* temporaryDirectory
+        yield* (yield* script(`env > "$1/env"`, [directory])).send(deliveryOf())
+        const seen = readFileSync(join(directory, "env"), "utf8").split("\n")
+        assert.deepStrictEqual(
+          seen.filter((line) => line.includes("pa55")),
+          []
+        )
+        assert.includeMembers(seen, [
+          "USAGE_DATABASE_URL=postgresql://usage@example.com/usage?sslmode=require",
+          "USAGE_ALERT_WARNING=60",
+          "AWS_ACCESS_KEY_ID=AKIAEXAMPLE",
+          "OPS_TOKEN=of-the-pager"
+        ])
+      })
   )
 
   it.live("75 may be tried again, other codes not; the first line of stderr is the reason", () =>
