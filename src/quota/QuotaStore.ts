@@ -3,16 +3,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
-import { atomically, Database, serialized } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown, mapSqlError } from "../database/DatabaseError.ts"
+import * as Column from "../database/Column.ts"
+import { Database } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { at, literal, micros, narrow, replaced, row, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
-import * as Decimal from "../domain/Decimal.ts"
-import * as Instant from "../domain/Instant.ts"
+import type * as Instant from "../domain/Instant.ts"
 import * as Quota from "../domain/QuotaRule.ts"
-import type { ServiceName } from "../domain/Service.ts"
 import * as Sequences from "../database/Sequences.ts"
-import { timestamp } from "../database/Timestamp.ts"
 
 /** A plan and the thresholds that its quotas have unless they say otherwise, in percent. @since 0.1.0 */
 export interface Plan {
@@ -37,41 +36,37 @@ export interface Subscription {
   readonly end: Instant.Instant | undefined
 }
 
-const micros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint::text`
+type Level = "warning" | "critical" | "exceeded"
+const Text = Column.orUndefined(Schema.String)
+const percents = { warningPercent: Text, criticalPercent: Text, exceededPercent: Text }
+const percentColumns = literal(`trim_scale(warning_percent)::text as "warningPercent",
+  trim_scale(critical_percent)::text as "criticalPercent", trim_scale(exceeded_percent)::text as "exceededPercent"`)
 
-const thresholdColumns = `trim_scale(warning_percent)::text as warning_percent, trim_scale(critical_percent)::text as critical_percent,
-  trim_scale(exceeded_percent)::text as exceeded_percent`
-const thresholdFields = {
-  warning_percent: Schema.NullOr(Schema.String),
-  critical_percent: Schema.NullOr(Schema.String),
-  exceeded_percent: Schema.NullOr(Schema.String)
-}
-
-const PlanRow = Schema.Struct({ plan_name: Schema.String, ...thresholdFields })
+const PlanRow = Schema.Struct({ name: Schema.String, ...percents })
 
 const SubscriptionRow = Schema.Struct({
-  customer_id: Schema.String,
-  plan_name: Schema.String,
+  customer: Column.Customer,
+  plan: Schema.String,
   every: Schema.Literals(Quota.intervals),
-  anchor: Schema.String,
-  started_at: Schema.String,
-  ended_at: Schema.NullOr(Schema.String)
+  anchor: Column.Instant,
+  start: Column.Instant,
+  end: Column.orUndefined(Column.Instant)
 })
 
-const QuotaRow = Schema.Struct({
-  plan_name: Schema.NullOr(Schema.String),
-  customer_id: Schema.NullOr(Schema.String),
-  service_name: Schema.String,
-  quota_limit: Schema.NullOr(Schema.String),
+const RuleRow = Schema.Struct({
+  plan: Text,
+  customer: Column.orUndefined(Column.Customer),
+  service: Column.Service,
+  limit: Column.orUndefined(Column.Decimal),
   period: Schema.Literals(Quota.periods),
   basis: Schema.Literals(Quota.bases),
   hard: Schema.Boolean,
-  overage_unit_cost: Schema.NullOr(Schema.String),
-  ...thresholdFields,
-  warning_at: Schema.NullOr(Schema.String),
-  critical_at: Schema.NullOr(Schema.String),
-  exceeded_at: Schema.NullOr(Schema.String),
-  effective_from: Schema.String
+  overageUnitCost: Column.orUndefined(Column.Decimal),
+  ...percents,
+  warningAt: Text,
+  criticalAt: Text,
+  exceededAt: Text,
+  from: Column.Instant
 })
 
 export class QuotaStore extends Context.Service<
@@ -101,176 +96,117 @@ export class QuotaStore extends Context.Service<
 }
 
 const make = (database: Database["Service"]): QuotaStore["Service"] => {
-  const { name, sql } = database
-  const plans = name("billing_plans")
-  const subscriptions = name("billing_subscriptions")
-  const quotas = name("billing_quotas")
+  const { caller } = Sql.make(database)
 
-  const read = <S extends Schema.Top & { readonly DecodingServices: never }>(
-    result: S,
-    text: string,
-    params: ReadonlyArray<string | null> = []
-  ) =>
-    Effect.mapError(
-      SqlSchema.findAll({
-        Request: Schema.Array(Schema.NullOr(Schema.String)),
-        Result: result,
-        execute: (given) => serialized(sql, sql.unsafe(text, given).unprepared)
-      })(params),
-      fromUnknown
-    )
-  const change = <A, E>(effect: Effect.Effect<A, E>) =>
-    Sequences.withFreshIds(database)(Effect.mapError(mapSqlError(effect), fromUnknown))
   const hasPlan = (plan: string) =>
-    Effect.map(
-      sql.unsafe(`select 1 as found from ${plans} where plan_name = $1 for share`, [plan]).unprepared,
-      (rows) => rows.length > 0
-    )
+    Effect.map(caller.run(sql`select 1 from ${t.plans} where plan_name = ${plan} for share`), (found) => found > 0)
+  const change = Sequences.withFreshIds(database)
 
-  const putPlan = ({ name: plan, thresholds }: Plan) =>
-    change(
-      sql.unsafe(
-        `insert into ${plans} (plan_name, warning_percent, critical_percent, exceeded_percent)
-          values ($1, $2::text::numeric, $3::text::numeric, $4::text::numeric)
-          on conflict (plan_name) do update set warning_percent = excluded.warning_percent,
-            critical_percent = excluded.critical_percent, exceeded_percent = excluded.exceeded_percent`,
-        [plan, percent(thresholds.warning), percent(thresholds.critical), percent(thresholds.exceeded)]
-      ).unprepared
-    ).pipe(Effect.asVoid)
+  const putPlan = ({ name, thresholds }: Plan) =>
+    Effect.asVoid(
+      caller.run(sql`insert into ${t.plans} ${row({ plan_name: name, ...percentsOf(thresholds) })}
+        on conflict (plan_name) do update set ${replaced(Object.keys(percentsOf(thresholds)))}`)
+    )
 
   const removePlan = (plan: string) =>
-    change(
-      atomically(
-        sql,
-        Effect.gen(function* () {
-          const used = yield* sql.unsafe(`select 1 as found from ${subscriptions} where plan_name = $1 limit 1`, [plan])
-            .unprepared
-          if (used.length > 0) return "used" as const
-          yield* sql.unsafe(`delete from ${quotas} where plan_name = $1`, [plan]).unprepared
-          const removed = yield* sql.unsafe(`delete from ${plans} where plan_name = $1 returning 1 as removed`, [plan])
-            .unprepared
-          return removed.length > 0 ? ("removed" as const) : ("unknown" as const)
-        })
-      )
+    caller.transaction(
+      Effect.gen(function* () {
+        const used = yield* caller.run(sql`select 1 from ${t.subscriptions} where plan_name = ${plan} limit 1`)
+        if (used > 0) return "used"
+        yield* caller.run(sql`delete from ${t.quotas} where plan_name = ${plan}`)
+        const removed = yield* caller.run(sql`delete from ${t.plans} where plan_name = ${plan} returning 1`)
+        return removed > 0 ? "removed" : "unknown"
+      })
     )
 
   const subscribe = ({ anchor, customer, every, plan, start }: Omit<Subscription, "end">) =>
     change(
-      atomically(
-        sql,
+      caller.transaction(
         Effect.gen(function* () {
           if (!(yield* hasPlan(plan))) return false
+          const theirs = sql`customer_id = ${customer}`
           // One after the other: a customer is on one plan at a time.
-          yield* sql.unsafe(`select 1 as locked from ${name("billing_customers")} where customer_id = $1 for update`, [
-            customer
-          ]).unprepared
-          yield* sql.unsafe(
-            `update ${subscriptions} set ended_at = $2::text::timestamptz
-              where customer_id = $1 and started_at < $2::text::timestamptz and (ended_at is null or ended_at > $2::text::timestamptz)`,
-            [customer, timestamp(start)]
-          ).unprepared
+          yield* caller.run(sql`select 1 from ${t.customers} where ${theirs} for update`)
+          yield* caller.run(sql`update ${t.subscriptions} set ended_at = ${at(start)}
+            where ${theirs} and started_at < ${at(start)} and (ended_at is null or ended_at > ${at(start)})`)
           // What was to begin later is replaced too: the last word counts.
-          yield* sql.unsafe(
-            `delete from ${subscriptions} where customer_id = $1 and started_at >= $2::text::timestamptz`,
-            [customer, timestamp(start)]
-          ).unprepared
-          yield* sql.unsafe(
-            `insert into ${subscriptions} (customer_id, plan_name, every, anchor, started_at)
-              values ($1, $2, $3, $4::text::timestamptz, $5::text::timestamptz)`,
-            [customer, plan, every, timestamp(anchor), timestamp(start)]
-          ).unprepared
+          yield* caller.run(sql`delete from ${t.subscriptions} where ${theirs} and started_at >= ${at(start)}`)
+          yield* caller.run(
+            sql`insert into ${t.subscriptions} ${row({
+              customer_id: customer,
+              plan_name: plan,
+              every,
+              anchor: at(anchor),
+              started_at: at(start)
+            })}`
+          )
           return true
         })
       )
     )
 
-  const unsubscribe = (customer: CustomerId, at: Instant.Instant) =>
+  const unsubscribe = (customer: CustomerId, end: Instant.Instant) =>
     Effect.map(
-      change(
-        sql.unsafe(
-          `update ${subscriptions} set ended_at = greatest($2::text::timestamptz, started_at)
-            where customer_id = $1 and (ended_at is null or ended_at > $2::text::timestamptz) returning 1 as ended`,
-          [customer, timestamp(at)]
-        ).unprepared
-      ),
-      (rows) => rows.length > 0
+      caller.run(sql`update ${t.subscriptions} set ended_at = greatest(${at(end)}, started_at)
+        where customer_id = ${customer} and (ended_at is null or ended_at > ${at(end)}) returning 1`),
+      (ended) => ended > 0
     )
 
-  const putRule = (rule: Quota.QuotaRule) =>
-    change(
-      atomically(
-        sql,
+  const putRule = (rule: Quota.QuotaRule) => {
+    const { critical, exceeded, warning } = rule.thresholds
+    const key = {
+      plan_name: rule.owner.plan,
+      customer_id: rule.owner.customer,
+      service_name: rule.service,
+      effective_from: at(rule.from)
+    }
+    const values = {
+      quota_limit: rule.limit,
+      period: rule.period,
+      basis: rule.basis,
+      hard: rule.hard,
+      overage_unit_cost: rule.overageUnitCost,
+      ...percentsOf(rule.thresholds),
+      warning_at: warning?.at,
+      critical_at: critical?.at,
+      exceeded_at: exceeded?.at
+    }
+    return change(
+      caller.transaction(
         Effect.gen(function* () {
           if (rule.owner.plan !== undefined && !(yield* hasPlan(rule.owner.plan))) return false
-          const { critical, exceeded, warning } = rule.thresholds
-          yield* sql.unsafe(
-            `insert into ${quotas} (plan_name, customer_id, service_name, quota_limit, period, basis, hard, overage_unit_cost,
-                warning_percent, critical_percent, exceeded_percent, warning_at, critical_at, exceeded_at, effective_from)
-              values ($1, $2, $3, $4::text::numeric, $5, $6, $7::text::boolean, $8::text::numeric, $9::text::numeric, $10::text::numeric,
-                $11::text::numeric, $12::text::numeric, $13::text::numeric, $14::text::numeric, $15::text::timestamptz)
-              on conflict (plan_name, customer_id, service_name, effective_from) do update set
-                quota_limit = excluded.quota_limit, period = excluded.period, basis = excluded.basis, hard = excluded.hard,
-                overage_unit_cost = excluded.overage_unit_cost, warning_percent = excluded.warning_percent,
-                critical_percent = excluded.critical_percent, exceeded_percent = excluded.exceeded_percent,
-                warning_at = excluded.warning_at, critical_at = excluded.critical_at, exceeded_at = excluded.exceeded_at`,
-            [
-              rule.owner.plan ?? null,
-              rule.owner.customer ?? null,
-              rule.service,
-              rule.limit === undefined ? null : Decimal.toText(rule.limit),
-              rule.period,
-              rule.basis,
-              `${rule.hard}`,
-              rule.overageUnitCost === undefined ? null : Decimal.toText(rule.overageUnitCost),
-              percent(warning),
-              percent(critical),
-              percent(exceeded),
-              warning?.at ?? null,
-              critical?.at ?? null,
-              exceeded?.at ?? null,
-              timestamp(rule.from)
-            ]
-          ).unprepared
+          yield* caller.run(sql`insert into ${t.quotas} ${row({ ...key, ...values })}
+            on conflict (${literal(Object.keys(key).join(", "))}) do update set ${replaced(Object.keys(values))}`)
           return true
         })
       )
     )
+  }
 
   return {
-    plans: Effect.map(read(PlanRow, `select plan_name, ${thresholdColumns} from ${plans} order by plan_name`), (rows) =>
-      rows.map((row) => ({ name: row.plan_name, thresholds: thresholdsOf(row) }))
+    plans: Effect.map(
+      caller.all(PlanRow, sql`select plan_name as name, ${percentColumns} from ${t.plans} order by plan_name`),
+      (rows) => rows.map((found) => ({ name: found.name, thresholds: thresholdsOf(found) }))
     ),
     putPlan,
     removePlan,
     subscriptions: (customer) =>
-      Effect.map(
-        read(
-          SubscriptionRow,
-          `select customer_id, plan_name, every, ${micros("anchor")} as anchor, ${micros("started_at")} as started_at,
-              ${micros("ended_at")} as ended_at
-            from ${subscriptions} s where $1::text is null or customer_id = $1 order by customer_id, s.started_at`,
-          [customer ?? null]
-        ),
-        (rows) =>
-          rows.map((row) => ({
-            customer: row.customer_id as CustomerId,
-            plan: row.plan_name,
-            every: row.every,
-            anchor: Number(row.anchor) as Instant.Instant,
-            start: Number(row.started_at) as Instant.Instant,
-            end: row.ended_at === null ? undefined : (Number(row.ended_at) as Instant.Instant)
-          }))
+      caller.all(
+        SubscriptionRow,
+        sql`select customer_id as customer, plan_name as plan, every, ${micros("anchor")} as anchor,
+            ${micros("started_at")} as start, ${micros("ended_at")} as "end"
+          from ${t.subscriptions} s where true ${narrow("s", { customer })} order by customer_id, started_at`
       ),
     subscribe,
     unsubscribe,
     rules: Effect.map(
-      read(
-        QuotaRow,
-        `select plan_name, customer_id, service_name, trim_scale(quota_limit)::text as quota_limit, period, basis, hard,
-            trim_scale(overage_unit_cost)::text as overage_unit_cost, ${thresholdColumns},
-            trim_scale(warning_at)::text as warning_at, trim_scale(critical_at)::text as critical_at,
-            trim_scale(exceeded_at)::text as exceeded_at, ${micros("effective_from")} as effective_from
-          from ${quotas} q order by plan_name nulls last, customer_id, service_name, q.effective_from`
+      caller.all(
+        RuleRow,
+        sql`select plan_name as plan, customer_id as customer, service_name as service, trim_scale(quota_limit)::text as "limit",
+            period, basis, hard, trim_scale(overage_unit_cost)::text as "overageUnitCost", ${percentColumns},
+            trim_scale(warning_at)::text as "warningAt", trim_scale(critical_at)::text as "criticalAt",
+            trim_scale(exceeded_at)::text as "exceededAt", ${micros("effective_from")} as "from"
+          from ${t.quotas} order by plan_name nulls last, customer_id, service_name, effective_from`
       ),
       (rows) => rows.map(ruleOf)
     ),
@@ -278,35 +214,32 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
   }
 }
 
-const percent = (threshold: Quota.StoredThreshold | undefined): string | null => threshold?.percent ?? null
+const percentsOf = ({ critical, exceeded, warning }: Quota.Thresholds<Quota.StoredThreshold>) => ({
+  warning_percent: warning?.percent,
+  critical_percent: critical?.percent,
+  exceeded_percent: exceeded?.percent
+})
 
-const thresholdsOf = (
-  row: {
-    readonly [K in `${"warning" | "critical" | "exceeded"}_percent`]: string | null
-  } & { readonly [K in `${"warning" | "critical" | "exceeded"}_at`]?: string | null }
-) => {
-  const of = (percentText: string | null, at: string | null | undefined) =>
-    percentText === null && (at ?? null) === null
-      ? undefined
-      : { percent: percentText ?? undefined, at: at ?? undefined }
-  return {
-    warning: of(row.warning_percent, row.warning_at),
-    critical: of(row.critical_percent, row.critical_at),
-    exceeded: of(row.exceeded_percent, row.exceeded_at)
-  }
+type Thresholds = { readonly [K in `${Level}Percent`]: string | undefined } & {
+  readonly [K in `${Level}At`]?: string | undefined
 }
 
-const ruleOf = (row: typeof QuotaRow.Type): Quota.QuotaRule => ({
-  owner:
-    row.plan_name === null
-      ? { customer: row.customer_id as CustomerId, plan: undefined }
-      : { customer: undefined, plan: row.plan_name },
-  service: row.service_name as ServiceName,
-  limit: row.quota_limit === null ? undefined : Decimal.fromDatabase(row.quota_limit),
-  period: row.period,
-  basis: row.basis,
-  hard: row.hard,
-  overageUnitCost: row.overage_unit_cost === null ? undefined : Decimal.fromDatabase(row.overage_unit_cost),
-  thresholds: thresholdsOf(row),
-  from: Number(row.effective_from) as Instant.Instant
+const thresholdsOf = (found: Thresholds) => {
+  const of = (level: Level) => {
+    const [percent, at] = [found[`${level}Percent`], found[`${level}At`]]
+    return percent === undefined && at === undefined ? undefined : { percent, at }
+  }
+  return { warning: of("warning"), critical: of("critical"), exceeded: of("exceeded") }
+}
+
+const ruleOf = ({ customer, plan, ...found }: typeof RuleRow.Type): Quota.QuotaRule => ({
+  owner: plan === undefined ? { customer: customer!, plan } : { customer: undefined, plan },
+  service: found.service,
+  limit: found.limit,
+  period: found.period,
+  basis: found.basis,
+  hard: found.hard,
+  overageUnitCost: found.overageUnitCost,
+  thresholds: thresholdsOf(found),
+  from: found.from
 })

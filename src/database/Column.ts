@@ -1,0 +1,34 @@
+/**
+ * What a column of a row becomes. What a statement selects as text is read exactly: a decimal or a count is never a float. The
+ * ids are those that were checked when they were stored.
+ */
+import * as Schema from "effect/Schema"
+import * as Getter from "effect/SchemaGetter"
+import * as Decimals from "../domain/Decimal.ts"
+
+const fromText = <To extends Schema.Top>(to: To, read: (text: string) => To["Encoded"]) =>
+  Schema.String.pipe(
+    Schema.decodeTo(to, { decode: Getter.transform(read), encode: Getter.transform((value) => `${value}`) })
+  )
+
+export const Customer = Schema.String.pipe(Schema.brand("effect-usage/CustomerId"))
+export const Service = Schema.String.pipe(Schema.brand("effect-usage/ServiceName"))
+
+/** A time that was selected as `micros` of it. */
+export const Instant = fromText(Schema.Number.pipe(Schema.brand("effect-usage/Instant")), globalThis.Number)
+
+/** A numeric, or a whole number of any size. */
+export const Decimal = fromText(Schema.BigDecimal, Decimals.fromDatabase)
+export const BigInt = fromText(Schema.BigInt, globalThis.BigInt)
+
+/** A number of no more than 53 bits, or an infinity. */
+export const Number = fromText(Schema.Number, globalThis.Number)
+
+/** Null is `undefined`. */
+export const orUndefined = <S extends Schema.Top>(column: S) =>
+  Schema.NullOr(column).pipe(
+    Schema.decodeTo(Schema.UndefinedOr(Schema.toType(column)), {
+      decode: Getter.transform((value) => value ?? undefined),
+      encode: Getter.transform((value) => value ?? null)
+    })
+  )
