@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { AlertMonitor } from "../src/alert/AlertMonitor.ts"
 import { AlertChannels } from "../src/alert/AlertChannels.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import {
   type Benchmark,
   type Contest,

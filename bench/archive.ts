@@ -11,7 +11,7 @@ import { mkdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { Archiver } from "../src/retention/Archiver.ts"
 import { columns } from "../src/archive/ArchiveRows.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import {
   type Benchmark,
   type Contest,

@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { setFlagsFromString } from "node:v8"
 import { Batcher } from "../src/record/Batcher.ts"
 import { Database } from "../src/database/Database.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import type { Contest } from "./harness.ts"
 import { month } from "./workload.ts"
 

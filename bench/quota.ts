@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import { Quota } from "../src/quota/Quota.ts"
 import {
   type Benchmark,

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Database } from "../src/database/Database.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import { Recorder } from "../src/record/Recorder.ts"
 import {
   type Benchmark,

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { Analytics } from "../src/report/Analytics.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import * as Decimal from "../src/domain/Decimal.ts"
 import { bytesPerGB } from "../src/domain/Service.ts"
 import {

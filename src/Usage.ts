@@ -35,16 +35,16 @@ import { Batcher, type BatcherOptions } from "./record/Batcher.ts"
 import { Catalog } from "./catalog/Catalog.ts"
 import type { Database } from "./database/Database.ts"
 import type { DatabaseError } from "./database/DatabaseError.ts"
-import type { EmbeddedOptions } from "./database/Embedded.ts"
+import type { EmbeddedOptions } from "./database/embedded/Embedded.ts"
 import * as Migrations from "./database/Migrations.ts"
-import type { ClientOptions, PostgresOptions } from "./database/Postgres.ts"
+import type { ClientOptions, PostgresOptions } from "./database/postgres/Postgres.ts"
 import { DeadLetters } from "./import/DeadLetters.ts"
 import { CurrentCustomer } from "./domain/CustomerId.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns } from "./domain/Service.ts"
 import { Exporter } from "./export/Exporter.ts"
 import { Health, type HealthOptions } from "./operate/Health.ts"
-import { HtmlReport } from "./report/HtmlReport.ts"
+import { HtmlReport } from "./report/html/HtmlReport.ts"
 import { Importer } from "./import/Importer.ts"
 import { layer as discreetTracer } from "./instrument/DiscreetTracer.ts"
 import * as Settings from "./system/Settings.ts"
@@ -167,8 +167,8 @@ const graced =
       : Layer.provide(layer, Layer.succeed(GracePeriod, Duration.fromInputUnsafe(shutdown)))
 
 /** Engines are loaded when they are used: an application needs one of them. */
-const loadPostgres = Effect.promise(() => import("./database/Postgres.ts"))
-const loadEmbedded = Effect.promise(() => import("./database/Embedded.ts"))
+const loadPostgres = Effect.promise(() => import("./database/postgres/Postgres.ts"))
+const loadEmbedded = Effect.promise(() => import("./database/embedded/Embedded.ts"))
 
 /**
  * All services, on the database of the application's own `PgClient`. `Recorder.recordInTransaction` is part of that client's

@@ -20,8 +20,8 @@ export {
 export { type Direction, Meter, type MeterOptions, type MeterState } from "./record/Meter.ts"
 export { StorageMeter, type StorageMeterOptions } from "./record/StorageMeter.ts"
 
-export * as Postgres from "./database/Postgres.ts"
-export * as Embedded from "./database/Embedded.ts"
+export * as Postgres from "./database/postgres/Postgres.ts"
+export * as Embedded from "./database/embedded/Embedded.ts"
 export * as Migrations from "./database/Migrations.ts"
 export { Database } from "./database/Database.ts"
 export {
@@ -109,7 +109,7 @@ export {
   type UsageStatistics,
   type Whose
 } from "./report/Analytics.ts"
-export { HtmlReport, HtmlReportError } from "./report/HtmlReport.ts"
+export { HtmlReport, HtmlReportError } from "./report/html/HtmlReport.ts"
 export {
   type ArchivedMonth,
   type ArchiveOptions,

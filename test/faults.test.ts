@@ -340,7 +340,7 @@ describe("nothing can be stored", () => {
       stranger.password = "wrong"
       const missing = new URL(direct)
       missing.pathname = "/no_such_database"
-      const { layer } = yield* Effect.promise(() => import("../src/database/Postgres.ts"))
+      const { layer } = yield* Effect.promise(() => import("../src/database/postgres/Postgres.ts"))
       const { make } = yield* Effect.promise(() => import("effect/Redacted"))
       for (const [url, tag] of [
         [nowhere, "Unreachable"],

@@ -12,7 +12,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from "node:path"
 import { inspect } from "node:util"
 import { createUsage } from "../src/UsageClient.ts"
-import * as Postgres from "../src/database/Postgres.ts"
+import * as Postgres from "../src/database/postgres/Postgres.ts"
 import { receiver } from "./support/alertChannels.ts"
 import { temporaryDirectory } from "./support/child.ts"
 import { usage, usageProcess } from "./support/cli.ts"

@@ -64,13 +64,13 @@ const openDatabase = Effect.fnUntraced(function* (
   url: Option.Option<Redacted.Redacted>
 ): Effect.fn.Return<OpenDatabase> {
   if (Option.isSome(url)) {
-    const Postgres = yield* Effect.promise(() => import("../database/Postgres.ts"))
+    const Postgres = yield* Effect.promise(() => import("../database/postgres/Postgres.ts"))
     return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
   }
   // A command is over before optimised WebAssembly would pay, and it cannot end while that is being compiled: with no
   // function ever hot enough a report takes 1.9 s instead of 3.7, and an import of 200,000 lines no longer.
   yield* Effect.sync(() => setFlagsFromString("--wasm-tiering-budget=1000000000"))
-  const Embedded = yield* Effect.promise(() => import("../database/Embedded.ts"))
+  const Embedded = yield* Effect.promise(() => import("../database/embedded/Embedded.ts"))
   return Embedded.layer({ directory: home, schema })
 })
 

@@ -1,6 +1,6 @@
 /**
  * The database, whichever engine it is: a PostgreSQL server (`Postgres.layer`) or the embedded one (`Embedded.layer`).
- * Both take the same SQL. Above this folder only `src/store` contains SQL.
+ * Both take the same SQL. Above this folder only `*Store.ts` and `*Sql.ts` contain SQL.
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
 import { temporaryDirectory } from "../support/child.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
+import * as Embedded from "../../src/database/embedded/Embedded.ts"
 import { redirected, spawnUsage, usage, usageProcess } from "../support/cli.ts"
 
 describe("the command as a process, on the embedded database", () => {

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Archiver } from "../../src/retention/Archiver.ts"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
 const [url, directory] = process.argv.slice(2)
 

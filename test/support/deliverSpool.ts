@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 import { Spool } from "../../src/spool/Spool.ts"
 import { SpoolDelivery } from "../../src/spool/SpoolDelivery.ts"
 

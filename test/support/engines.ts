@@ -10,8 +10,8 @@ import { readFileSync } from "node:fs"
 import pg from "pg"
 import { inject } from "vitest"
 import type { Database } from "../../src/database/Database.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Embedded from "../../src/database/embedded/Embedded.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 import { templateDatabase } from "./template.ts"
 
 /**

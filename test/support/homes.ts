@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Database } from "../../src/database/Database.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
+import * as Embedded from "../../src/database/embedded/Embedded.ts"
 import { Recorder } from "../../src/record/Recorder.ts"
 
 /** What the owner of a home says of itself. */

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 import { Importer, type ImportFormat } from "../../src/import/Importer.ts"
 
 const [url, source, format, customer, chunkLines] = process.argv.slice(2) as [

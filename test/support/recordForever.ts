@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { writeSync } from "node:fs"
-import * as Embedded from "../../src/database/Embedded.ts"
+import * as Embedded from "../../src/database/embedded/Embedded.ts"
 import { Recorder } from "../../src/record/Recorder.ts"
 
 const [directory, round] = process.argv.slice(2)

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Batcher } from "../../src/record/Batcher.ts"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 import { Recorder } from "../../src/record/Recorder.ts"
 
 const [url, mode, start] = process.argv.slice(2)

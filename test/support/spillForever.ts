@@ -8,8 +8,8 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Batcher } from "../../src/record/Batcher.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Embedded from "../../src/database/embedded/Embedded.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
 const [url, directory, prefix] = process.argv.slice(2)
 

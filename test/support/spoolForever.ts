@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Batcher } from "../../src/record/Batcher.ts"
-import * as Postgres from "../../src/database/Postgres.ts"
+import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
 const [url, directory, prefix, size = "50"] = process.argv.slice(2)
 

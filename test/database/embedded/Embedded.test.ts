@@ -4,12 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { monitorEventLoopDelay } from "node:perf_hooks"
-import { Database } from "../../src/database/Database.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
-import { Recorder } from "../../src/record/Recorder.ts"
-import { child, temporaryDirectory } from "../support/child.ts"
-import { embedded } from "../support/engines.ts"
-import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
+import { Database } from "../../../src/database/Database.ts"
+import * as Embedded from "../../../src/database/embedded/Embedded.ts"
+import { Recorder } from "../../../src/record/Recorder.ts"
+import { child, temporaryDirectory } from "../../support/child.ts"
+import { embedded } from "../../support/engines.ts"
+import { assertConsistent, assertExactlyOnce, storedCustomers } from "../../support/stored.ts"
 
 describe("Embedded", () => {
   it.live("what was acknowledged survives kill -9 of its process, again and again", () =>

@@ -15,16 +15,16 @@ import {
   writeFileSync
 } from "node:fs"
 import { join } from "node:path"
-import { Database } from "../../src/database/Database.ts"
-import type { DatabaseError } from "../../src/database/DatabaseError.ts"
-import * as Embedded from "../../src/database/Embedded.ts"
-import * as DataDirectory from "../../src/database/embedded/DataDirectory.ts"
-import * as Ownership from "../../src/database/embedded/Ownership.ts"
-import { apart, canBeApart } from "../support/apart.ts"
-import { child, childOf, scriptOf, temporaryDirectory } from "../support/child.ts"
-import { makeHome } from "../support/copies.ts"
-import { user } from "../support/homes.ts"
-import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
+import { Database } from "../../../src/database/Database.ts"
+import type { DatabaseError } from "../../../src/database/DatabaseError.ts"
+import * as Embedded from "../../../src/database/embedded/Embedded.ts"
+import * as DataDirectory from "../../../src/database/embedded/DataDirectory.ts"
+import * as Ownership from "../../../src/database/embedded/Ownership.ts"
+import { apart, canBeApart } from "../../support/apart.ts"
+import { child, childOf, scriptOf, temporaryDirectory } from "../../support/child.ts"
+import { makeHome } from "../../support/copies.ts"
+import { user } from "../../support/homes.ts"
+import { assertConsistent, assertExactlyOnce, storedCustomers } from "../../support/stored.ts"
 
 const customers = Effect.map(storedCustomers(), (found) => [...found].sort())
 

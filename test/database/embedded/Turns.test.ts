@@ -5,11 +5,11 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, vi } from "vitest"
-import * as Frames from "../../src/database/embedded/Frames.ts"
-import * as Line from "../../src/database/embedded/Line.ts"
-import { type Answered, movedCode, type Question } from "../../src/database/embedded/Messages.ts"
-import { protocol } from "../../src/database/embedded/OwnerSocket.ts"
-import * as Turns from "../../src/database/embedded/Turns.ts"
+import * as Frames from "../../../src/database/embedded/Frames.ts"
+import * as Line from "../../../src/database/embedded/Line.ts"
+import { type Answered, movedCode, type Question } from "../../../src/database/embedded/Messages.ts"
+import { protocol } from "../../../src/database/embedded/OwnerSocket.ts"
+import * as Turns from "../../../src/database/embedded/Turns.ts"
 
 /** The answer to a statement, with ReadyForQuery and its status at the end. */
 const answer = (status: "I" | "T" | "E"): Answered => ({

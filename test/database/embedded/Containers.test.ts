@@ -10,16 +10,16 @@ import * as Scope from "effect/Scope"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { canBeContained, contained } from "../support/apart.ts"
-import { type Child, childOf, scriptOf, temporaryDirectory } from "../support/child.ts"
-import { usage } from "../support/cli.ts"
-import { makeHome } from "../support/copies.ts"
-import { user } from "../support/homes.ts"
-import { random, runSeed } from "../support/random.ts"
-import { assertConsistent, assertExactlyOnce, storedCustomers } from "../support/stored.ts"
+import { canBeContained, contained } from "../../support/apart.ts"
+import { type Child, childOf, scriptOf, temporaryDirectory } from "../../support/child.ts"
+import { usage } from "../../support/cli.ts"
+import { makeHome } from "../../support/copies.ts"
+import { user } from "../../support/homes.ts"
+import { random, runSeed } from "../../support/random.ts"
+import { assertConsistent, assertExactlyOnce, storedCustomers } from "../../support/stored.ts"
 
 const seconds = process.env["EFFECT_USAGE_KILLS"] === undefined ? 8 : 300
-const launcher = fileURLToPath(new URL("../../bin/usage.js", import.meta.url))
+const launcher = fileURLToPath(new URL("../../../bin/usage.js", import.meta.url))
 const ways = ["embedded", "record", "run"] as const
 /** So many records one acknowledges at the most before it is killed: a command takes a second or two. */
 const most = { embedded: 60, record: 2, run: 6 }
