@@ -1,25 +1,21 @@
 /** Plans, subscriptions and quotas; the state of each quota in its period; alerts and their deliveries. */
-import * as Effect from "effect/Effect"
-import { SqlClient } from "effect/sql/SqlClient"
-import type { Step } from "./index.ts"
+import type { Step } from "./Step.ts"
 
 const thresholds = ["warning", "critical", "exceeded"]
 const limit = (column: string) => `${column} >= 0 and ${column} < 1e24 and scale(${column}) <= 18`
 const percents = thresholds.map((level) => `${level}_percent numeric check (${limit(`${level}_percent`)})`).join(", ")
 const absolutes = thresholds.map((level) => `${level}_at numeric check (${limit(`${level}_at`)})`).join(", ")
 
-const quotas: Step = (name) =>
-  Effect.gen(function* () {
-    const sql = yield* SqlClient
-    const run = (text: string) => sql.unsafe(text)
-
-    yield* run(`create table ${name("billing_plans")} (
+const quotas: Step = {
+  breaking: false,
+  statements: (name) => [
+    `create table ${name("billing_plans")} (
       plan_name text collate "C" primary key check (plan_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
       ${percents},
       created_at timestamptz not null default now()
-    )`)
+    )`,
 
-    yield* run(`create table ${name("billing_subscriptions")} (
+    `create table ${name("billing_subscriptions")} (
       subscription_id bigint generated always as identity primary key,
       customer_id text collate "C" not null references ${name("billing_customers")},
       plan_name text collate "C" not null references ${name("billing_plans")},
@@ -28,10 +24,10 @@ const quotas: Step = (name) =>
       started_at timestamptz not null,
       ended_at timestamptz,
       unique (customer_id, started_at)
-    )`)
+    )`,
 
     // A row without a limit says that there is no quota from its time on.
-    yield* run(`create table ${name("billing_quotas")} (
+    `create table ${name("billing_quotas")} (
       quota_id bigint generated always as identity primary key,
       plan_name text collate "C" references ${name("billing_plans")},
       customer_id text collate "C" references ${name("billing_customers")},
@@ -45,13 +41,11 @@ const quotas: Step = (name) =>
       effective_from timestamptz not null,
       check ((plan_name is null) <> (customer_id is null)),
       unique nulls not distinct (plan_name, customer_id, service_name, effective_from)
-    )`)
-    yield* run(
-      `create index billing_quotas_customer on ${name("billing_quotas")} (customer_id) where customer_id is not null`
-    )
+    )`,
+    `create index billing_quotas_customer on ${name("billing_quotas")} (customer_id) where customer_id is not null`,
 
     // By period, so that a clock that is set back finds the state of the period that it is in again.
-    yield* run(`create table ${name("billing_alert_states")} (
+    `create table ${name("billing_alert_states")} (
       customer_id text collate "C" not null,
       service_name text collate "C" not null,
       period_start timestamptz not null,
@@ -59,9 +53,9 @@ const quotas: Step = (name) =>
       highest smallint not null,
       updated_at timestamptz not null,
       primary key (customer_id, service_name, period_start)
-    )`)
+    )`,
 
-    yield* run(`create table ${name("billing_alerts")} (
+    `create table ${name("billing_alerts")} (
       alert_id bigint generated always as identity primary key,
       kind text not null check (kind in ('quota', 'recovery', 'spike')),
       level text check (level in ('warning', 'critical', 'exceeded')),
@@ -74,13 +68,13 @@ const quotas: Step = (name) =>
       period_start timestamptz not null,
       period_end timestamptz not null,
       raised_at timestamptz not null
-    )`)
-    yield* run(`create index billing_alerts_raised on ${name("billing_alerts")} (raised_at)`)
+    )`,
+    `create index billing_alerts_raised on ${name("billing_alerts")} (raised_at)`,
     // However many monitors look at the same hour: one spike.
-    yield* run(`create unique index billing_alerts_spike on ${name("billing_alerts")} (customer_id, service_name, period_start)
-      where kind = 'spike'`)
+    `create unique index billing_alerts_spike on ${name("billing_alerts")} (customer_id, service_name, period_start)
+      where kind = 'spike'`,
 
-    yield* run(`create table ${name("billing_alert_deliveries")} (
+    `create table ${name("billing_alert_deliveries")} (
       delivery_id uuid primary key default gen_random_uuid(),
       alert_id bigint not null references ${name("billing_alerts")} on delete cascade,
       channel text collate "C" not null,
@@ -90,10 +84,9 @@ const quotas: Step = (name) =>
       problem text,
       sent_at timestamptz,
       unique (alert_id, channel)
-    )`)
-    yield* run(
-      `create index billing_alert_deliveries_due on ${name("billing_alert_deliveries")} (due_at) where state = 'pending'`
-    )
-  })
+    )`,
+    `create index billing_alert_deliveries_due on ${name("billing_alert_deliveries")} (due_at) where state = 'pending'`
+  ]
+}
 
 export default quotas

@@ -1,14 +1,10 @@
 /** Archives: which months are in which files, and what the records in them come to. */
-import * as Effect from "effect/Effect"
-import { SqlClient } from "effect/sql/SqlClient"
-import type { Step } from "./index.ts"
+import type { Step } from "./Step.ts"
 
-const archives: Step = (name) =>
-  Effect.gen(function* () {
-    const sql = yield* SqlClient
-    const run = (text: string) => sql.unsafe(text)
-
-    yield* run(`create table ${name("billing_archives")} (
+const archives: Step = {
+  breaking: false,
+  statements: (name) => [
+    `create table ${name("billing_archives")} (
       archive_id bigint generated always as identity primary key,
       month date not null,
       generation integer not null,
@@ -24,12 +20,12 @@ const archives: Step = (name) =>
       created_at timestamptz not null,
       removed_at timestamptz,
       unique (month, generation)
-    )`)
-    yield* run(`comment on column ${name("billing_archives")}.taken_count is
-      'records of the partition that the file holds, and in taken_last the highest of their batches: what must still be so when they are removed'`)
+    )`,
+    `comment on column ${name("billing_archives")}.taken_count is
+      'records of the partition that the file holds, and in taken_last the highest of their batches: what must still be so when they are removed'`,
 
     // What is in files and not in the records table: with these, rollups can be reconciled for ever.
-    yield* run(`create table ${name("billing_archive_totals")} (
+    `create table ${name("billing_archive_totals")} (
       month date not null,
       customer_id text collate "C" not null,
       service_name text collate "C" not null,
@@ -37,9 +33,10 @@ const archives: Step = (name) =>
       amount numeric not null,
       weighted numeric not null,
       primary key (month, customer_id, service_name)
-    )`)
+    )`,
 
-    yield* run(`alter table ${name("billing_usage_batches")} add column archived_count integer not null default 0`)
-  })
+    `alter table ${name("billing_usage_batches")} add column archived_count integer not null default 0`
+  ]
+}
 
 export default archives

@@ -32,6 +32,7 @@ export {
   KeyConflict,
   NotMigrated,
   Refused,
+  TooNew,
   Unexpected,
   Unreachable,
   Unsuitable

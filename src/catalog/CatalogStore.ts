@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
+import { refuseNewer } from "../database/StepsSql.ts"
 import * as Sql from "../database/Sql.ts"
 import { at, literal, micros, replaced, row, sql, t, texts } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
@@ -108,10 +109,13 @@ export class CatalogStore extends Context.Service<
       let cached: Catalog | undefined
       let known = new Set<string>()
 
-      // The version is read first: a change in between makes the copy look older than it is, and it is read again.
+      // The version is read first: a change in between makes the copy look older than it is, and it is read again. A breaking
+      // migration raises it too: behind one nothing more is written.
       const reload = Effect.gen(function* () {
+        const version = yield* readVersion
+        yield* refuseNewer(database.own, database.schema)
         const catalog: Catalog = {
-          version: yield* readVersion,
+          version,
           services: new Map((yield* own.all(ServiceRow, services)).map((service) => [service.name, service])),
           prices: PriceBook.make(yield* own.all(PriceRow, prices))
         }

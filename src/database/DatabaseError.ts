@@ -8,6 +8,7 @@
  * | `InUse` | another process owns the embedded database | yes |
  * | `Refused` | the server refused the data | no |
  * | `NotMigrated` | the tables are not there | no |
+ * | `TooNew` | the tables are those of a later version, and this one must not use them | no |
  * | `Unsuitable` | the database cannot hold the tables: of another encoding, of a server that is too old, in a directory that is not all there | no |
  * | `Denied` | wrong credentials or missing rights | no |
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
@@ -69,6 +70,22 @@ export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated"
   readonly isRetryable = false
   override get message(): string {
     return `the database has no usage tables of this version (${this.detail}): run \`usage migrate\``
+  }
+}
+
+/** A later version has changed the tables so that this one, which lacks the step `breaking`, must not use them. @since 0.1.0 */
+export class TooNew extends Schema.TaggedError<TooNew>()("TooNew", {
+  /** The last step of the database: `0009_invoices`. */
+  found: Schema.String,
+  /** The last step that this version knows. */
+  known: Schema.String,
+  /** The first step that it lacks and may not be without. */
+  breaking: Schema.String
+}) {
+  readonly isRetryable = false
+  readonly remedy = "Upgrade effect-usage here to the version that has migrated the database, or a later one"
+  override get message(): string {
+    return `the usage tables are too new for this version of effect-usage: they are at ${this.found}, it knows them up to ${this.known}, and must not use them after ${this.breaking}`
   }
 }
 
@@ -135,6 +152,7 @@ export class DatabaseError extends ServiceError<DatabaseError>()("DatabaseError"
   Busy,
   Refused,
   NotMigrated,
+  TooNew,
   Unsuitable,
   Denied,
   InUse,

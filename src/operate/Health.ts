@@ -138,7 +138,7 @@ const make = Effect.fnUntraced(function* (options: HealthOptions) {
     const migrated = yield* Effect.result(inTime(Effect.provideService(Migrations.check, Database, database), timeout))
     if (migrated._tag === "Failure") {
       const { message: detail, reason } = migrated.failure
-      return reason._tag === "NotMigrated"
+      return reason._tag === "NotMigrated" || reason._tag === "TooNew"
         ? [
             { check: "database", status: "up", detail: "it answers" },
             { check: "migrations", status: "down", detail }

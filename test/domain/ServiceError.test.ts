@@ -55,6 +55,7 @@ const samples: { readonly [Tag in AnyReason["_tag"]]: Extract<AnyReason, { reado
   SpoolFull: new Api.SpoolFull({ path: "/spool", maxBytes: 1 }),
   SpoolOfAnother: new Api.SpoolOfAnother({ path: "/spool", owner: "a", database: "b" }),
   SpoolUnwritable: new Api.SpoolUnwritable({ path: "/spool", detail: "EIO", cause: new Error("EIO") }),
+  TooNew: new Api.TooNew({ found: "0009_b", known: "0007_checks", breaking: "0008_a" }),
   Unexpected: new Api.Unexpected(database),
   Unreachable: new Api.Unreachable(database),
   UnreadableSource: new Api.UnreadableSource({ name: "a.csv", detail: "it is gone", cause: new Error("ENOENT") }),

@@ -19,6 +19,7 @@ import { Shutdown } from "../../system/Shutdown.ts"
 import * as ConnectionUrl from "../ConnectionUrl.ts"
 import { Database, qualifier, retrySerialization } from "../Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError, Unreachable } from "../DatabaseError.ts"
+import { refuseNewer } from "../StepsSql.ts"
 import * as ClientTarget from "./ClientTarget.ts"
 import * as CopyPool from "./CopyPool.ts"
 import { withSnapshot } from "./Snapshot.ts"
@@ -53,7 +54,7 @@ export interface PostgresOptions {
 
 /**
  * Connects to a server. Fails with `InvalidInput` for a broken URL and with `DatabaseError` when the server cannot be
- * reached or refuses the credentials.
+ * reached, refuses the credentials, or has tables that are too new for this version (`TooNew`).
  *
  * @since 0.1.0
  */
@@ -205,6 +206,7 @@ const assemble = Effect.fnUntraced(function* (parts: {
   if (settings?.commit === "off") {
     yield* Effect.logWarning("synchronous_commit is off: the server may forget usage that it has acknowledged")
   }
+  yield* refuseNewer(own, schema)
   const pool = yield* bounded(
     CopyPool.make({
       target: parts.target,
