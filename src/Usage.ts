@@ -60,9 +60,6 @@ import { Retention } from "./retention/Retention.ts"
 import { Spool, type SpoolError, type SpoolOptions } from "./spool/Spool.ts"
 import * as Tracking from "./domain/Tracking.ts"
 
-export { Metered, meteredRoute } from "./instrument/MeteredHttp.ts"
-export { layerMeteredPg, layerMeteredSql } from "./instrument/MeteredSql.ts"
-
 /**
  * The services of every layer here. `AlertMonitor` and `AlertDelivery` are among them without a channel and without a
  * schedule; channels of your own are registered with `AlertChannels`.
@@ -118,12 +115,12 @@ export interface UsageOptions {
   readonly shutdown?: Duration.Input | undefined
 }
 
-type Failure = DatabaseError | InvalidInput | SpoolError
-
 const batchSize = 1_000
 
 /** All services on a database. @since 0.1.0 */
-export const layerServices = (options: UsageOptions = {}): Layer.Layer<Services, Failure, Database> => {
+export const layerServices = (
+  options: UsageOptions = {}
+): Layer.Layer<Services, DatabaseError | InvalidInput | SpoolError, Database> => {
   const batch = { size: batchSize, ...options.batch }
   const { spool } = options
   const batcher = spool === undefined ? Batcher.layer(batch) : Batcher.layerSpilling({ ...batch, ...spool })
@@ -178,7 +175,7 @@ const loadEmbedded = Effect.promise(() => import("./database/embedded/Embedded.t
  */
 export const layer = (
   options: UsageOptions & ClientOptions = {}
-): Layer.Layer<Services | Database, Failure, PgClient.PgClient> =>
+): Layer.Layer<Services | Database, DatabaseError | InvalidInput | SpoolError, PgClient.PgClient> =>
   Layer.provideMerge(
     layerServices(options),
     Layer.unwrap(Effect.map(loadPostgres, ({ layerClient }) => layerClient(options)))
@@ -191,7 +188,7 @@ export const layer = (
  */
 export const layerPostgres = (
   options: UsageOptions & Omit<PostgresOptions, "url"> & { readonly url: string | Redacted.Redacted }
-): Layer.Layer<Services | Database | PgClient.PgClient, Failure> => {
+): Layer.Layer<Services | Database | PgClient.PgClient, DatabaseError | InvalidInput | SpoolError> => {
   const url = typeof options.url === "string" ? Redacted.make(options.url) : options.url
   return Layer.provideMerge(
     layerServices(options),
@@ -206,7 +203,7 @@ export const layerPostgres = (
  */
 export const layerEmbedded = (
   options: UsageOptions & EmbeddedOptions = {}
-): Layer.Layer<Services | Database | PgClient.PgClient, Failure> =>
+): Layer.Layer<Services | Database | PgClient.PgClient, DatabaseError | InvalidInput | SpoolError> =>
   Layer.provideMerge(
     layerServices({ ...options, migrate: false }),
     Layer.unwrap(Effect.map(loadEmbedded, (Embedded) => Embedded.layer(options)))
@@ -221,7 +218,10 @@ export const layerEmbedded = (
  */
 export const layerConfig = (
   options: UsageOptions = {}
-): Layer.Layer<Services | Database | PgClient.PgClient, Failure | Config.ConfigError> =>
+): Layer.Layer<
+  Services | Database | PgClient.PgClient,
+  DatabaseError | InvalidInput | SpoolError | Config.ConfigError
+> =>
   Layer.unwrap(
     Effect.gen(function* () {
       const directory = yield* Settings.home
@@ -290,3 +290,6 @@ export const metered =
       }
       return Effect.onExit(effect, () => Effect.sync(finish))
     })
+
+export { Metered, meteredRoute } from "./instrument/MeteredHttp.ts"
+export { layerMeteredPg, layerMeteredSql } from "./instrument/MeteredSql.ts"

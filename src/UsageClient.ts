@@ -139,9 +139,6 @@ export interface AcceptedUsage {
   readonly recordedAt: Date
 }
 
-type AskQuota = (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
-type Track<Input> = (usage: Input) => Promise<AcceptedUsage>
-
 /**
  * `track…` and `enqueue` resolve when the usage is queued, and it is stored in batches; `record` and `recordAll` when it is
  * stored. All reject with a `UsageError`.
@@ -149,26 +146,26 @@ type Track<Input> = (usage: Input) => Promise<AcceptedUsage>
  * @since 0.1.0
  */
 export interface UsageClient extends AsyncDisposable {
-  readonly trackApiRequest: Track<Tracking.ApiRequest>
-  readonly trackStorage: Track<Tracking.StorageUse>
-  readonly trackBandwidth: Track<Tracking.BandwidthUse>
-  readonly trackCompute: Track<Tracking.ComputeUse>
-  readonly trackDatabaseQuery: Track<Tracking.DatabaseQuery>
-  readonly trackFunction: Track<Tracking.FunctionInvocation>
-  readonly enqueue: Track<UsageInput>
-  readonly record: Track<UsageInput>
+  readonly trackApiRequest: (usage: Tracking.ApiRequest) => Promise<AcceptedUsage>
+  readonly trackStorage: (usage: Tracking.StorageUse) => Promise<AcceptedUsage>
+  readonly trackBandwidth: (usage: Tracking.BandwidthUse) => Promise<AcceptedUsage>
+  readonly trackCompute: (usage: Tracking.ComputeUse) => Promise<AcceptedUsage>
+  readonly trackDatabaseQuery: (usage: Tracking.DatabaseQuery) => Promise<AcceptedUsage>
+  readonly trackFunction: (usage: Tracking.FunctionInvocation) => Promise<AcceptedUsage>
+  readonly enqueue: (usage: UsageInput) => Promise<AcceptedUsage>
+  readonly record: (usage: UsageInput) => Promise<AcceptedUsage>
   /** Several in one transaction, all or none. */
   readonly recordAll: (usages: ReadonlyArray<UsageInput>) => Promise<ReadonlyArray<AcceptedUsage>>
   /** Resolves when all that was queued before is stored. */
   readonly flush: () => Promise<void>
   readonly report: (request: ReportRequest) => Promise<ReportedUsage>
   /** Whether the customer may use so much (1, if absent) of a service. From memory, mostly; counts nothing. */
-  readonly checkQuota: AskQuota
+  readonly checkQuota: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
   /**
    * The same, counted as used from now on: two callers never both get the last of it. Rejects with the code `QuotaExceeded`
    * where a hard quota does not allow it; track what was used after it.
    */
-  readonly enforceQuota: AskQuota
+  readonly enforceQuota: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Promise<QuotaAnswer>
   /**
    * Stores what is queued and ends all connections, within `shutdown`. Rejects with the code `UsageLost` if some of it could
    * neither be stored nor set aside in the spool; everything is ended then, too.
@@ -243,7 +240,7 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
     }
   }
 
-  const enqueue: Track<UsageInput> = (usage) =>
+  const enqueue: UsageClient["enqueue"] = (usage) =>
     run(
       Effect.map(
         Effect.flatMap(Batcher, (batcher) => batcher.enqueue(usage)),
@@ -251,14 +248,14 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
       )
     )
   const track =
-    <Input>(toUsage: (input: Input) => Result.Result<UsageInput, InvalidInput>): Track<Input> =>
-    async (input) => {
+    <Input>(toUsage: (input: Input) => Result.Result<UsageInput, InvalidInput>) =>
+    async (input: Input): Promise<AcceptedUsage> => {
       const usage = Tracking.guarded(toUsage, input)
       if (Result.isFailure(usage)) throw toUsageError(usage.failure)
       return enqueue(usage.success)
     }
   const askQuota =
-    (how: (quota: Quota["Service"]) => Quota["Service"]["check"]): AskQuota =>
+    (how: (quota: Quota["Service"]) => Quota["Service"]["check"]): UsageClient["checkQuota"] =>
     (customer, service, quantity) =>
       run(
         Effect.map(

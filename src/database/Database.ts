@@ -103,43 +103,57 @@ export interface Place {
  *   much is read, that one takes a hundred times as long, or for ever. Prepared is what stores records, which looks up keys.
  * - `bounded`: sorts the errors of SQL, and on a server gives up an attempt that is not answered: a silent peer would
  *   keep it for ever. What became of the attempt is then not known.
+ */
+interface Interface {
+  readonly engine: "postgres" | "embedded"
+  /** @internal */
+  readonly place: Place
+  /** @internal */
+  readonly sql: PgClient
+  /** @internal */
+  readonly schema: string
+  /** @internal */
+  readonly name: (table: string) => string
+  /** @internal */
+  readonly copyTransaction: <A, E>(
+    copy: Copy,
+    body: (copied: CopyTransaction) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | DatabaseError>
+  /** @internal */
+  readonly transaction: <A, E>(
+    body: (transaction: OpenTransaction) => Effect.Effect<A, E>,
+    long?: "long"
+  ) => Effect.Effect<A, E | DatabaseError>
+  /** @internal */
+  readonly snapshot: <A, E, R>(
+    body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | DatabaseError, R>
+  /** @internal */
+  readonly own: PgClient
+  /** @internal */
+  readonly bounded: <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R>
+}
+
+/**
+ * What the services are layers on: `Postgres.layer` or `Embedded.layer`.
  *
  * @since 0.1.0
  */
-export class Database extends Context.Service<
-  Database,
-  {
-    readonly engine: "postgres" | "embedded"
-    readonly place: Place
-    readonly sql: PgClient
-    readonly schema: string
-    readonly name: (table: string) => string
-    readonly copyTransaction: <A, E>(
-      copy: Copy,
-      body: (copied: CopyTransaction) => Effect.Effect<A, E>
-    ) => Effect.Effect<A, E | DatabaseError>
-    readonly transaction: <A, E>(
-      body: (transaction: OpenTransaction) => Effect.Effect<A, E>,
-      long?: "long"
-    ) => Effect.Effect<A, E | DatabaseError>
-    readonly snapshot: <A, E, R>(
-      body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
-    ) => Effect.Effect<A, E | DatabaseError, R>
-    readonly own: PgClient
-    readonly bounded: <A, E, R>(
-      effect: Effect.Effect<A, E, R>
-    ) => Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R>
-  }
->()("effect-usage/Database") {}
+export class Database extends Context.Service<Database, Interface>()("effect-usage/Database") {}
 
 /** Runs statements that may take an hour, in a transaction of the package's own. */
 export const patiently = <A, E, R>(
-  { engine, own }: Database["Service"],
+  database: Database["Service"],
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Exclude<E, SqlError> | DatabaseError, R> =>
-  engine === "embedded"
+  database.engine === "embedded"
     ? mapSqlError(effect)
-    : atomically(own, Effect.andThen(own.unsafe("set local statement_timeout = '1h'").unprepared, effect))
+    : atomically(
+        database.own,
+        Effect.andThen(database.own.unsafe("set local statement_timeout = '1h'").unprepared, effect)
+      )
 
 /**
  * Runs an effect in a transaction of a client, or behind a savepoint of the one that is open. It is READ COMMITTED, whatever the

@@ -12,7 +12,8 @@ export interface Reading {
   ) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
 }
 
-export const ofDatabase = ({ name, sql }: Database["Service"]): Reading => ({
-  name,
-  query: (text, params) => Effect.mapError(serialized(sql, sql.unsafe<Row>(text, params).unprepared), fromUnknown)
+export const ofDatabase = (database: Database["Service"]): Reading => ({
+  name: database.name,
+  query: (text, params) =>
+    Effect.mapError(serialized(database.sql, database.sql.unsafe<Row>(text, params).unprepared), fromUnknown)
 })

@@ -13,8 +13,8 @@ import * as Service from "./Service.ts"
 
 /** `subscription`: the customer's own billing period; a month where he has no subscription. @since 0.1.0 */
 export const periods = ["day", "week", "month", "subscription"] as const
-/** @since 0.1.0 */
-export type Period = (typeof periods)[number]
+/** The period of a quota. @since 0.1.0 */
+export type QuotaPeriod = (typeof periods)[number]
 
 /**
  * What is compared with the limit: the `sum` over the period, or the current `level`, which is the latest record's
@@ -23,13 +23,13 @@ export type Period = (typeof periods)[number]
  * @since 0.1.0
  */
 export const bases = ["sum", "level"] as const
-/** @since 0.1.0 */
-export type Basis = (typeof bases)[number]
+/** `sum` over the period, or the current `level`. @since 0.1.0 */
+export type QuotaBasis = (typeof bases)[number]
 
 /** How long a subscription's period is. @since 0.1.0 */
 export const intervals = ["day", "week", "month", "year"] as const
-/** @since 0.1.0 */
-export type Interval = (typeof intervals)[number]
+/** How long a subscription's period is. @since 0.1.0 */
+export type SubscriptionInterval = (typeof intervals)[number]
 
 /**
  * Where alerts are raised, in percent of the limit (`75`) or as an absolute quantity (`{ at: 9000 }`); what is absent is
@@ -46,7 +46,7 @@ export interface Thresholds<Value = Threshold> {
 /** Percent, or an absolute quantity. @since 0.1.0 */
 export type Threshold = Decimal.DecimalInput | { readonly at: Decimal.DecimalInput }
 
-/** A threshold as stored: decimal text. */
+/** A threshold as stored: decimal text. @since 0.1.0 */
 export interface StoredThreshold {
   readonly percent: string | undefined
   readonly at: string | undefined
@@ -68,25 +68,25 @@ export interface QuotaInput extends Thresholds {
   readonly limit: Decimal.DecimalInput
   readonly customer?: string | undefined
   readonly plan?: string | undefined
-  readonly period?: Period | undefined
-  readonly basis?: Basis | undefined
+  readonly period?: QuotaPeriod | undefined
+  readonly basis?: QuotaBasis | undefined
   readonly hard?: boolean | undefined
   readonly overageUnitCost?: Decimal.DecimalInput | undefined
   readonly from?: Instant.InstantInput | undefined
 }
 
-/** Whose quota it is. */
-export type Owner =
+/** Whose quota it is. @since 0.1.0 */
+export type QuotaOwner =
   | { readonly customer: CustomerId.CustomerId; readonly plan: undefined }
   | { readonly customer: undefined; readonly plan: string }
 
 /** A checked quota. `limit` is `undefined` where it ends one. @since 0.1.0 */
 export interface QuotaRule {
-  readonly owner: Owner
+  readonly owner: QuotaOwner
   readonly service: Service.ServiceName
   readonly limit: Decimal.Decimal | undefined
-  readonly period: Period
-  readonly basis: Basis
+  readonly period: QuotaPeriod
+  readonly basis: QuotaBasis
   readonly hard: boolean
   readonly overageUnitCost: Decimal.Decimal | undefined
   readonly thresholds: Thresholds<StoredThreshold>
@@ -123,7 +123,7 @@ export const parseWord = <W extends string>(
 export const parseOwner = (input: {
   readonly customer?: string | undefined
   readonly plan?: string | undefined
-}): Result.Result<Owner, InvalidInput> =>
+}): Result.Result<QuotaOwner, InvalidInput> =>
   Result.gen(function* () {
     if ((input.customer === undefined) === (input.plan === undefined)) {
       return yield* Result.fail(

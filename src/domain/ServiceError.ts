@@ -10,14 +10,14 @@
 import type * as Cause from "effect/Cause"
 import * as Schema from "effect/Schema"
 
-/** What a reason can say: its kind, what happened, and whether the same call may succeed later. */
-interface Reason {
+/** What a reason can say: its kind, what happened, and whether the same call may succeed later. @since 0.1.0 */
+export interface ErrorReason {
   readonly _tag: string
   readonly message: string
   readonly isRetryable: boolean
 }
 
-type ReasonClass = Schema.Codec<Reason, unknown>
+type ReasonClass = Schema.Codec<ErrorReason, unknown>
 
 /** The class of a reason, or that of an error whose reasons are meant. */
 type Member = ReasonClass | { readonly reasons: ReadonlyArray<ReasonClass> }
@@ -34,13 +34,17 @@ type LeafOf<M extends Member> = M extends { readonly reasons: ReadonlyArray<infe
  *
  * @since 0.1.0
  */
-export interface ServiceErrorClass<Self, Tag extends string, M extends Member> extends Schema.Class<
+export interface ServiceErrorClass<
   Self,
-  Schema.TaggedStruct<Tag, { readonly reason: Schema.Union<ReadonlyArray<LeafOf<M>>> }>,
+  Tag extends string,
+  Leaf extends Schema.Codec<ErrorReason, unknown>
+> extends Schema.Class<
+  Self,
+  Schema.TaggedStruct<Tag, { readonly reason: Schema.Union<ReadonlyArray<Leaf>> }>,
   Cause.YieldableError & { readonly isRetryable: boolean }
 > {
-  readonly reasons: ReadonlyArray<LeafOf<M>>
-  readonly from: (error: LeafOf<M>["Type"] | { readonly reason: LeafOf<M>["Type"] }) => Self
+  readonly reasons: ReadonlyArray<Leaf>
+  readonly from: (error: Leaf["Type"] | { readonly reason: Leaf["Type"] }) => Self
 }
 
 export const ServiceError =
@@ -48,13 +52,13 @@ export const ServiceError =
   <const Tag extends string, M extends Member>(
     tag: Tag,
     members: ReadonlyArray<M>
-  ): ServiceErrorClass<Self, Tag, M> => {
+  ): ServiceErrorClass<Self, Tag, LeafOf<M>> => {
     const leaves = members.flatMap((member: Member) => ("reasons" in member ? member.reasons : [member]))
     const reasons = [...new Set(leaves)]
     class Base extends Schema.TaggedError<Base>()(tag, { reason: Schema.Union(reasons) }) {
       static readonly reasons = reasons
       static get from() {
-        return (error: Reason | { readonly reason: Reason }) =>
+        return (error: ErrorReason | { readonly reason: ErrorReason }) =>
           new this({ reason: "reason" in error ? error.reason : error })
       }
       get isRetryable(): boolean {
@@ -65,5 +69,5 @@ export const ServiceError =
       }
     }
     // What is made of it is an instance of the class that extends it, which only the caller can name.
-    return Base as unknown as ServiceErrorClass<Self, Tag, M>
+    return Base as unknown as ServiceErrorClass<Self, Tag, LeafOf<M>>
   }

@@ -9,7 +9,8 @@ import { excerpt, InvalidInput } from "./InvalidInput.ts"
 import type { InstantInput } from "./Instant.ts"
 import type { UsageInput } from "./UsageRecord.ts"
 
-interface Common {
+/** What all trackers take. @since 0.1.0 */
+export interface TrackedUsage {
   /** Whose usage. */
   readonly customer: string
   /** When it was used; now, if absent. */
@@ -19,7 +20,7 @@ interface Common {
 }
 
 /** One request to an API. @since 0.1.0 */
-export interface ApiRequest extends Common {
+export interface ApiRequest extends TrackedUsage {
   readonly endpoint: string
   /** `GET` */
   readonly method?: string | undefined
@@ -28,27 +29,27 @@ export interface ApiRequest extends Common {
 }
 
 /** Bytes that were stored for some hours: `bytes × hours` byte-hours. @since 0.1.0 */
-export interface StorageUse extends Common {
+export interface StorageUse extends TrackedUsage {
   readonly bytes: Decimal.DecimalInput
   /** `1` */
   readonly hours?: Decimal.DecimalInput | undefined
 }
 
 /** Bytes transferred. @since 0.1.0 */
-export interface BandwidthUse extends Common {
+export interface BandwidthUse extends TrackedUsage {
   readonly bytes: Decimal.DecimalInput
   /** `egress` */
   readonly direction?: "egress" | "ingress" | undefined
 }
 
 /** CPU time, in seconds. @since 0.1.0 */
-export interface ComputeUse extends Common {
+export interface ComputeUse extends TrackedUsage {
   readonly cpuSeconds: Decimal.DecimalInput
   readonly metadata?: UsageInput["metadata"]
 }
 
 /** One database query. @since 0.1.0 */
-export interface DatabaseQuery extends Common {
+export interface DatabaseQuery extends TrackedUsage {
   /** `SELECT` */
   readonly type?: string | undefined
   /** `0` */
@@ -56,7 +57,7 @@ export interface DatabaseQuery extends Common {
 }
 
 /** One invocation of a function. @since 0.1.0 */
-export interface FunctionInvocation extends Common {
+export interface FunctionInvocation extends TrackedUsage {
   readonly name: string
   /** `0` */
   readonly durationMs?: Decimal.DecimalInput | undefined
@@ -80,7 +81,7 @@ const label = (field: string, input: unknown): Result.Result<string, InvalidInpu
   return input.isWellFormed() ? Result.succeed(JSON.stringify(input)) : refuse("is not well-formed Unicode")
 }
 
-const usage = (input: Common, service: string, amount: string, metadata: UsageInput["metadata"]): UsageInput => ({
+const usage = (input: TrackedUsage, service: string, amount: string, metadata: UsageInput["metadata"]): UsageInput => ({
   customer: input.customer,
   service,
   amount,

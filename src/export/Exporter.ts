@@ -33,9 +33,8 @@ import { alike, type ExportFormat, fileName, saidByName } from "./FileName.ts"
 import { loadFormat } from "./Formats.ts"
 import { eachOf, groupsOf, type Load, loadOf, type Plan, planFor } from "./Load.ts"
 import * as Output from "./Output.ts"
-import type { Compression } from "../files/Sink.ts"
 import * as Staging from "./Staging.ts"
-import type { Of, Table } from "./Table.ts"
+import type { Table } from "./Table.ts"
 import { type Need, quarterEdges, readSnapshot, requireAll } from "../archive/Archived.ts"
 import { checkFilter } from "../domain/Filter.ts"
 import { Unwritable } from "../files/NewFile.ts"
@@ -75,8 +74,8 @@ export interface ExportQuery {
   readonly customer?: string | undefined
   readonly service?: string | undefined
   readonly format?: ExportFormat | undefined
-  readonly compression?: Compression | undefined
-  readonly of?: Of | undefined
+  readonly compression?: "gzip" | "zstd" | undefined
+  readonly of?: "records" | "hourly" | "daily" | "monthly" | undefined
   readonly withIds?: boolean | undefined
   readonly includeArchives?: boolean | undefined
   readonly onProgress?: ((progress: ExportProgress) => Effect.Effect<void>) | undefined

@@ -77,7 +77,7 @@ export interface ImportOptions {
   readonly name: string
   readonly format: ImportFormat
   readonly customer?: string | undefined
-  readonly customerFrom?: AccessLog.CustomerFrom | undefined
+  readonly customerFrom?: "ip" | "user" | "vhost" | undefined
   readonly label?: string | undefined
   readonly onProgress?: ((progress: ImportProgress) => Effect.Effect<void>) | undefined
 }

@@ -13,25 +13,28 @@ import type { Companion } from "./UsageStore.ts"
 import { printable } from "../domain/Shown.ts"
 
 /**
- * A refusal: where the usage came from and stood, what is wrong with it, and its bytes, NDJSON wherever the source was.
+ * A refusal as it is kept: where the usage came from and stood, what is wrong with it, and its bytes, NDJSON wherever the
+ * source was.
  *
+ * - `id`: a decimal number
  * - `source`: `import day.csv`, `spool`, `batcher`
  * - `place`: in the source, such as `line 17`
+ *
+ * @since 0.1.0
  */
-export interface NewDeadLetter {
+export interface DeadLetter {
+  readonly id: string
   readonly source: string
   readonly place: string
   readonly field: string
   readonly problem: string
   readonly remedy: string
   readonly content: Uint8Array
-}
-
-/** A dead letter as it is kept. `id` is a decimal number. */
-export interface DeadLetter extends NewDeadLetter {
-  readonly id: string
   readonly refusedAt: Instant
 }
+
+/** A refusal that is not kept yet. */
+export type NewDeadLetter = Omit<DeadLetter, "id" | "refusedAt">
 
 const LetterRow = Schema.Struct({
   id: Schema.String,

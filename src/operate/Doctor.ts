@@ -22,7 +22,7 @@ import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
 import { DoctorStore } from "./DoctorStore.ts"
 import { claimHint, IdentityStore, isOf } from "../database/IdentityStore.ts"
 import { PartitionStore } from "../ledger/PartitionStore.ts"
-import { type Difference, RollupStore } from "../rollup/RollupStore.ts"
+import { type RollupDifference, RollupStore } from "../rollup/RollupStore.ts"
 
 /** @since 0.1.0 */
 export class DoctorError extends ServiceError<DoctorError>()("DoctorError", [DatabaseError, SpoolError]) {}
@@ -106,7 +106,7 @@ const namedArchives = 5
 /** Rollup rows that are named where they differ from the records. */
 const namedDifferences = 5
 
-const describe = ({ at, customer, found, level, service, stored }: Difference): string =>
+const describe = ({ at, customer, found, level, service, stored }: RollupDifference): string =>
   `${level} ${at} of ${customer === "" ? "all customers" : customer}, ${service}: ${stored?.events ?? 0} events instead of ${found?.events ?? 0}`
 
 const lookedAt = (since: string | undefined): string =>
@@ -194,7 +194,7 @@ const make = Effect.gen(function* () {
     { months, since }: LookPlan.Look,
     tell: ExamineOptions["onProgress"]
   ) {
-    const found: Array<Difference> = []
+    const found: Array<RollupDifference> = []
     const of = months.reduce((sum, { spans }) => sum + spans.length, 0)
     let done = 0
     for (const { month, spans } of months) {

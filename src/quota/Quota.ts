@@ -110,16 +110,22 @@ export interface QuotaOptions {
   readonly customers?: number | undefined
 }
 
-type Answer = Effect.Effect<QuotaDecision, QuotaError>
-
 /** @since 0.1.0 */
 export class Quota extends Context.Service<
   Quota,
   {
     /** Whether a customer may use a quantity of a service, in its billing unit; 1, if absent. Counts nothing. */
-    readonly check: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Answer
+    readonly check: (
+      customer: string,
+      service: string,
+      quantity?: Decimal.DecimalInput
+    ) => Effect.Effect<QuotaDecision, QuotaError>
     /** The same, counted as used from now on. Fails with `QuotaExceeded` where a hard quota does not allow it. */
-    readonly enforce: (customer: string, service: string, quantity?: Decimal.DecimalInput) => Answer
+    readonly enforce: (
+      customer: string,
+      service: string,
+      quantity?: Decimal.DecimalInput
+    ) => Effect.Effect<QuotaDecision, QuotaError>
     /** A customer's quotas in their current periods, as the database has them now. */
     readonly states: (customer: string) => Effect.Effect<ReadonlyArray<QuotaState>, QuotaError>
     /** Forgets what is known of a customer: after his plan or quota changed. */
@@ -188,7 +194,12 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
     return settle(known, service, wanted, counts, clock, whenUnavailable === "allow")
   }, Effect.mapError(QuotaError.from))
 
-  const answer = (id: string, name: string, quantity: Decimal.DecimalInput, counts: boolean): Answer => {
+  const answer = (
+    id: string,
+    name: string,
+    quantity: Decimal.DecimalInput,
+    counts: boolean
+  ): Effect.Effect<QuotaDecision, QuotaError> => {
     const wanted = quantity === 1 ? Result.succeed(Decimal.one) : Decimal.parse("quantity", quantity)
     if (Result.isFailure(wanted)) return Effect.fail(QuotaError.from(wanted.failure))
     return Clock.clockWith((clock) => {
@@ -235,5 +246,5 @@ const noAnswer = (limit: Duration.Duration) =>
     })
   })
 
-const asEffect = (settled: QuotaDecision | QuotaExceeded): Answer =>
+const asEffect = (settled: QuotaDecision | QuotaExceeded): Effect.Effect<QuotaDecision, QuotaError> =>
   settled instanceof QuotaExceeded ? Effect.fail(QuotaError.from(settled)) : Effect.succeed(settled)

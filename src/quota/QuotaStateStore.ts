@@ -37,8 +37,8 @@ export interface QuotaState {
   readonly percent: bigint
   readonly level: AlertLevel | undefined
   readonly period: { readonly start: Instant; readonly end: Instant }
-  readonly every: Quota.Period
-  readonly basis: Quota.Basis
+  readonly every: Quota.QuotaPeriod
+  readonly basis: Quota.QuotaBasis
   readonly hard: boolean
   readonly overageUnitCost: Decimal.Decimal | undefined
 }

@@ -30,7 +30,7 @@ export interface Plan {
 export interface Subscription {
   readonly customer: CustomerId
   readonly plan: string
-  readonly every: Quota.Interval
+  readonly every: Quota.SubscriptionInterval
   readonly anchor: Instant.Instant
   readonly start: Instant.Instant
   readonly end: Instant.Instant | undefined

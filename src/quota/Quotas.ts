@@ -29,7 +29,7 @@ export class QuotasError extends ServiceError<QuotasError>()("QuotasError", [Inv
 export interface NewSubscription {
   readonly customer: string
   readonly plan: string
-  readonly every?: Quota.Interval | undefined
+  readonly every?: Quota.SubscriptionInterval | undefined
   readonly from?: Instant.InstantInput | undefined
   readonly anchor?: Instant.InstantInput | undefined
 }

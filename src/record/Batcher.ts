@@ -87,7 +87,16 @@ export class BatcherError extends ServiceError<BatcherError>()("BatcherError", [
  *
  * @since 0.1.0
  */
-export type BatcherState = WriteQueue.State
+export interface BatcherState {
+  readonly queued: number
+  readonly inFlight: number
+  readonly committed: number
+  readonly failed: number
+  readonly lost: number
+  readonly lastError: DatabaseError | undefined
+  readonly lastFlush: number | undefined
+  readonly flushingSince: number | undefined
+}
 
 /**
  * - `size`: records in a batch, 100

@@ -74,17 +74,15 @@ export interface RecorderOptions {
     | undefined
 }
 
-type Recorded = Effect.Effect<UsageRecord, RecorderError>
-
 interface Interface {
-  readonly trackApiRequest: (usage: Tracking.ApiRequest) => Recorded
-  readonly trackStorage: (usage: Tracking.StorageUse) => Recorded
-  readonly trackBandwidth: (usage: Tracking.BandwidthUse) => Recorded
-  readonly trackCompute: (usage: Tracking.ComputeUse) => Recorded
-  readonly trackDatabaseQuery: (usage: Tracking.DatabaseQuery) => Recorded
-  readonly trackFunction: (usage: Tracking.FunctionInvocation) => Recorded
+  readonly trackApiRequest: (usage: Tracking.ApiRequest) => Effect.Effect<UsageRecord, RecorderError>
+  readonly trackStorage: (usage: Tracking.StorageUse) => Effect.Effect<UsageRecord, RecorderError>
+  readonly trackBandwidth: (usage: Tracking.BandwidthUse) => Effect.Effect<UsageRecord, RecorderError>
+  readonly trackCompute: (usage: Tracking.ComputeUse) => Effect.Effect<UsageRecord, RecorderError>
+  readonly trackDatabaseQuery: (usage: Tracking.DatabaseQuery) => Effect.Effect<UsageRecord, RecorderError>
+  readonly trackFunction: (usage: Tracking.FunctionInvocation) => Effect.Effect<UsageRecord, RecorderError>
   /** Usage of any service. */
-  readonly record: (usage: UsageInput) => Recorded
+  readonly record: (usage: UsageInput) => Effect.Effect<UsageRecord, RecorderError>
   /** Several in one transaction, all or none. The error's field names the place: `records[3].amount`. */
   readonly recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
   /** In the transaction that the caller has open on this database's `PgClient`. */
@@ -93,12 +91,13 @@ interface Interface {
   ) => Effect.Effect<ReadonlyArray<UsageRecord>, RecorderError>
 }
 
-type ForCurrent<Input> = (
+/** Records usage of the `CurrentCustomer`. @since 0.1.0 */
+export type ForCurrent<Input> = (
   usage: Omit<Input, "customer">
 ) => Effect.Effect<UsageRecord, RecorderError, Recorder | CurrentCustomer>
 
 const forCurrent = <Input extends { readonly customer: string }>(
-  method: (recorder: Interface) => (usage: Input) => Recorded
+  method: (recorder: Interface) => (usage: Input) => Effect.Effect<UsageRecord, RecorderError>
 ): ForCurrent<Input> =>
   Effect.fnUntraced(function* (usage) {
     const customer = yield* CurrentCustomer
@@ -216,7 +215,7 @@ const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Ser
 const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTransaction">): Interface => {
   const track =
     <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
-    (input: A): Recorded =>
+    (input: A): Effect.Effect<UsageRecord, RecorderError> =>
       Effect.flatMap(
         Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), RecorderError.from),
         base.record

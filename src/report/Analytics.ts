@@ -95,7 +95,7 @@ export interface ServiceForecast {
   readonly cost: Decimal.Decimal
   readonly expectedQuantity: Decimal.Decimal
   readonly expectedCost: Decimal.Decimal
-  readonly method: Forecast.Method
+  readonly method: "weekday mean" | "daily mean" | "run rate" | "period is over"
   /** Whole days that the forecast rests on. */
   readonly basedOnDays: number
 }

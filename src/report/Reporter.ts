@@ -126,7 +126,10 @@ export class Reporter extends Context.Service<
     /** Usage and cost by service. */
     readonly usage: (query: ReportQuery) => Effect.Effect<UsageReport, ReporterError>
     /** Usage by service and hour, day or month of the window's zone: in order of time, then as the catalog has the services. */
-    readonly series: (query: ReportQuery, unit: Unit) => Effect.Effect<ReadonlyArray<UsageSpan>, ReporterError>
+    readonly series: (
+      query: ReportQuery,
+      unit: "hour" | "day" | "month"
+    ) => Effect.Effect<ReadonlyArray<UsageSpan>, ReporterError>
     /** The customers with the highest cost, or with the largest quantity of a service; the largest first. */
     readonly customers: (
       query: Pick<ReportQuery, "window" | "service">,

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
-import { ArchiveBroken, ArchiveFileError, type Compression, type Known, readKnown } from "../archive/ArchiveFile.ts"
+import { ArchiveBroken, ArchiveFileError, type Known, readKnown } from "../archive/ArchiveFile.ts"
 import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
 import { makeMonthFiles, type Names } from "../archive/MonthFile.ts"
 import { namesFor } from "../archive/Names.ts"
@@ -67,7 +67,7 @@ export interface ArchiveOptions {
   readonly directory: string
   readonly file?: string | undefined
   readonly format?: "csv" | "parquet" | undefined
-  readonly compression?: Compression | undefined
+  readonly compression?: "none" | "gzip" | "zstd" | undefined
   readonly onMonth?: ((month: string, done: number, of: number) => Effect.Effect<void>) | undefined
 }
 
@@ -83,36 +83,37 @@ export interface Verification {
   readonly problem: string | undefined
 }
 
+interface Interface {
+  /** Archives whole months, the oldest first. Several archivers at once are safe. */
+  readonly archive: (options: ArchiveOptions) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
+  /** Archives parts of months that are over, in files of names of their own: what retention rules say is due. @internal */
+  readonly archiveParts: (
+    parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
+    options: Omit<ArchiveOptions, "days" | "file">
+  ) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
+  /**
+   * Removes a part of a month for good, once it is rolled up, and gives the number of records. Their totals stay. What
+   * was restored from an archive is not lost: it is in there.
+   *
+   * @internal
+   */
+  readonly drop: (month: string, selection: Selection) => Effect.Effect<number, ArchiverError>
+  /** Removes files that runs which were killed have left, and those whose place others have taken. @internal */
+  readonly tidy: Effect.Effect<void>
+  readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
+  /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
+  readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
+  /**
+   * Says where archives' files lie now: those in `from`, a directory or a prefix of an object store or one file, are in `to`.
+   * They are read there first; if one does not verify nothing is changed. What was superseded may be left behind.
+   */
+  readonly relocate: (from: string, to: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
+  /** Puts a month's records back, or a part of them. Again, it adds nothing. Gives the number of records that it added. */
+  readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
+}
+
 /** @since 0.1.0 */
-export class Archiver extends Context.Service<
-  Archiver,
-  {
-    /** Archives whole months, the oldest first. Several archivers at once are safe. */
-    readonly archive: (options: ArchiveOptions) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
-    /** Archives parts of months that are over, in files of names of their own: what retention rules say is due. */
-    readonly archiveParts: (
-      parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
-      options: Omit<ArchiveOptions, "days" | "file">
-    ) => Effect.Effect<ReadonlyArray<ArchivedMonth>, ArchiverError>
-    /**
-     * Removes a part of a month for good, once it is rolled up, and gives the number of records. Their totals stay. What
-     * was restored from an archive is not lost: it is in there.
-     */
-    readonly drop: (month: string, selection: Selection) => Effect.Effect<number, ArchiverError>
-    /** Removes files that runs which were killed have left, and those whose place others have taken. */
-    readonly tidy: Effect.Effect<void>
-    readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
-    /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
-    readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
-    /**
-     * Says where archives' files lie now: those in `from`, a directory or a prefix of an object store or one file, are in `to`.
-     * They are read there first; if one does not verify nothing is changed. What was superseded may be left behind.
-     */
-    readonly relocate: (from: string, to: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
-    /** Puts a month's records back, or a part of them. Again, it adds nothing. Gives the number of records that it added. */
-    readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
-  }
->()("effect-usage/Archiver") {
+export class Archiver extends Context.Service<Archiver, Interface>()("effect-usage/Archiver") {
   /** @internal */
   static readonly layerNoDeps: Layer.Layer<
     Archiver,

@@ -75,7 +75,19 @@ export interface ErasureCertificate {
   readonly started_at: string
   readonly finished_at: string | null
   readonly version: string
-  readonly removed: Done
+  readonly removed: {
+    readonly records: ReadonlyArray<{ readonly service: string; readonly records: number; readonly amount: string }>
+    readonly archives: ReadonlyArray<{
+      readonly month: string
+      readonly generation: number
+      readonly records: number
+      readonly old_sha256: string
+      readonly new_sha256: string | null
+      readonly kept_by: string | null
+    }>
+    readonly tables: Readonly<Record<string, number>>
+    readonly files: number
+  }
   readonly left: ReadonlyArray<string>
 }
 

@@ -84,7 +84,9 @@ export class Retention extends Context.Service<
      * Removes old batches from the ledger, with their keys. `unstored`: when the oldest usage was put into a spool that may
      * be delivered yet, in milliseconds since 1970; younger batches stay, for they may come again.
      */
-    readonly compact: (unstored?: number) => Effect.Effect<Compacted, RetentionError>
+    readonly compact: (
+      unstored?: number
+    ) => Effect.Effect<{ readonly batches: number; readonly keys: number }, RetentionError>
     /** Removes old dead letters for good; gives their number. */
     readonly dropLetters: Effect.Effect<number, RetentionError>
     /** Removes old alerts with their deliveries; gives the number of alerts. */

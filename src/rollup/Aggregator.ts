@@ -19,7 +19,7 @@ import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
-import { batchLimit, type Difference, type Lag, RollupStore, type SetAside } from "./RollupStore.ts"
+import { batchLimit, type RollupDifference, type RollupLag, RollupStore, type SetAsideBatch } from "./RollupStore.ts"
 
 /** @since 0.1.0 */
 export class AggregatorError extends ServiceError<AggregatorError>()("AggregatorError", [DatabaseError]) {}
@@ -49,7 +49,7 @@ export interface RollUpSummary {
  */
 export interface RebuildSummary {
   readonly days: number
-  readonly differences: ReadonlyArray<Difference>
+  readonly differences: ReadonlyArray<RollupDifference>
 }
 
 /** @since 0.1.0 */
@@ -76,9 +76,9 @@ export class Aggregator extends Context.Service<
       onDay?: (done: number, of: number) => Effect.Effect<void>
     ) => Effect.Effect<RebuildSummary, AggregatorError>
     /** What is not in the rollups yet. */
-    readonly lag: Effect.Effect<Lag, AggregatorError>
+    readonly lag: Effect.Effect<RollupLag, AggregatorError>
     /** Batches that the rollups refused, and why; at most 1,000. */
-    readonly setAside: Effect.Effect<ReadonlyArray<SetAside>, AggregatorError>
+    readonly setAside: Effect.Effect<ReadonlyArray<SetAsideBatch>, AggregatorError>
     /** Lets batches that were set aside be tried again by the next `rollUp`; gives their number. */
     readonly retrySetAside: Effect.Effect<number, AggregatorError>
   }
@@ -191,7 +191,7 @@ const make = Effect.gen(function* () {
       window === undefined ? extent.last : Math.min(extent.last, Instant.toMillis((window.end - 1) as Instant.Instant))
     const first = Math.floor(from / millisPerDay)
     const days = Math.max(0, Math.floor(to / millisPerDay) - first + 1)
-    const differences: Array<Difference> = []
+    const differences: Array<RollupDifference> = []
     for (let day = 0; day < days; day++) {
       const start = Instant.fromMillis((first + day) * millisPerDay)
       const end = Instant.fromMillis((first + day + 1) * millisPerDay)

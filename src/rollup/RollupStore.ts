@@ -35,20 +35,31 @@ export interface DaySpan {
   readonly end: Instant.Instant
 }
 
-/** Where a rollup and the records disagree. The figures are absent where there is no such row, or no such record. */
-export interface Difference {
+/**
+ * Where a rollup and the records disagree. The figures are absent where there is no such row, or no such record.
+ *
+ * @since 0.1.0
+ */
+export interface RollupDifference {
   readonly level: "quarter" | "day" | "month" | "sketch"
   /** Empty for the row of all customers. */
   readonly customer: string
   readonly service: string
   /** The start of the quarter, day or month, as the server prints it in UTC. */
   readonly at: string
-  readonly stored: Figures | undefined
-  readonly found: Figures | undefined
+  readonly stored: RollupFigures | undefined
+  readonly found: RollupFigures | undefined
 }
 
-/** Of a sketch's row only the events are known. */
-export interface Figures {
+/**
+ * Sums of a rollup's row, decimals as text. Of a sketch's row only the events are known.
+ *
+ * - `events`: how many records
+ * - `amount`: in the service's base unit; `weighted`: of each amount multiplied by its unit cost
+ *
+ * @since 0.1.0
+ */
+export interface RollupFigures {
   readonly events: string
   readonly amount: string | undefined
   readonly weighted: string | undefined
@@ -83,8 +94,12 @@ const LagRow = Schema.Struct({
 
 const SetAsideRow = Schema.Struct({ batch_id: Schema.String, record_count: Schema.Int, set_aside: Schema.String })
 
-/** What is not in the rollups yet. `oldest`: milliseconds since 1970 when the first of it was committed. */
-export interface Lag {
+/**
+ * What is not in the rollups yet. `oldest`: milliseconds since 1970 when the first of it was committed.
+ *
+ * @since 0.1.0
+ */
+export interface RollupLag {
   readonly batches: bigint
   readonly records: bigint
   /** Batches that could not be rolled up; they are among the others. */
@@ -92,8 +107,8 @@ export interface Lag {
   readonly oldest: number | undefined
 }
 
-/** A batch that the rollups refused. */
-export interface SetAside {
+/** A batch that the rollups refused. @since 0.1.0 */
+export interface SetAsideBatch {
   readonly batchId: string
   readonly records: number
   readonly problem: string
@@ -152,27 +167,33 @@ export class RollupStore extends Context.Service<
     readonly setAside: (batchId: string, problem: string) => Effect.Effect<void, DatabaseError>
     /** Lets the batches that were set aside be tried again; gives their number. */
     readonly takeBack: Effect.Effect<number, DatabaseError>
-    readonly listSetAside: (limit: number) => Effect.Effect<ReadonlyArray<SetAside>, DatabaseError>
-    readonly lag: Effect.Effect<Lag, DatabaseError>
+    readonly listSetAside: (limit: number) => Effect.Effect<ReadonlyArray<SetAsideBatch>, DatabaseError>
+    readonly lag: Effect.Effect<RollupLag, DatabaseError>
     /** Up to `limit` rows that differ from what the stamped records of some days say. */
-    readonly dayDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    readonly dayDifferences: (
+      span: DaySpan,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
     /** The same of archived months, whose totals stay when their records go; the days of such months have no differences. */
     readonly archivedDifferences: (
       span: DaySpan,
       limit: number
-    ) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
     /** The same of months, which are to say what their days say. The span is one of whole months. */
-    readonly monthDifferences: (span: DaySpan, limit: number) => Effect.Effect<ReadonlyArray<Difference>, DatabaseError>
+    readonly monthDifferences: (
+      span: DaySpan,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
     /** Makes the rows of some days anew from the records, and gives the differences. `undefined`: another process is at it. */
     readonly rebuildDays: (
       span: DaySpan,
       limit: number
-    ) => Effect.Effect<ReadonlyArray<Difference> | undefined, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<RollupDifference> | undefined, DatabaseError>
     /** The same of whole months, from their days. */
     readonly rebuildMonths: (
       span: DaySpan,
       limit: number
-    ) => Effect.Effect<ReadonlyArray<Difference> | undefined, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<RollupDifference> | undefined, DatabaseError>
     /** The first and the last day that rollups or records have anything of, as milliseconds since 1970. */
     readonly extent: Effect.Effect<{ readonly first: number; readonly last: number } | undefined, DatabaseError>
     /** Vacuums and analyses what the rollups wrote. For the engine that has nobody else to do it. */
@@ -382,7 +403,7 @@ const make = (database: Database["Service"]): RollupStore["Service"] => {
 
   const differencesBy = (read: typeof ofDays) => (span: DaySpan, limit: number) =>
     Effect.map(Effect.mapError(read([timestamp(span.start), timestamp(span.end), `${limit}`]), fromUnknown), (rows) =>
-      rows.map((row): Difference => ({
+      rows.map((row): RollupDifference => ({
         level: row.level,
         customer: row.customer_id,
         service: row.service_name,
@@ -522,5 +543,5 @@ const miscounted = (found: number, said: number) =>
     })
   })
 
-const figures = (events: string | null, amount: string | null, weighted: string | null): Figures | undefined =>
+const figures = (events: string | null, amount: string | null, weighted: string | null): RollupFigures | undefined =>
   events === null ? undefined : { events, amount: amount ?? undefined, weighted: weighted ?? undefined }

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
+import type { SpoolStatus } from "./SpoolDirectory.ts"
 import { SpoolUnwritable } from "./SpoolUnwritable.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
@@ -45,25 +46,24 @@ export interface SpoolOptions {
   readonly keepDelivered?: Duration.Input | undefined
 }
 
+interface Interface {
+  /** For those who write segments and deliver them. @internal */
+  readonly directory: SpoolDirectory.SpoolDirectory
+  readonly maxBytes: number
+  readonly keepDelivered: Duration.Duration
+  /** Puts lines of NDJSON, as `usage import` reads them, into the inbox. Durable when it returns. */
+  readonly drop: (lines: string) => Effect.Effect<void, SpoolError>
+  /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
+  readonly put: (key: string, records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, SpoolError>
+  readonly status: Effect.Effect<SpoolStatus, SpoolError>
+  /** Fails if nothing can be written to it. */
+  readonly probe: Effect.Effect<void, SpoolError>
+  /** Removes what interrupted processes left behind and nobody needs. */
+  readonly tidy: Effect.Effect<void, SpoolError>
+}
+
 /** @since 0.1.0 */
-export class Spool extends Context.Service<
-  Spool,
-  {
-    /** For those who write segments and deliver them. */
-    readonly directory: SpoolDirectory.SpoolDirectory
-    readonly maxBytes: number
-    readonly keepDelivered: Duration.Duration
-    /** Puts lines of NDJSON, as `usage import` reads them, into the inbox. Durable when it returns. */
-    readonly drop: (lines: string) => Effect.Effect<void, SpoolError>
-    /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
-    readonly put: (key: string, records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, SpoolError>
-    readonly status: Effect.Effect<SpoolDirectory.SpoolStatus, SpoolError>
-    /** Fails if nothing can be written to it. */
-    readonly probe: Effect.Effect<void, SpoolError>
-    /** Removes what interrupted processes left behind and nobody needs. */
-    readonly tidy: Effect.Effect<void, SpoolError>
-  }
->()("effect-usage/Spool") {
+export class Spool extends Context.Service<Spool, Interface>()("effect-usage/Spool") {
   static readonly layer = (options: SpoolOptions): Layer.Layer<Spool, SpoolError> => Layer.effect(Spool, make(options))
 }
 

@@ -66,22 +66,21 @@ export interface SpoolDeliveryOptions {
   readonly retryFor?: Duration.Input | undefined
 }
 
+interface Interface {
+  /** Delivers all that is there now, but not the batches whose keys are in `except`; `onBatch` runs after each batch. */
+  readonly deliverAll: (options?: {
+    readonly onBatch?: ((delivered: SpoolDelivered) => Effect.Effect<void>) | undefined
+    readonly except?: ReadonlySet<string> | undefined
+  }) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+  /** Delivers one sealed batch, whose records are given if they are still in memory. @internal */
+  readonly deliver: (
+    batch: SpoolDirectory.SealedBatch,
+    records?: ReadonlyArray<UsageRecord>
+  ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
+}
+
 /** @since 0.1.0 */
-export class SpoolDelivery extends Context.Service<
-  SpoolDelivery,
-  {
-    /** Delivers all that is there now, but not the batches whose keys are in `except`; `onBatch` runs after each batch. */
-    readonly deliverAll: (options?: {
-      readonly onBatch?: ((delivered: SpoolDelivered) => Effect.Effect<void>) | undefined
-      readonly except?: ReadonlySet<string> | undefined
-    }) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
-    /** Delivers one sealed batch, whose records are given if they are still in memory. */
-    readonly deliver: (
-      batch: SpoolDirectory.SealedBatch,
-      records?: ReadonlyArray<UsageRecord>
-    ) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
-  }
->()("effect-usage/SpoolDelivery") {
+export class SpoolDelivery extends Context.Service<SpoolDelivery, Interface>()("effect-usage/SpoolDelivery") {
   /** @internal */
   static readonly layerNoDeps = (
     options: SpoolDeliveryOptions = {}

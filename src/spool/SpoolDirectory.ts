@@ -38,6 +38,8 @@ export interface SealedBatch {
 /**
  * What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. `broken`: pieces of
  * segments, and files of the inbox, that could not be read. `database`: the id of the one that it was delivered to.
+ *
+ * @since 0.1.0
  */
 export interface SpoolStatus {
   readonly inboxFiles: number

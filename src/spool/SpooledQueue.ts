@@ -77,6 +77,7 @@ const sizeOf = (records: ReadonlyArray<UsageRecord>): number => {
 const tell = (message: string, reason: string) =>
   Effect.annotateLogs(Effect.logError(message), { source: "spool", reason })
 
+/** @internal */
 export const make = Effect.fnUntraced(function* (
   spool: Spool["Service"],
   delivery: SpoolDelivery["Service"],

@@ -14,6 +14,7 @@
  *
  * Time may stand still: a clock before the year 2000, as `TestClock` begins with, counts from 2026-01-01 on.
  *
+ * @category Test your application
  * @since 0.1.0
  */
 import * as BigDecimal from "effect/BigDecimal"
@@ -64,14 +65,15 @@ export interface RefusedUsage {
 /** @since 0.1.0 */
 export type Services = UsageTest | Recorder | Batcher | Catalog | Meter | Metered | StorageMeter
 
-interface Filter {
+/** Whose usage, and of which service; absent means all. @since 0.1.0 */
+export interface RecordedFilter {
   readonly customer?: string | undefined
   readonly service?: string | undefined
 }
 
 interface Interface {
   /** What was recorded, of a customer, a service, or all, in its order. What is queued is stored before. */
-  readonly recorded: (filter?: Filter) => Effect.Effect<ReadonlyArray<RecordedUsage>>
+  readonly recorded: (filter?: RecordedFilter) => Effect.Effect<ReadonlyArray<RecordedUsage>>
   /** The sum of what was recorded of a service, in its billing unit. */
   readonly total: (service: string, customer?: string) => Effect.Effect<string>
   /** What the batcher gave up: records whose idempotency key was used before, with other content. */
@@ -91,7 +93,7 @@ export class UsageTest extends Context.Service<UsageTest, Interface>()("effect-u
   static readonly layer: Layer.Layer<Services> = Layer.unwrap(Effect.suspend(make))
 
   /** See the method. */
-  static readonly recorded = (filter?: Filter): Effect.Effect<ReadonlyArray<RecordedUsage>, never, UsageTest> =>
+  static readonly recorded = (filter?: RecordedFilter): Effect.Effect<ReadonlyArray<RecordedUsage>, never, UsageTest> =>
     Effect.flatMap(UsageTest, (test) => test.recorded(filter))
   /** See the method. */
   static readonly total = (service: string, customer?: string): Effect.Effect<string, never, UsageTest> =>
@@ -182,7 +184,7 @@ const makeTest = Effect.fnUntraced(function* (memory: ReturnType<typeof MemorySt
   // Nothing in memory fails to be stored.
   const stored = Effect.andThen(Effect.orDie(meter.flush), memory.stored)
 
-  const select = Effect.fnUntraced(function* ({ customer, service }: Filter = {}) {
+  const select = Effect.fnUntraced(function* ({ customer, service }: RecordedFilter = {}) {
     return (yield* stored).filter(
       ({ record }) =>
         (customer === undefined || record.customer === customer) &&
@@ -190,7 +192,7 @@ const makeTest = Effect.fnUntraced(function* (memory: ReturnType<typeof MemorySt
     )
   })
 
-  const recorded = Effect.fnUntraced(function* (filter?: Filter) {
+  const recorded = Effect.fnUntraced(function* (filter?: RecordedFilter) {
     const services = yield* memory.services
     return (yield* select(filter)).map(({ record, unitCost }): RecordedUsage => {
       const { unitSize } = services.get(record.service)!
