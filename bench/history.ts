@@ -11,6 +11,8 @@ import pg from "pg"
 import { Aggregator } from "../src/rollup/Aggregator.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import * as Postgres from "../src/database/postgres/Postgres.ts"
+import * as Instant from "../src/domain/Instant.ts"
+import * as Month from "../src/domain/Month.ts"
 import { PartitionStore } from "../src/ledger/PartitionStore.ts"
 import type { Setting } from "./harness.ts"
 import { columns, month } from "./workload.ts"
@@ -26,7 +28,9 @@ export const migrate = (url: string): Promise<void> =>
   Effect.runPromise(
     Effect.gen(function* () {
       yield* Migrations.migrate
-      yield* Effect.flatMap(PartitionStore, (partitions) => partitions.ensure([month]))
+      yield* Effect.flatMap(PartitionStore, (partitions) =>
+        partitions.ensure([Month.of(Instant.fromMillis(Date.parse(month)))])
+      )
     }).pipe(
       Effect.provide(
         Layer.provideMerge(PartitionStore.layer, Postgres.layer({ url: Redacted.make(url), maxConnections: 1 }))

@@ -2,8 +2,11 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
+import { monthText } from "../database/Timestamp.ts"
 import { type Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { Month } from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
 import * as ArchivePath from "./ArchivePath.ts"
 import * as IdentityStore from "../database/IdentityStore.ts"
@@ -13,7 +16,6 @@ export const archiveStates = ["written", "verified", "removed", "restored", "sup
 /**
  * An archive of a month.
  *
- * - `month`: its first day, `2026-01-01`
  * - `file`: its path from the root, or its URL
  * - `records`: in the file
  * - `isOurs`: whether this database has made the file, so that it may be removed when it is of no more use
@@ -24,7 +26,7 @@ export const archiveStates = ["written", "verified", "removed", "restored", "sup
  */
 export interface ArchiveRow {
   readonly id: string
-  readonly month: string
+  readonly month: Month
   readonly generation: number
   readonly file: string
   /** The database that has made the file, or is that one's successor: see `IdentityStore`. @internal */
@@ -50,7 +52,7 @@ const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-
 
 const ArchiveFields = Schema.Struct({
   archive_id: Schema.String,
-  month: Schema.String,
+  month: Column.Month,
   generation: Schema.Int,
   file: Schema.String,
   owner: Schema.String,
@@ -105,7 +107,7 @@ export const archiveTable = (database: Database["Service"]): ArchiveTable => {
           Result: ArchiveFields,
           execute: (given) =>
             query(
-              `select archive_id::text as archive_id, to_char(month, 'YYYY-MM-DD') as month, generation, file, owner::text as owner,
+              `select archive_id::text as archive_id, ${monthText("month")} as month, generation, file, owner::text as owner,
                   state, record_count::text as record_count, bytes::text as bytes, sha256, taken_count::text as taken_count,
                   taken_last::text as taken_last, selection, ${iso("first_event")} as first_event,
                   ${iso("last_event")} as last_event, ${iso("created_at")} as created_at, ${iso("removed_at")} as removed_at

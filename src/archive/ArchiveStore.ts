@@ -26,11 +26,11 @@ import { columns, including, type Load, makeLoader, table } from "./StagingSql.t
 import type { Cells } from "../files/Column.ts"
 import { type ArchiveRow, archiveTable } from "./ArchiveSql.ts"
 import { monthRows, textOf } from "./MonthRowsSql.ts"
-import { type Month, nextMonth } from "../ledger/PartitionStore.ts"
+import * as Month from "../domain/Month.ts"
 import type { Reading } from "../database/Reading.ts"
 import { rollupLock } from "../rollup/RollupStore.ts"
 import * as Sequences from "../database/Sequences.ts"
-import { dateText, timestamp } from "../database/Timestamp.ts"
+import { monthText, timestamp } from "../database/Timestamp.ts"
 import type { Filter } from "../rollup/UsageSourcesSql.ts"
 
 /**
@@ -77,10 +77,10 @@ export class ArchiveStore extends Context.Service<
   {
     /** The time by which things are old enough to be removed, in milliseconds since 1970. */
     readonly reached: Effect.Effect<number, DatabaseError>
-    /** Months that end at or before a day and have records, the oldest first. */
-    readonly dueMonths: (cutoff: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+    /** Months that end at or before an instant and have records, the oldest first. */
+    readonly dueMonths: (cutoff: Instant.Instant) => Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
     /** Whether a month has batches that are not in the rollups. */
-    readonly isRolledUp: (month: Month) => Effect.Effect<boolean, DatabaseError>
+    readonly isRolledUp: (month: Month.Month) => Effect.Effect<boolean, DatabaseError>
     /** All archives, by month and generation. */
     readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
     /**
@@ -88,7 +88,7 @@ export class ArchiveStore extends Context.Service<
      * put back, are not among them. Gives what was taken.
      */
     readonly take: <E>(
-      month: Month,
+      month: Month.Month,
       before: "none" | ((load: Load) => Effect.Effect<void, E>),
       to: RowWriter<E>,
       selection?: Selection
@@ -143,14 +143,14 @@ export class ArchiveStore extends Context.Service<
      */
     readonly version: (where: "now" | "here" | Snapshot) => Effect.Effect<string, DatabaseError>
     /** How many records of a month are in the table, of a part of it, as the rollups have it. */
-    readonly count: (month: Month, selection: Selection) => Effect.Effect<number, DatabaseError>
+    readonly count: (month: Month.Month, selection: Selection) => Effect.Effect<number, DatabaseError>
     /**
      * Removes records of a month for good, and gives their number; what they came to stays. Those that are in the archive
      * `before`, the month's, are not lost: they were restored, and are archived again. `changed`: that is not the month's
      * archive, or there are batches that are not rolled up; nothing was removed.
      */
     readonly drop: <E>(
-      month: Month,
+      month: Month.Month,
       selection: Selection,
       before:
         | {
@@ -165,7 +165,7 @@ export class ArchiveStore extends Context.Service<
       end: string,
       filter?: Filter,
       snapshot?: Snapshot
-    ) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
   }
 >()("effect-usage/archive/ArchiveStore") {
   static readonly layer: Layer.Layer<ArchiveStore, never, Database> = Layer.suspend(() =>
@@ -201,7 +201,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
    * Nobody else makes rollups, or touches the month, until the transaction ends. Whoever reads it is waited for only for a
    * moment, for whoever comes after waits behind.
    */
-  const lockMonth = (query: Query, month: Month) =>
+  const lockMonth = (query: Query, month: Month.Month) =>
     Effect.gen(function* () {
       yield* query(lock, [rollupLock(schema)])
       yield* query("set local lock_timeout = '1s'", [])
@@ -243,7 +243,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
   const isUnrolled = `exists (select from ${batches} where rolled_at is null and $1::text::date = any(months))`
 
   /** A month of which there never was a record has none. */
-  const hasPartition = (query: Query, month: Month): Effect.Effect<boolean, DatabaseError> =>
+  const hasPartition = (query: Query, month: Month.Month): Effect.Effect<boolean, DatabaseError> =>
     Effect.map(
       query(`select to_regclass($1::text)::text as partition`, [partitionOf(month)]),
       ([row]) => row!["partition"] !== null
@@ -256,14 +256,18 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           Effect.gen(function* () {
             if (!(yield* hasPartition(query, month))) return 0
             yield* lockArchives(query)
-            const there = (yield* find("a.month = $1::text::date and a.state = 'removed'", [month], query)).at(-1)
+            const there = (yield* find(
+              "a.month = $1::text::date and a.state = 'removed'",
+              [Month.firstDay(month)],
+              query
+            )).at(-1)
             if (there?.id !== before?.id) return "changed" as const
             if (there !== undefined) {
               yield* before!.feed(there, yield* makeLoader(records, { copy, query }))
               yield* query(`analyze ${table}`, [])
             }
             yield* lockMonth(query, month)
-            const [now] = yield* query(`select ${isUnrolled} as unrolled`, [month])
+            const [now] = yield* query(`select ${isUnrolled} as unrolled`, [Month.firstDay(month)])
             if (now!["unrolled"] === true) return "changed" as const
             const rows = yield* pick(query, month, selection)
             let gone = rows
@@ -279,7 +283,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             // A file that was written before may hold what is removed here.
             yield* query(
               `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and state in ('written', 'verified')`,
-              [month]
+              [Month.firstDay(month)]
             )
             yield* requireRollups(query, month, selection)
             yield* removePicked(query, month, selection)
@@ -357,7 +361,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             const rows = yield* pick(query, archive.month, archive.selection)
             const [now] = yield* query(
               `select count(*)::text as count, coalesce(max(batch_id), 0)::text as last, ${isUnrolled} as unrolled from ${rows} r`,
-              [archive.month]
+              [Month.firstDay(archive.month)]
             )
             if (
               Number(now!["count"]) !== archive.takenCount ||
@@ -371,7 +375,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             yield* removePicked(query, archive.month, archive.selection)
             yield* query(
               `update ${archives} set state = 'superseded', selection = null where month = $1::text::date and generation < $2::text::integer`,
-              [archive.month, `${archive.generation}`]
+              [Month.firstDay(archive.month), `${archive.generation}`]
             )
             yield* query(
               `update ${archives} set state = 'removed', selection = null, removed_at = now() where archive_id = $1::text::bigint`,
@@ -399,7 +403,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             select batch_id, gen_random_uuid(), 0, array[$1::text::date], 'restored', '-infinity', now()
             from (select distinct batch_id from ${table}) a
             where not exists (select from ${batches} b where b.batch_id = a.batch_id)`,
-            [archive.month]
+            [Month.firstDay(archive.month)]
           )
           const [done] = yield* query(
             `with back as (
@@ -418,9 +422,11 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
                 from back group by 1, 2) s
               where t.month = $1::text::date and t.customer_id = s.customer_id and t.service_name = s.service_name
             ) select count(*)::text as found from back`,
-            [archive.month]
+            [Month.firstDay(archive.month)]
           )
-          yield* query(`delete from ${totals} where month = $1::text::date and event_count = 0`, [archive.month])
+          yield* query(`delete from ${totals} where month = $1::text::date and event_count = 0`, [
+            Month.firstDay(archive.month)
+          ])
           if (whole) {
             yield* query(`update ${archives} set state = 'restored' where archive_id = $1::text::bigint`, [archive.id])
           }
@@ -438,10 +444,10 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           `select c.relname as partition from pg_inherits i join pg_class c on c.oid = i.inhrelid
             where i.inhparent = '${records}'::regclass order by c.relname`
         )
-        const months: Array<Month> = []
+        const months: Array<Month.Month> = []
         for (const { partition } of partitions) {
-          const month = `${partition!.slice(-7).replace("_", "-")}-01`
-          if (nextMonth(month) > cutoff) continue
+          const month = partition!.slice(-7).replace("_", "-") as Month.Month
+          if (Month.span(month).end > cutoff) continue
           const found = yield* run(`select 1 as found from ${partitionOf(month)} limit 1`)
           if (found.length > 0) months.push(month)
         }
@@ -450,7 +456,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     isRolledUp: (month) =>
       Effect.map(
         run(`select 1 as found from ${batches} where rolled_at is null and $1::text::date = any(months) limit 1`, [
-          month
+          Month.firstDay(month)
         ]),
         (rows) => rows.length === 0
       ),
@@ -470,7 +476,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
           ), kept as (delete from ${files} where file = $3 and exists (select from added))
           select 1 as added from added`,
         [
-          archive.month,
+          Month.firstDay(archive.month),
           `${archive.generation}`,
           paths.stored(archive.file),
           `${archive.records}`,
@@ -520,7 +526,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
             from (${pairs}) p
             left join ${totals} t on t.month = $1::text::date and t.customer_id = p.customer_id and t.service_name = p.service_name
             left join ${removedTotals} g on g.month = $1::text::date and g.customer_id = p.customer_id and g.service_name = p.service_name`,
-          [month, textOf(selection)]
+          [Month.firstDay(month), textOf(selection)]
         ),
         ([row]) => Number(row!["found"])
       ),
@@ -554,12 +560,12 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
     removed: (start, end, filter, snapshot) =>
       Effect.map(
         (snapshot?.query ?? run)(
-          `select distinct ${dateText("month")} as month from ${removedTotals} t
+          `select distinct ${monthText("month")} as month from ${removedTotals} t
             where t.month < $2::text::timestamptz at time zone 'UTC' and t.month + interval '1 month' > $1::text::timestamptz at time zone 'UTC'
               ${narrow("t")} order by 1`,
           [start, end, filter?.customer ?? "", filter?.service ?? ""]
         ),
-        (rows) => rows.map((row) => row["month"] as Month)
+        (rows) => rows.map((row) => row["month"] as Month.Month)
       )
   }
 }

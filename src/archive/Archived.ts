@@ -69,12 +69,12 @@ export const requireAll = Effect.fnUntraced(function* (
     const found = fromFiles ? [] : yield* archives.covering(timestamp(start), timestamp(end), filter, snapshot)
     if (found.length > 0) {
       return yield* new PeriodArchived({
-        months: found.map(({ month }) => month.slice(0, 7)),
+        months: found.map(({ month }) => month),
         files: found.map(({ file }) => file)
       })
     }
     const removed = yield* archives.removed(timestamp(start), timestamp(end), filter, snapshot)
-    if (removed.length > 0) return yield* new PeriodRemoved({ months: removed.map((month) => month.slice(0, 7)) })
+    if (removed.length > 0) return yield* new PeriodRemoved({ months: removed })
   }
 })
 

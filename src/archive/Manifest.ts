@@ -69,7 +69,7 @@ export const writeManifest = Effect.fnUntraced(function* (
   const manifest: Manifest = {
     schema: 1,
     kind: "effect-usage archive",
-    month: month.slice(0, 7),
+    month,
     generation,
     file: file.slice(file.lastIndexOf("/") + 1),
     database,

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Decimal from "../domain/Decimal.ts"
+import type { Month } from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
 import type { ObjectStore } from "../files/S3.ts"
 import * as Storage from "../files/Storage.ts"
@@ -90,7 +91,7 @@ export const makeMonthFiles = ({
    * Writes a month's file and its manifest, records them, and gives the file's name. `late`: another archiver was first, or the
    * file was given up meanwhile. `nothing`: there is nothing of the month that no archive has.
    */
-  const write = Effect.fnUntraced(function* (month: string, names: Names, selection: Selection) {
+  const write = Effect.fnUntraced(function* (month: Month, names: Names, selection: Selection) {
     const { file, isOurs } = yield* begin(names)
     const state: Progress = { isWhole: false, isPlaced: false, isAsked: false, isNoted: true }
     const outcome = yield* fill(month, file, selection, state).pipe(
@@ -116,7 +117,7 @@ export const makeMonthFiles = ({
   })
 
   const fill = Effect.fnUntraced(function* (
-    month: string,
+    month: Month,
     file: string,
     selection: Selection,
     state: Progress

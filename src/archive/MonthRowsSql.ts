@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import { RollupsDiffer } from "./RollupsDiffer.ts"
 import type { Query } from "../database/Database.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
-import type { Month } from "../ledger/PartitionStore.ts"
+import * as Month from "../domain/Month.ts"
+import { partitionOf as partitionName } from "../ledger/PartitionStore.ts"
 
 /** Rows that are meant. Named in full: a session may look for names elsewhere first. */
 const pickedTable = "pg_temp.picked"
@@ -20,7 +21,7 @@ export const monthRows = (name: (table: string) => string) => {
   const totals = name("billing_archive_totals")
   const removedTotals = name("billing_removed_totals")
   const batches = name("billing_usage_batches")
-  const partitionOf = (month: Month) => name(`billing_usage_records_${month.slice(0, 7).replace("-", "_")}`)
+  const partitionOf = (month: Month.Month) => name(partitionName(month))
   const monthly = name("billing_usage_months")
   const monthStart = `$1::text::date::timestamp at time zone 'UTC'`
   /** Whose records of which services are meant: `$1` is the month, `$2` the selection. */
@@ -30,7 +31,7 @@ export const monthRows = (name: (table: string) => string) => {
       where (s.customer is null or s.customer = m.customer_id) and (s.service is null or s.service = m.service_name)
       order by s.customer is null, s.service is null limit 1))`
   /** Rows of a partition that are meant. They are the same for all statements of the transaction. */
-  const pick = Effect.fnUntraced(function* (query: Query, month: Month, selection: Selection) {
+  const pick = Effect.fnUntraced(function* (query: Query, month: Month.Month, selection: Selection) {
     const partition = partitionOf(month)
     if (selection === undefined) return partition
     yield* query(
@@ -38,7 +39,7 @@ export const monthRows = (name: (table: string) => string) => {
       []
     )
     yield* query(`insert into ${pickedTable} select customer_id, service_name from (${pairs}) p`, [
-      month,
+      Month.firstDay(month),
       textOf(selection)
     ])
     return `(select r.* from ${partition} r join ${pickedTable} p on p.customer_id = r.customer_id and p.service_name = r.service_name)`
@@ -47,7 +48,7 @@ export const monthRows = (name: (table: string) => string) => {
   /** Counts rows as gone: the ledger in `counter`, their totals in `into`. */
   const account = Effect.fnUntraced(function* (
     query: Query,
-    month: Month,
+    month: Month.Month,
     rows: string,
     counter: "archived_count" | "removed_count",
     into: string
@@ -63,12 +64,12 @@ export const monthRows = (name: (table: string) => string) => {
         from ${rows} r group by customer_id, service_name order by customer_id, service_name
         on conflict (month, customer_id, service_name) do update set event_count = t.event_count + excluded.event_count,
           amount = t.amount + excluded.amount, weighted = t.weighted + excluded.weighted`,
-      [month]
+      [Month.firstDay(month)]
     )
   })
 
   /** Rows that were counted as gone, and those that had gone before, come to what the rollups of the month say. */
-  const requireRollups = Effect.fnUntraced(function* (query: Query, month: Month, selection: Selection) {
+  const requireRollups = Effect.fnUntraced(function* (query: Query, month: Month.Month, selection: Selection) {
     const here = `customer_id collate "C" as customer_id, service_name collate "C" as service_name`
     const picked = `and exists (select from ${pickedTable} p where p.customer_id = customer and p.service_name = service)`
     const [found] = yield* query(
@@ -81,17 +82,17 @@ export const monthRows = (name: (table: string) => string) => {
               select * from ${totals} union all select * from ${removedTotals}) t
             where month = $1::text::date group by 1, 2) g using (customer_id, service_name)
         ) d where differs ${selection === undefined ? "" : picked} order by customer, service limit 1`,
-      [month]
+      [Month.firstDay(month)]
     )
     if (found === undefined) return
     return yield* new RollupsDiffer({
-      month: month.slice(0, 7),
+      month,
       ...(found as Record<"customer" | "service" | "said" | "found", string>)
     })
   })
 
   /** Removes the rows that `pick` gave. */
-  const removePicked = (query: Query, month: Month, selection: Selection) =>
+  const removePicked = (query: Query, month: Month.Month, selection: Selection) =>
     selection === undefined
       ? query(`truncate ${partitionOf(month)}`, [])
       : query(

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { resolve } from "node:path"
+import type { Month } from "../domain/Month.ts"
 import { isObjectUrl } from "../files/ObjectUrl.ts"
 import type { Compression } from "./ArchiveFile.ts"
 
@@ -25,7 +26,7 @@ export const at = (directory: string, file: string): string => {
   return isObjectUrl(directory) ? `${directory.replace(/\/+$/, "")}/${file}` : resolve(directory, file)
 }
 
-/** Names for a month's file, one after the other, until one is free. `month` as `2026-01`, `months`: how many there are. */
+/** Names for a month's file, one after the other, until one is free. `months`: how many there are. */
 export const namesFor = (
   options: {
     readonly directory: string
@@ -33,7 +34,7 @@ export const namesFor = (
     readonly format?: "csv" | "parquet" | undefined
     readonly compression?: Compression | undefined
   },
-  month: string,
+  month: Month,
   months: number
 ): ((number: number) => Name) => {
   const { compression, directory, file, format } = options
@@ -48,8 +49,8 @@ export const namesFor = (
 }
 
 /** A name beside another file, which says nothing but the month. */
-export const nameBeside = (file: string, month: string): Name => {
+export const nameBeside = (file: string, month: Month): Name => {
   const slash = file.lastIndexOf("/")
   const ending = known.exec(file.slice(slash + 1))?.[0] ?? ""
-  return { file: `${file.slice(0, slash + 1)}usage_${month.slice(0, 7)}-${unique()}${ending}`, isOurs: true }
+  return { file: `${file.slice(0, slash + 1)}usage_${month}-${unique()}${ending}`, isOurs: true }
 }

@@ -14,6 +14,9 @@ const fromText = <To extends Schema.Top>(to: To, read: (text: string) => To["Enc
 export const Customer = Schema.String.pipe(Schema.brand("effect-usage/CustomerId"))
 export const Service = Schema.String.pipe(Schema.brand("effect-usage/ServiceName"))
 
+/** A date that was selected as `monthText` of it. */
+export const Month = Schema.String.pipe(Schema.brand("effect-usage/Month"))
+
 /** A time that was selected as `micros` of it. */
 export const Instant = fromText(Schema.Number.pipe(Schema.brand("effect-usage/Instant")), globalThis.Number)
 

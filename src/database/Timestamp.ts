@@ -17,6 +17,9 @@ let cachedText = ""
 /** A column of type `date` as `2026-01-30`, in SQL. */
 export const dateText = (column: string): string => `to_char(${column}, 'YYYY-MM-DD')`
 
+/** A column of type `date` as its month, in SQL. */
+export const monthText = (column: string): string => `to_char(${column}, 'YYYY-MM')`
+
 /** `2026-01-30 16:45:23.500000+00`. Records come in the order of time, more or less, so the text of the last day is kept. */
 export const timestamp = (instant: Instant.Instant): string => {
   const day = Math.floor(instant / microsPerDay)

@@ -144,9 +144,6 @@ export const toIso = (instant: Instant): string => {
   return `${iso.slice(0, 19)}${fraction}Z`
 }
 
-/** The month of an instant as the first of it in UTC: `2026-01-01`. */
-export const monthOf = (instant: Instant): string => `${new Date(toMillis(instant)).toISOString().slice(0, 7)}-01`
-
 /** The start of an instant's month in UTC, or of a month after it. */
 export const monthStart = (instant: Instant, later = 0): Instant => {
   const date = new Date(toMillis(instant))

@@ -10,25 +10,24 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { atomically, Database } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import { timestamp } from "../database/Timestamp.ts"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 
-/** A month as the first of it: `2026-01-01`. */
-export type Month = string
+const prefix = "billing_usage_records_"
 
-export const nextMonth = (month: Month): Month => {
-  const [year, index] = month.split("-").map(Number)
-  return new Date(Date.UTC(year!, index!, 1)).toISOString().slice(0, 10)
-}
+/** The table that has a month's records. */
+export const partitionOf = (month: Month.Month): string => prefix + month.replace("-", "_")
 
 export class PartitionStore extends Context.Service<
   PartitionStore,
   {
     /** Makes the partitions of these months, and those of this month and the next, unless they are there. */
-    readonly ensure: (months: ReadonlyArray<Month>) => Effect.Effect<void, DatabaseError>
+    readonly ensure: (months: ReadonlyArray<Month.Month>) => Effect.Effect<void, DatabaseError>
     /** Forgets what is known to be there: somebody else may have dropped a partition. */
     readonly forget: Effect.Effect<void>
     /** The months that have a partition, in order. */
-    readonly list: Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+    readonly list: Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
   }
 >()("effect-usage/ledger/PartitionStore") {
   static readonly layer: Layer.Layer<PartitionStore, never, Database> = Layer.effect(
@@ -37,8 +36,7 @@ export class PartitionStore extends Context.Service<
       const database = yield* Database
       const { bounded, name, own, schema } = database
       const parent = name("billing_usage_records")
-      const prefix = "billing_usage_records_"
-      const known = new Set<Month>()
+      const known = new Set<Month.Month>()
 
       const list = own
         .unsafe<{ partition: string }>(
@@ -46,23 +44,24 @@ export class PartitionStore extends Context.Service<
           where i.inhparent = '${parent}'::regclass order by c.relname`
         )
         .pipe(
-          Effect.map((rows) => rows.map((row) => `${row.partition.slice(prefix.length).replace("_", "-")}-01`)),
+          Effect.map((rows) => rows.map((row) => row.partition.slice(prefix.length).replace("_", "-") as Month.Month)),
           Effect.mapError(fromUnknown)
         )
 
-      const attach = Effect.fnUntraced(function* (month: Month) {
-        const table = name(prefix + month.slice(0, 7).replace("-", "_"))
+      const attach = Effect.fnUntraced(function* (month: Month.Month) {
+        const table = name(partitionOf(month))
+        const { end, start } = Month.span(month)
         yield* own.unsafe(`create table if not exists ${table} (like ${parent} including all)`).unprepared
         yield* own.unsafe(
-          `alter table ${parent} attach partition ${table} for values from ('${month} 00:00:00+00') to ('${nextMonth(month)} 00:00:00+00')`
+          `alter table ${parent} attach partition ${table} for values from ('${timestamp(start)}') to ('${timestamp(end)}')`
         ).unprepared
       })
 
-      const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month>) {
+      const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month.Month>) {
         if (months.every((month) => known.has(month))) return
-        const current = Instant.monthOf(Instant.fromMillis(yield* Clock.currentTimeMillis))
+        const current = Month.of(Instant.fromMillis(yield* Clock.currentTimeMillis))
         const wanted = new Set(months)
-        if (current >= "2000-01-01" && current < "2099-12-01") wanted.add(current).add(nextMonth(current))
+        if (current >= "2000-01" && current < "2099-12") wanted.add(current).add(Month.next(current))
         yield* bounded(
           atomically(
             own,

@@ -24,6 +24,7 @@ import { atomically, Database, type Query, type Row } from "../database/Database
 import { DatabaseError, fromUnknown, KeyConflict, mapSqlError, Unexpected } from "../database/DatabaseError.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 import * as PriceBook from "../domain/PriceBook.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
@@ -57,7 +58,7 @@ export interface EncodedBatch {
   readonly batch: Batch
   readonly batchId: string
   readonly version: string
-  readonly months: ReadonlyArray<string>
+  readonly months: ReadonlyArray<Month.Month>
   readonly customers: ReadonlySet<CustomerId>
   readonly payload:
     | { readonly way: "copy"; readonly data: Uint8Array }
@@ -166,7 +167,7 @@ export class UsageStore extends Context.Service<
         encoded.batchId,
         encoded.batch.key,
         `${encoded.batch.records.length}`,
-        `{${encoded.months.join(",")}}`,
+        datesOf(encoded.months),
         encoded.batch.source
       ]
 
@@ -251,12 +252,12 @@ export class UsageStore extends Context.Service<
         const count = fresh.length === 0 ? 0 : yield* store(fresh)
         if (count !== fresh.length) return yield* unexpectedCount(count, encoded)
         if (left.size > 0) {
-          const months = new Set(fresh.map((position) => Instant.monthOf(batch.records[position]!.recordedAt)))
+          const months = new Set(fresh.map((position) => Month.of(batch.records[position]!.recordedAt)))
           yield* query(
             `update ${name("billing_usage_batches")}
               set record_count = $2::text::integer, duplicates = $3::text::integer, months = $4::text::date[]
               where batch_id = $1::text::bigint`,
-            [batchId, `${count}`, `${duplicates.length}`, `{${[...months].sort().join(",")}}`]
+            [batchId, `${count}`, `${duplicates.length}`, datesOf(months)]
           )
         }
         return { ...appended(encoded, false), records: count, duplicates: duplicates.length, conflicts }
@@ -432,7 +433,7 @@ const encodeWith = Effect.fnUntraced(function* (
   catalog: Catalog,
   way?: "statement"
 ): Effect.fn.Return<EncodedBatch> {
-  const months = new Set<string>()
+  const months = new Set<Month.Month>()
   const customers = new Set<CustomerId>()
   let lastMonthStart = 1
   let lastMonthEnd = 0
@@ -443,7 +444,7 @@ const encodeWith = Effect.fnUntraced(function* (
     const date = new Date(Instant.toMillis(recordedAt))
     lastMonthStart = Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1) * Instant.microsPerMilli
     lastMonthEnd = Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1) * Instant.microsPerMilli
-    months.add(Instant.monthOf(recordedAt))
+    months.add(Month.of(recordedAt))
   }
   const payload = batch.records.some((record) => record.key !== undefined)
     ? {
@@ -457,6 +458,9 @@ const encodeWith = Effect.fnUntraced(function* (
       : { way: "copy" as const, data: (yield* asCopyRows(batch.records, batchId, catalog)).data }
   return { batch, batchId, version: catalog.version, months: [...months].sort(), customers, payload }
 })
+
+/** As an array of `date`. */
+const datesOf = (months: Iterable<Month.Month>): string => `{${[...months].sort().map(Month.firstDay).join(",")}}`
 
 const unitCostOf = (record: UsageRecord, catalog: Catalog): string =>
   record.unitCost ?? PriceBook.unitCost(catalog.prices, record.service, record.customer, record.recordedAt)

@@ -11,6 +11,7 @@ import { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as Migrations from "../database/Migrations.ts"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 import { Spool, SpoolError } from "../spool/Spool.ts"
@@ -257,7 +258,7 @@ const make = Effect.gen(function* () {
       if (found.length === 0) continue
       const named = found
         .slice(0, namedArchives)
-        .map(({ archive, problem }) => `${archive.month.slice(0, 7)} (${archive.file}: ${problem})`)
+        .map(({ archive, problem }) => `${archive.month} (${archive.file}: ${problem})`)
       const detail = `${found.length} of ${seen}: ${named.join(", ")}${found.length > namedArchives ? ", …" : ""}`
       findings.push(
         isHidden
@@ -287,12 +288,12 @@ const make = Effect.gen(function* () {
   const months = Effect.gen(function* () {
     const there = new Set(yield* partitions.list)
     const now = yield* Clock.currentTimeMillis
-    const current = Instant.monthOf(Instant.fromMillis(now))
+    const current = Month.of(Instant.fromMillis(now))
     return there.has(current)
       ? ok("partitions", `${there.size} months, this one among them`)
       : warning(
           "partitions",
-          `there is no partition for ${current.slice(0, 7)} yet`,
+          `there is no partition for ${current} yet`,
           "The first record of the month makes it; the role must be allowed to"
         )
   })

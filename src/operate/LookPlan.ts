@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 import type { Bookmark, CheckStore } from "./CheckStore.ts"
 import type { DaySpan, RollupStore } from "../rollup/RollupStore.ts"
 
@@ -69,7 +70,7 @@ export const plan = Effect.fnUntraced(function* (
       start = end
     }
   }
-  const nameOf = ({ start }: DaySpan) => textOf(start).slice(0, 7)
+  const nameOf = ({ start }: DaySpan) => Month.of(start)
   const found = new Map<string, Bookmark>([["ledger", ledger]])
   const whole = new Set<string>()
   let since: string | undefined = known.get("ledger")?.checkedAt

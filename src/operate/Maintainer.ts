@@ -26,6 +26,7 @@ import { DatabaseError } from "../database/DatabaseError.ts"
 import { Doctor, type ExamineOptions, type Finding } from "./Doctor.ts"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { Shutdown } from "../system/Shutdown.ts"
@@ -34,7 +35,7 @@ import { Retention, type RetentionOptions } from "../retention/Retention.ts"
 import { Spool } from "../spool/Spool.ts"
 import { SpoolDelivery } from "../spool/SpoolDelivery.ts"
 import { MaintenanceStore } from "./MaintenanceStore.ts"
-import { nextMonth, PartitionStore } from "../ledger/PartitionStore.ts"
+import { PartitionStore } from "../ledger/PartitionStore.ts"
 import * as ProcessOwner from "../system/ProcessOwner.ts"
 
 /** Another process is at it. @since 0.1.0 */
@@ -266,8 +267,8 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
 
   /** This month and the two after it. */
   const ahead = Effect.map(Clock.currentTimeMillis, (now) => {
-    const month = Instant.monthOf(Instant.fromMillis(now))
-    return [month, nextMonth(month), nextMonth(nextMonth(month))]
+    const month = Month.of(Instant.fromMillis(now))
+    return [month, Month.next(month), Month.next(Month.next(month))]
   })
 
   const examine = (options: ExamineOptions) =>

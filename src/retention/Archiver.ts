@@ -21,7 +21,9 @@ import { RollupsDiffer } from "../archive/RollupsDiffer.ts"
 import type { Database } from "../database/Database.ts"
 import { Busy, DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
+import * as Instant from "../domain/Instant.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import * as Month from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
@@ -45,8 +47,7 @@ export class ArchiverError extends ServiceError<ArchiverError>()("ArchiverError"
 
 /** A month that was archived. @since 0.1.0 */
 export interface ArchivedMonth {
-  /** `2026-01`. */
-  readonly month: string
+  readonly month: Month.Month
   readonly file: string
   /** Removed from the database by this run. */
   readonly records: number
@@ -68,7 +69,7 @@ export interface ArchiveOptions {
   readonly file?: string | undefined
   readonly format?: "csv" | "parquet" | undefined
   readonly compression?: "none" | "gzip" | "zstd" | undefined
-  readonly onMonth?: ((month: string, done: number, of: number) => Effect.Effect<void>) | undefined
+  readonly onMonth?: ((month: Month.Month, done: number, of: number) => Effect.Effect<void>) | undefined
 }
 
 /** What of an archive is put back; absent means all. @since 0.1.0 */
@@ -134,9 +135,9 @@ export class Archiver extends Context.Service<Archiver, Interface>()("effect-usa
 /** How often a month is archived anew because late records came while it was written. */
 const attempts = 5
 
-const busy = (month: string) =>
+const busy = (month: Month.Month) =>
   new DatabaseError({
-    reason: new Busy({ detail: `records of ${month.slice(0, 7)} keep coming`, code: "55P03", cause: undefined })
+    reason: new Busy({ detail: `records of ${month} keep coming`, code: "55P03", cause: undefined })
   })
 
 const make = Effect.gen(function* () {
@@ -152,12 +153,12 @@ const make = Effect.gen(function* () {
 
   const { tidy, write } = makeMonthFiles({ storage, store, files, identity: identity.current })
 
-  const latest = Effect.fnUntraced(function* (month: string) {
+  const latest = Effect.fnUntraced(function* (month: Month.Month) {
     return (yield* store.list).filter((archive) => archive.month === month)
   })
 
   /** Takes a month through its states. `undefined`: there is nothing of it to archive. */
-  const archiveMonth = Effect.fnUntraced(function* (month: string, names: Names, selection: Selection) {
+  const archiveMonth = Effect.fnUntraced(function* (month: Month.Month, names: Names, selection: Selection) {
     const isOpen = ({ state }: ArchiveRow) => state === "written" || state === "verified"
     // The rules may be others now than when that file was written, or it is the file of a database that this one is a copy of.
     for (const other of (yield* latest(month)).filter(isOpen)) {
@@ -187,14 +188,15 @@ const make = Effect.gen(function* () {
       if ((yield* store.remove({ ...open, state: "verified" })) === "removed") {
         yield* Metric.update(Telemetry.archivedRecords, open.takenCount)
         yield* Metric.update(Telemetry.archivedBytes, open.bytes)
-        return { month: month.slice(0, 7), file: open.file, records: open.takenCount, bytes: open.bytes }
+        return { month: month, file: open.file, records: open.takenCount, bytes: open.bytes }
       }
       yield* store.supersede(open.id)
     }
     return yield* busy(month)
   })
 
-  const drop = Effect.fn("Archiver.drop")(function* (month: string, selection: Selection) {
+  const drop = Effect.fn("Archiver.drop")(function* (input: string, selection: Selection) {
+    const month = yield* Effect.fromResult(Month.parse("month", input))
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
@@ -217,12 +219,11 @@ const make = Effect.gen(function* () {
     yield* tidy
     yield* aggregator.rollUp
     const today = Math.floor((yield* store.reached) / 86_400_000)
-    const cutoff = new Date((today - options.days) * 86_400_000).toISOString().slice(0, 10)
-    const months = yield* store.dueMonths(cutoff)
+    const months = yield* store.dueMonths(Instant.fromMillis((today - options.days) * 86_400_000))
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
-      if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, months.length)
-      const one = yield* archiveMonth(month, namesFor(options, month.slice(0, 7), months.length), undefined)
+      if (options.onMonth !== undefined) yield* options.onMonth(month, index, months.length)
+      const one = yield* archiveMonth(month, namesFor(options, month, months.length), undefined)
       if (one !== undefined) done.push(one)
     }
     yield* Effect.annotateCurrentSpan({
@@ -238,9 +239,10 @@ const make = Effect.gen(function* () {
   ) {
     yield* Effect.fromResult(Storage.checkName(storage, `${options.directory}/month`))
     const done: Array<ArchivedMonth> = []
-    for (const [index, { month, selection }] of parts.entries()) {
-      if (options.onMonth !== undefined) yield* options.onMonth(month.slice(0, 7), index, parts.length)
-      const one = yield* archiveMonth(month, namesFor({ ...options, file: undefined }, month.slice(0, 7), 1), selection)
+    for (const [index, { month: input, selection }] of parts.entries()) {
+      const month = yield* Effect.fromResult(Month.parse("month", input))
+      if (options.onMonth !== undefined) yield* options.onMonth(month, index, parts.length)
+      const one = yield* archiveMonth(month, namesFor({ ...options, file: undefined }, month, 1), selection)
       if (one !== undefined) done.push(one)
     }
     return done
@@ -248,7 +250,7 @@ const make = Effect.gen(function* () {
 
   const inUse = Effect.fnUntraced(function* (month: string | undefined) {
     const found = (yield* store.list).filter(
-      (one) => one.state !== "superseded" && (month === undefined || one.month.slice(0, 7) === month)
+      (one) => one.state !== "superseded" && (month === undefined || one.month === month)
     )
     if (found.length > 0 || month === undefined) return found
     return yield* new InvalidInput({

@@ -69,7 +69,7 @@ export const make = (
     replacements: Effect.fnUntraced(function* (of, tell) {
       const swaps: Array<Swap> = []
       for (const archive of of) {
-        if (!clean.has(archiveName(archive))) yield* tell(`archive of ${archive.month.slice(0, 7)}`)
+        if (!clean.has(archiveName(archive))) yield* tell(`archive of ${archive.month}`)
         const found = yield* look(archive)
         if (found === 0) continue
         if (found === "unreadable") {
@@ -94,7 +94,7 @@ export const make = (
 
 /** What a certificate says of a swap. */
 export const notedOf = ({ archive, changed, file, sha256 }: Swap): RewrittenArchive => ({
-  month: archive.month.slice(0, 7),
+  month: archive.month,
   generation: archive.generation,
   records: changed,
   old_sha256: archive.sha256,

@@ -245,8 +245,8 @@ const make = Effect.gen(function* () {
     /** Records of archives are put back first: then they are erased as all others are. */
     const eraseUsage = Effect.gen(function* () {
       for (const month of yield* store.archivedMonths(customer)) {
-        yield* tell(`restoring ${month.slice(0, 7)}`)
-        yield* archiver.restore(month.slice(0, 7), { customer })
+        yield* tell(`restoring ${month}`)
+        yield* archiver.restore(month, { customer })
       }
       for (const archive of yield* archives.list) {
         const swaps = yield* archived.replacements([archive], tell)
@@ -256,7 +256,7 @@ const make = Effect.gen(function* () {
         yield* removeDoomed(storage, files)
       }
       for (const month of yield* store.months(customer)) {
-        yield* tell(month.slice(0, 7))
+        yield* tell(month)
         const after = yield* store.eraseMonth(id, customer, month, noteOn(done))
         if (after !== "archived") done = after
       }
@@ -270,7 +270,7 @@ const make = Effect.gen(function* () {
           all.filter((archive) => archive.month === month),
           tell
         )
-        yield* tell(month.slice(0, 7))
+        yield* tell(month)
         const after = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
         if (after !== "changed") done = after
         yield* removeDoomed(storage, files)

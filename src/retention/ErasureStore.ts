@@ -18,9 +18,9 @@ import { notes } from "../archive/ArchiveFilesStore.ts"
 import { archiveLock } from "../archive/ArchiveStore.ts"
 import { type ArchiveRow, archiveTable } from "../archive/ArchiveSql.ts"
 import { eraseRollups, renameRollups, rollupTables } from "./ErasedRollupsSql.ts"
-import { type Month, nextMonth } from "../ledger/PartitionStore.ts"
+import * as Month from "../domain/Month.ts"
 import { rollupLock } from "../rollup/RollupStore.ts"
-import { dateText } from "../database/Timestamp.ts"
+import { monthText, timestamp } from "../database/Timestamp.ts"
 
 /**
  * An archive's file that was written anew, or removed where nothing was left in it; digests are SHA-256. `kept_by`: the old
@@ -93,9 +93,9 @@ export class ErasureStore extends Context.Service<
      */
     readonly finish: (id: string, lookedAt: ReadonlySet<string>) => Effect.Effect<boolean, DatabaseError>
     /** Months that anything of a customer's usage is in. */
-    readonly months: (customer: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+    readonly months: (customer: string) => Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
     /** Months of which the customer has records in an archive that are not in the table. */
-    readonly archivedMonths: (customer: string) => Effect.Effect<ReadonlyArray<Month>, DatabaseError>
+    readonly archivedMonths: (customer: string) => Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
     /** Gives up archives that are not finished: their files may hold what is erased. */
     readonly supersedeOpen: Effect.Effect<void, DatabaseError>
     /**
@@ -107,14 +107,14 @@ export class ErasureStore extends Context.Service<
     readonly eraseMonth: (
       id: string,
       customer: string,
-      month: Month,
+      month: Month.Month,
       note: Note
     ) => Effect.Effect<Done | "archived", DatabaseError>
     /** Renames the customer in a month's records, rollups and totals, and swaps the files. `changed`: as `swap` has it. */
     readonly renameMonth: (
       id: string,
       names: { readonly customer: string; readonly pseudonym: string },
-      month: Month,
+      month: Month.Month,
       swaps: ReadonlyArray<Swap>,
       note: Note
     ) => Effect.Effect<Done | "changed", DatabaseError>
@@ -246,7 +246,10 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
     return true
   })
 
-  const spanOf = (month: Month) => [`${month} 00:00:00+00`, `${nextMonth(month)} 00:00:00+00`]
+  const spanOf = (month: Month.Month) => {
+    const { end, start } = Month.span(month)
+    return [timestamp(start), timestamp(end)]
+  }
   const sumsOf = (rows: ReadonlyArray<Readonly<Record<string, unknown>>>): ReadonlyArray<ServiceSum> =>
     rows.map((row) => ({
       service: row["service"] as string,
@@ -261,7 +264,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
       Effect.gen(function* () {
         const totals = yield* query(
           `select 1 as found from ${name("billing_archive_totals")} where month = $1::text::date and customer_id = $2`,
-          [month, customer]
+          [Month.firstDay(month), customer]
         )
         if (totals.length > 0) return "archived" as const
         const params = [customer, ...spanOf(month)]
@@ -285,7 +288,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
         tables["billing_removed_totals"] = yield* count(
           query,
           `delete from ${name("billing_removed_totals")} where month = $1::text::date and customer_id = $2`,
-          [month, customer]
+          [Month.firstDay(month), customer]
         )
         const done = note({ records: gone, tables })
         yield* save(query, id, done)
@@ -396,7 +399,7 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
     months: (customer) =>
       Effect.map(
         run(
-          `select to_char(month, 'YYYY-MM-DD') as month from (
+          `select ${monthText("month")} as month from (
               select date_trunc('month', day at time zone 'UTC') as month from ${name("billing_usage_days")} where customer_id = $1
               union select date_trunc('month', recorded_at at time zone 'UTC') from ${records} where customer_id = $1
               union select month::timestamp from ${name("billing_archive_totals")} where customer_id = $1
@@ -404,15 +407,15 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
             ) m order by 1`,
           [customer]
         ),
-        (rows) => rows.map((row) => row["month"]!)
+        (rows) => rows.map((row) => row["month"] as Month.Month)
       ),
     archivedMonths: (customer) =>
       Effect.map(
         run(
-          `select distinct ${dateText("month")} as month from ${name("billing_archive_totals")} where customer_id = $1 order by 1`,
+          `select distinct ${monthText("month")} as month from ${name("billing_archive_totals")} where customer_id = $1 order by 1`,
           [customer]
         ),
-        (rows) => rows.map((row) => row["month"]!)
+        (rows) => rows.map((row) => row["month"] as Month.Month)
       ),
     supersedeOpen: Effect.asVoid(
       run(`update ${archives} set state = 'superseded', selection = null where state in ('written', 'verified')`)

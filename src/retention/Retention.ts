@@ -16,13 +16,13 @@ import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
+import * as Month from "../domain/Month.ts"
 import * as Domain from "../domain/RetentionRule.ts"
 import * as Service from "../domain/Service.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
-import { nextMonth } from "../ledger/PartitionStore.ts"
 import { type Compacted, RetentionStore } from "./RetentionStore.ts"
 
 /** @since 0.1.0 */
@@ -42,7 +42,7 @@ export class RetentionError extends ServiceError<RetentionError>()("RetentionErr
  * @since 0.1.0
  */
 export interface DueRecords {
-  readonly month: string
+  readonly month: Month.Month
   readonly action: "archive" | "drop"
   readonly records: number
 }
@@ -50,7 +50,7 @@ export interface DueRecords {
 /** What left the table. @since 0.1.0 */
 export interface RemovedRecords {
   readonly archived: ReadonlyArray<ArchivedMonth>
-  readonly dropped: ReadonlyArray<{ readonly month: string; readonly records: number }>
+  readonly dropped: ReadonlyArray<{ readonly month: Month.Month; readonly records: number }>
 }
 
 /**
@@ -179,9 +179,9 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     const all = yield* rules
     const states = new Map((yield* archives.list).map(({ month, state }) => [month, state]))
     const parts: Array<DueRecords & { readonly selection: Domain.Selection }> = []
-    for (const month of yield* archives.dueMonths(new Date(day * millisPerDay).toISOString().slice(0, 10))) {
+    for (const month of yield* archives.dueMonths(Instant.fromMillis(day * millisPerDay))) {
       if (states.get(month) === "restored") continue
-      const monthEnd = Date.parse(nextMonth(month)) / millisPerDay
+      const monthEnd = Instant.toMillis(Month.span(month).end) / millisPerDay
       for (const action of ["drop", "archive"] as const) {
         const selection = Domain.select(all, action, monthEnd, day)
         if (selection === "none") continue
@@ -202,12 +202,12 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     yield* aggregator.rollUp
     const parts = yield* dueParts
     const archived: Array<ArchivedMonth> = []
-    const dropped: Array<{ readonly month: string; readonly records: number }> = []
+    const dropped: Array<{ readonly month: Month.Month; readonly records: number }> = []
     for (const [index, { action, month, selection }] of parts.entries()) {
-      if (onMonth !== undefined) yield* onMonth(month.slice(0, 7), index, parts.length)
+      if (onMonth !== undefined) yield* onMonth(month, index, parts.length)
       if (action === "archive") {
         archived.push(...(yield* archiver.archiveParts([{ month, selection }], { directory, compression, format })))
-      } else dropped.push({ month: month.slice(0, 7), records: yield* archiver.drop(month, selection) })
+      } else dropped.push({ month: month, records: yield* archiver.drop(month, selection) })
     }
     return { archived, dropped }
   }, Effect.mapError(RetentionError.from))
@@ -259,9 +259,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     set,
     remove,
     due: Effect.mapError(
-      Effect.map(dueParts, (parts) =>
-        parts.map(({ action, month, records }) => ({ month: month.slice(0, 7), action, records }))
-      ),
+      Effect.map(dueParts, (parts) => parts.map(({ action, month, records }) => ({ month: month, action, records }))),
       RetentionError.from
     ),
     removeRecords,

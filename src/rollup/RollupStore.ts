@@ -18,10 +18,11 @@ import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database, patiently } from "../database/Database.ts"
 import { DatabaseError, fromUnknown, Refused } from "../database/DatabaseError.ts"
+import * as Column from "../database/Column.ts"
 import type * as Instant from "../domain/Instant.ts"
-import { nextMonth } from "../ledger/PartitionStore.ts"
+import * as Month from "../domain/Month.ts"
 import { bucketOf } from "./Sketch.ts"
-import { dateText, timestamp } from "../database/Timestamp.ts"
+import { monthText, timestamp } from "../database/Timestamp.ts"
 
 /** The batches of one transaction. */
 export interface RolledUp {
@@ -68,8 +69,8 @@ export interface RollupFigures {
 const DueRow = Schema.Struct({
   batch_id: Schema.String,
   record_count: Schema.Int,
-  low: Schema.String,
-  high: Schema.String
+  low: Column.Month,
+  high: Column.Month
 })
 
 const DifferenceRow = Schema.Struct({
@@ -241,8 +242,8 @@ const make = (database: Database["Service"]): RollupStore["Service"] => {
     execute: ({ ids, limit }) =>
       own.unsafe(
         `select batch_id::text as batch_id, record_count,
-            ${dateText("coalesce(months[1], date '2000-01-01')")} as low,
-            ${dateText("coalesce(months[array_upper(months, 1)], date '2000-01-01')")} as high
+            ${monthText("coalesce(months[1], date '2000-01-01')")} as low,
+            ${monthText("coalesce(months[array_upper(months, 1)], date '2000-01-01')")} as high
           from (
             select *, sum(record_count) over (order by batch_id) - record_count as before from (
               select batch_id, record_count - archived_count - removed_count as record_count, months from ${batches}
@@ -307,8 +308,8 @@ const make = (database: Database["Service"]): RollupStore["Service"] => {
         const high = due.reduce((most, row) => (row.high > most ? row.high : most), due[0]!.high)
         const [done] = yield* own.unsafe<RolledUp>(addStatement, [
           `{${due.map((row) => row.batch_id).join(",")}}`,
-          `${low} 00:00:00+00`,
-          `${nextMonth(high)} 00:00:00+00`
+          timestamp(Month.span(low).start),
+          timestamp(Month.span(high).end)
         ]).unprepared
         // A record that is not added now never would be: a stamped batch is not looked at again.
         const said = due.reduce((sum, row) => sum + row.record_count, 0)

@@ -3,13 +3,15 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { nameBeside, namesFor } from "../../src/archive/Names.ts"
+import type { Month } from "../../src/domain/Month.ts"
 import { pathsOf } from "../../src/archive/ArchivePath.ts"
 
+const january = "2026-01" as Month
 const own = /-[0-9a-f]{12}(?=\.|$)/
 
 describe("names of archives", () => {
   it("have a part of their own, but for a file on disk that somebody has named", () => {
-    const named = (options: Parameters<typeof namesFor>[0], months = 1) => namesFor(options, "2026-01", months)
+    const named = (options: Parameters<typeof namesFor>[0], months = 1) => namesFor(options, january, months)
     for (const [options, plain] of [
       [{ directory: "/a" }, "/a/usage_2026-01.csv.gz"],
       [{ directory: "/a", format: "parquet" }, "/a/usage_2026-01.parquet"],
@@ -26,7 +28,7 @@ describe("names of archives", () => {
     assert.deepStrictEqual(file(1), { file: "/b/january.csv.gz", isOurs: false })
     assert.deepStrictEqual(file(2), { file: "/b/january.2.csv.gz", isOurs: false })
     assert.strictEqual(named({ directory: "/a", file: "b.csv" }, 3)(1).file, resolve("b_2026-01.csv"))
-    const beside = nameBeside("/b/acme.csv.gz", "2026-01-01").file
+    const beside = nameBeside("/b/acme.csv.gz", january).file
     assert.strictEqual(beside.replace(own, ""), "/b/usage_2026-01.csv.gz")
   })
 

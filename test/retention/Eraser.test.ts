@@ -440,8 +440,8 @@ eachEngine("Eraser", (engine) => {
         assert.deepStrictEqual(
           listed.map(({ month, state }) => [month, state]),
           [
-            ["2026-02-01", "removed"],
-            ["2026-04-01", "removed"]
+            ["2026-02", "removed"],
+            ["2026-04", "removed"]
           ]
         )
         const isThere = (file: string) => Effect.promise(() => Storage.exists(store, file))

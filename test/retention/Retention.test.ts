@@ -8,6 +8,7 @@ import { Archiver } from "../../src/retention/Archiver.ts"
 import { PeriodArchived, PeriodRemoved } from "../../src/archive/PeriodArchived.ts"
 import { Database } from "../../src/database/Database.ts"
 import * as Domain from "../../src/domain/RetentionRule.ts"
+import type { Month } from "../../src/domain/Month.ts"
 import type { UsageInput } from "../../src/domain/UsageRecord.ts"
 import { Recorder } from "../../src/record/Recorder.ts"
 import { Reporter } from "../../src/report/Reporter.ts"
@@ -148,15 +149,15 @@ eachEngine("Retention", (engine) => {
         const before = [yield* figures(), yield* figures("a")]
         const due = yield* may(retention.due)
         assert.deepStrictEqual(due, [
-          { month: "2026-01", action: "drop", records: 2 },
-          { month: "2026-01", action: "archive", records: 4 },
-          { month: "2026-02", action: "drop", records: 2 },
-          { month: "2026-02", action: "archive", records: 4 }
+          { month: "2026-01" as Month, action: "drop", records: 2 },
+          { month: "2026-01" as Month, action: "archive", records: 4 },
+          { month: "2026-02" as Month, action: "drop", records: 2 },
+          { month: "2026-02" as Month, action: "archive", records: 4 }
         ])
         const removed = yield* may(retention.removeRecords({ directory: path }))
         assert.deepStrictEqual(removed.dropped, [
-          { month: "2026-01", records: 2 },
-          { month: "2026-02", records: 2 }
+          { month: "2026-01" as Month, records: 2 },
+          { month: "2026-02" as Month, records: 2 }
         ])
         assert.deepStrictEqual(
           removed.archived.map((one) => [one.month, one.records]),
@@ -196,7 +197,7 @@ eachEngine("Retention", (engine) => {
         ])
         const late = [yield* figures(), yield* figures("a")]
         const again = yield* may(retention.removeRecords({ directory: path }))
-        assert.deepStrictEqual(again.dropped, [{ month: "2026-01", records: 1 }])
+        assert.deepStrictEqual(again.dropped, [{ month: "2026-01" as Month, records: 1 }])
         assert.deepStrictEqual(
           again.archived.map((one) => one.records),
           [2]

@@ -100,7 +100,7 @@ const list = Command.make(
       layer
     )
     const rows = archives.map((one) => ({
-      month: one.month.slice(0, 7),
+      month: one.month,
       generation: one.generation,
       state: one.state,
       records: one.records,
@@ -130,7 +130,7 @@ const verify = Command.make(
       layer
     )
     const rows = found.map(({ archive: one, problem }) => ({
-      month: one.month.slice(0, 7),
+      month: one.month,
       file: one.file,
       status: problem === undefined ? "ok" : "broken",
       problem: problem ?? null
@@ -192,7 +192,7 @@ const relocate = Command.make(
       Effect.flatMap(Archiver, (archiver) => archiver.relocate(input.from, input.to)),
       layer
     )
-    const rows = moved.map(({ file, month, state }) => ({ month: month.slice(0, 7), state, file }))
+    const rows = moved.map(({ file, month, state }) => ({ month, state, file }))
     if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, archives: rows }))
     yield* printTable(input.format, {
       columns: ["month", "state", "file"],
