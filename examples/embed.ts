@@ -6,7 +6,7 @@
  * With a server instead: Usage.layerPostgres({ url: "postgresql://…" }), or Usage.layer() on the application's own PgClient.
  */
 import { Console, Effect } from "effect"
-import { Batcher, CurrentCustomer, CustomerId, Decimal, Recorder, Reporter, Usage, Window } from "../src/index.ts"
+import { Batcher, CurrentCustomer, CustomerId, Decimal, Recorder, Reporter, Usage } from "../src/index.ts"
 
 /** A request handler of the application. Whom it serves comes from its authentication, as `CurrentCustomer`. */
 const listUsers = Effect.gen(function* () {
@@ -29,8 +29,7 @@ const program = Effect.gen(function* () {
   yield* batcher.flush
 
   const reporter = yield* Reporter
-  const window = yield* Effect.fromResult(Window.resolve({ period: "this-month", now: Date.now() }))
-  const report = yield* reporter.usage({ customer: "acme", window })
+  const report = yield* reporter.usage({ customer: "acme", window: "this-month" })
   for (const { events, quantity, service, unit } of report.services) {
     yield* Console.log(`${service}: ${Decimal.toText(quantity)} ${unit} in ${events} records`)
   }

@@ -7,7 +7,7 @@
 import { Console, Deferred, Effect } from "effect"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import { Exporter, Recorder, Usage, Window } from "../src/index.ts"
+import { Exporter, Recorder, Usage } from "../src/index.ts"
 
 const program = Effect.gen(function* () {
   const recorder = yield* Recorder
@@ -21,13 +21,12 @@ const program = Effect.gen(function* () {
       // Here an application looks who is asking, and for whom he may.
       const customer = searchParams.get("customer") ?? ""
       const period = searchParams.get("period") ?? "this-month"
-      const window = yield* Effect.fromResult(Window.resolve({ period, now: Date.now() }))
       const gzip = /\bgzip\b/.test(`${request.headers["accept-encoding"]}`)
       response.setHeader("content-type", "text/csv; charset=utf-8")
       response.setHeader("content-disposition", 'attachment; filename="usage.csv"')
       if (gzip) response.setHeader("content-encoding", "gzip")
       yield* exporter.export(
-        { customer, window, format: "csv", compression: gzip ? "gzip" : undefined },
+        { customer, window: { period }, format: "csv", compression: gzip ? "gzip" : undefined },
         { stream: response, name: "the response" }
       )
       response.end()
@@ -41,7 +40,7 @@ const program = Effect.gen(function* () {
             response.destroy()
           } else {
             for (const name of response.getHeaderNames()) response.removeHeader(name)
-            const isTheirs = error._tag === "InvalidInput" || error.reason._tag === "InvalidInput"
+            const isTheirs = error.reason._tag === "InvalidInput"
             response.writeHead(isTheirs ? 400 : 503).end(`${error.message}\n`)
           }
         })

@@ -17,8 +17,7 @@ import {
   type QuotaExceeded,
   Quotas,
   Reporter,
-  Usage,
-  Window
+  Usage
 } from "../src/index.ts"
 
 // Here an application has its authentication.
@@ -95,8 +94,7 @@ const program = Effect.gen(function* () {
   }
 
   yield* Usage.flush
-  const window = yield* Effect.fromResult(Window.resolve({ period: "today", now: Date.now() }))
-  const { services } = yield* (yield* Reporter).usage({ customer: "acme", service: "api", window })
+  const { services } = yield* (yield* Reporter).usage({ customer: "acme", service: "api", window: "today" })
   yield* Console.log(`metered: ${services.map(({ events, service }) => `${events} ${service}`).join(", ")}`)
 })
 

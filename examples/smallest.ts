@@ -1,11 +1,10 @@
 /** The smallest program that meters: `node examples/smallest.ts`. It keeps its data in ./.usage, or where USAGE_HOME says. */
 import { Console, Effect } from "effect"
-import { Recorder, Reporter, Usage, Window } from "../src/index.ts"
+import { Recorder, Reporter, Usage } from "../src/index.ts"
 
 const program = Effect.gen(function* () {
   yield* (yield* Recorder).trackApiRequest({ customer: "acme", endpoint: "/users" })
-  const window = yield* Effect.fromResult(Window.resolve({ period: "today", now: Date.now() }))
-  const report = yield* (yield* Reporter).usage({ customer: "acme", window })
+  const report = yield* (yield* Reporter).usage({ customer: "acme", window: "today" })
   yield* Console.log(`${report.services[0]?.events} request today`)
 })
 await Effect.runPromise(Effect.provide(program, Usage.layerConfig()))

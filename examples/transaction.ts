@@ -5,7 +5,7 @@
  */
 import { Console, Effect } from "effect"
 import { PgClient } from "@effect/sql-pg"
-import { Recorder, Reporter, Usage, Window } from "../src/index.ts"
+import { Recorder, Reporter, Usage } from "../src/index.ts"
 
 const program = Effect.gen(function* () {
   const sql = yield* PgClient.PgClient
@@ -35,8 +35,7 @@ const program = Effect.gen(function* () {
   yield* Effect.ignore(sql.withTransaction(Effect.andThen(placeOrder(3), Effect.fail("out of stock"))))
 
   const orders = yield* sql`select order_id from orders`
-  const window = yield* Effect.fromResult(Window.resolve({ period: "today", now: Date.now() }))
-  const [functions] = (yield* reporter.usage({ customer: "acme", window })).services
+  const [functions] = (yield* reporter.usage({ customer: "acme", window: "today" })).services
   yield* Console.log(`orders placed: ${orders.length}, invocations metered: ${functions?.events}`)
 })
 

@@ -8,7 +8,6 @@
  *
  * Figures are decimals as text: `"0.1"` is a tenth, which no JavaScript number is.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -21,7 +20,6 @@ import * as Decimal from "./domain/Decimal.ts"
 import * as Instant from "./domain/Instant.ts"
 import { InvalidInput } from "./domain/InvalidInput.ts"
 import type { UsageInput } from "./domain/UsageRecord.ts"
-import * as Window from "./domain/Window.ts"
 import { Quota, type QuotaDecision } from "./quota/Quota.ts"
 import { Recorder } from "./record/Recorder.ts"
 import { Reporter } from "./report/Reporter.ts"
@@ -291,8 +289,7 @@ const fromRuntime = async (runtime: ManagedRuntime.ManagedRuntime<Usage.Services
     report: ({ customer, service, ...period }) =>
       run(
         Effect.gen(function* () {
-          const window = yield* Effect.fromResult(Window.resolve({ ...period, now: yield* Clock.currentTimeMillis }))
-          const report = yield* (yield* Reporter).usage({ customer, service, window })
+          const { window, ...report } = yield* (yield* Reporter).usage({ customer, service, window: period })
           return {
             period: { ...window.label, tz: window.tz },
             customer: report.customer,

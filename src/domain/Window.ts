@@ -5,7 +5,9 @@
  * of that day, `23:59` with that of its minute. Text without an offset is read on the wall clock of the window's zone; a
  * time that a clock change skips moves forward by the gap, one that happens twice is the first.
  */
+import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Calendar from "./Calendar.ts"
@@ -26,6 +28,31 @@ export interface Window {
   readonly end: Instant.Instant
   readonly tz: string
   readonly label: { readonly start: string; readonly end: string }
+}
+
+/**
+ * A window as queries take it: one that was resolved, or what is resolved when the query is asked.
+ *
+ * - a text: that day, month, minute or word alone, in UTC: `"today"`, `"2026-01"`
+ * - `period`, `from`, `to`, `tz`: as in `resolve`; `{}` is this month
+ *
+ * @since 0.1.0
+ */
+export type WindowInput =
+  | Window
+  | string
+  | {
+      readonly period?: string | undefined
+      readonly from?: string | undefined
+      readonly to?: string | undefined
+      readonly tz?: string | undefined
+    }
+
+/** The window that an input means at this moment. Fails with `InvalidInput` on `period`, `from`, `to` or `tz`. @since 0.1.0 */
+export const fromInput = (input: WindowInput): Effect.Effect<Window, InvalidInput> => {
+  if (typeof input === "object" && "start" in input) return Effect.succeed(input)
+  const options = typeof input === "string" ? { period: input } : input
+  return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fromResult(resolve({ ...options, now })))
 }
 
 const words = ["today", "yesterday", "this-month", "last-month", "now"] as const

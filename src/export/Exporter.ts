@@ -27,7 +27,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
-import type { Window } from "../domain/Window.ts"
+import * as Window from "../domain/Window.ts"
 import * as Columns from "./Columns.ts"
 import { alike, type ExportFormat, fileName, saidByName } from "./FileName.ts"
 import { loadFormat } from "./Formats.ts"
@@ -70,7 +70,7 @@ export class ExporterError extends ServiceError<ExporterError>()("ExporterError"
  * @since 0.1.0
  */
 export interface ExportQuery {
-  readonly window: Window
+  readonly window: Window.WindowInput
   readonly customer?: string | undefined
   readonly service?: string | undefined
   readonly format?: ExportFormat | undefined
@@ -146,7 +146,7 @@ const make = Effect.gen(function* () {
     const said = saidByName(name)
     const format = query.format ?? said.format ?? "csv"
     const plan: Plan = {
-      window: query.window,
+      window: yield* Window.fromInput(query.window),
       filter,
       format,
       compression: query.compression ?? said.compression,

@@ -115,7 +115,7 @@ export class Analytics extends Context.Service<
      */
     readonly statistics: (
       query: Whose & {
-        readonly window: Window.Window
+        readonly window: Window.WindowInput
         readonly service: string
         readonly approximate?: boolean | undefined
         readonly includeArchives?: boolean | undefined
@@ -131,7 +131,7 @@ export class Analytics extends Context.Service<
     /** The hours or days of a window with the most usage of a service; the largest first, of equals the later. */
     readonly peaks: (
       query: Whose & {
-        readonly window: Window.Window
+        readonly window: Window.WindowInput
         readonly service: string
         readonly unit: "hour" | "day"
         readonly limit: number
@@ -139,7 +139,7 @@ export class Analytics extends Context.Service<
     ) => Effect.Effect<ReadonlyArray<Peak>, AnalyticsError>
     /** By service, for a window that began; those that have usage in it or in the four weeks before today. */
     readonly forecast: (
-      query: Whose & { readonly window: Window.Window; readonly service?: string | undefined }
+      query: Whose & { readonly window: Window.WindowInput; readonly service?: string | undefined }
     ) => Effect.Effect<ReadonlyArray<ServiceForecast>, AnalyticsError>
   }
 >()("effect-usage/Analytics") {
@@ -179,7 +179,7 @@ const make = Effect.gen(function* () {
   ) {
     const { filter, service } = yield* prepareOne(query)
     const approximate = query.approximate === true
-    const { window } = query
+    const window = yield* Window.fromInput(query.window)
     const read = Effect.fnUntraced(function* (reports: ReportStore["Service"], statistics: StatisticsStore["Service"]) {
       const [sum] = yield* reports.sums(window, filter)
       const percentiles = approximate ? statistics.approximate : statistics.exact
@@ -241,14 +241,15 @@ const make = Effect.gen(function* () {
 
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
-    const need = { spans: quarterEdges(query.window, seams(query.window, query.unit)), filter, fromFiles: false }
-    const sums = yield* readSteady(archives, need, store.series(query.window, filter, query.unit))
+    const window = yield* Window.fromInput(query.window)
+    const need = { spans: quarterEdges(window, seams(window, query.unit)), filter, fromFiles: false }
+    const sums = yield* readSteady(archives, need, store.series(window, filter, query.unit))
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)
       .map(({ amount, at, events }) => ({
         start: at!,
-        label: Window.wallClock(at!, query.window.tz).slice(0, query.unit === "hour" ? 19 : 10),
+        label: Window.wallClock(at!, window.tz).slice(0, query.unit === "hour" ? 19 : 10),
         quantity: Service.toQuantity(amount, service),
         unit: service.unit,
         events
@@ -257,24 +258,25 @@ const make = Effect.gen(function* () {
 
   const forecast = Effect.fn("Analytics.forecast")(function* (query: Parameters<Analytics["Service"]["forecast"]>[0]) {
     const { customer, service, services } = yield* prepare(query)
-    const { tz } = query.window
+    const window = yield* Window.fromInput(query.window)
+    const { tz } = window
     const now = yield* Clock.currentTimeMillis
     const today = yield* Effect.fromResult(Window.lastDays(1, tz, now))
     const history = yield* Effect.fromResult(Window.lastDays(Forecast.historyDays + 1, tz, now))
-    const start = Math.min(history.start, query.window.start) as Instant.Instant
-    const end = Math.max(today.end, query.window.end) as Instant.Instant
-    const table = byDay(yield* store.series({ ...query.window, start, end }, { customer, service }, "day"))
-    const used = new Map((yield* store.sums(query.window, { customer, service })).map((sum) => [sum.service, sum]))
+    const start = Math.min(history.start, window.start) as Instant.Instant
+    const end = Math.max(today.end, window.end) as Instant.Instant
+    const table = byDay(yield* store.series({ ...window, start, end }, { customer, service }, "day"))
+    const used = new Map((yield* store.sums(window, { customer, service })).map((sum) => [sum.service, sum]))
     const found: Array<ServiceForecast> = []
     for (const one of services.values()) {
       const days = table.get(one.name)
       const sum = used.get(one.name)
       if (days === undefined && one.name !== service) continue
-      const open = query.window.start < today.end && query.window.end > today.start
+      const open = window.start < today.end && window.end > today.start
       const before = Window.spans({ ...history, end: today.start, tz }, "day")
       const firstUsed = before.findIndex((day) => days?.has(day.start))
       const past = firstUsed < 0 ? [] : before.slice(firstUsed)
-      const toCome = open ? Window.spans({ ...query.window, start: today.end }, "day") : []
+      const toCome = open ? Window.spans({ ...window, start: today.end }, "day") : []
       const known = (pick: (sum: UsageSum | undefined) => Decimal.Decimal | undefined): Forecast.Known => {
         const of = (sum: UsageSum | undefined) => Service.toQuantity(pick(sum) ?? Decimal.zero, one)
         return {

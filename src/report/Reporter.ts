@@ -114,9 +114,14 @@ export interface GroupUsage extends ServiceUsage {
 
 /** Whose usage, when, and of which service; absent means all. @since 0.1.0 */
 export interface ReportQuery {
-  readonly window: Window.Window
+  readonly window: Window.WindowInput
   readonly customer?: string | undefined
   readonly service?: string | undefined
+}
+
+/** A query whose window is resolved already. @since 0.1.0 */
+export interface ResolvedQuery extends ReportQuery {
+  readonly window: Window.Window
 }
 
 /** @since 0.1.0 */
@@ -168,6 +173,8 @@ const make = Effect.gen(function* () {
     return { filter, services, places: new Map([...services.keys()].map((service, place) => [service, place])) }
   })
 
+  const windowOf = (input: Window.WindowInput) => Effect.mapError(Window.fromInput(input), ReporterError.from)
+
   /** Reads sums, for which the records are needed where the window begins or ends within a quarter of an hour. */
   const steady = <A>(window: Window.Window, filter: Filter, read: Effect.Effect<A, DatabaseError>, unit?: Unit) => {
     const spans = quarterEdges(window, unit === undefined ? [] : seams(window, unit))
@@ -175,6 +182,7 @@ const make = Effect.gen(function* () {
   }
 
   const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
+    const window = yield* windowOf(query.window)
     const known = yield* Effect.mapError(catalogs.current, ReporterError.from)
     // What the copy in memory does not know may be new.
     const checked = checkFilter(query, known.services)
@@ -182,7 +190,7 @@ const make = Effect.gen(function* () {
       ? checked.success
       : (yield* Effect.mapError(prepare(query), ReporterError.from)).filter
     // The sums say of which catalog they are: a report is one statement, and as fast as that.
-    const { sums, version } = yield* steady(query.window, filter, store.totals(query.window, filter))
+    const { sums, version } = yield* steady(window, filter, store.totals(window, filter))
     const { services } =
       version === undefined || version === known.version
         ? known
@@ -194,14 +202,15 @@ const make = Effect.gen(function* () {
       if (sum !== undefined) used.push(usageOf(sum, service))
     }
     const totalCost = BigDecimal.normalize(BigDecimal.sumAll(used.map((_) => _.cost)))
-    return { window: query.window, customer: filter.customer, services: used, totalCost }
+    return { window, customer: filter.customer, services: used, totalCost }
   })
 
   const series = Effect.fn("Reporter.series")(function* (query: ReportQuery, unit: Unit) {
+    const window = yield* windowOf(query.window)
     const { filter, places, services } = yield* Effect.mapError(prepare(query), ReporterError.from)
-    const sums = yield* steady(query.window, filter, store.series(query.window, filter, unit), unit)
+    const sums = yield* steady(window, filter, store.series(window, filter, unit), unit)
     return sums
-      .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, query.window.tz)))
+      .map((sum) => spanOf(sum, services.get(sum.service)!, labelOf(sum.at!, unit, window.tz)))
       .sort((a, b) => a.start - b.start || places.get(a.service)! - places.get(b.service)!)
   })
 
@@ -209,8 +218,9 @@ const make = Effect.gen(function* () {
     query: Pick<ReportQuery, "window" | "service">,
     limit: number
   ) {
+    const window = yield* windowOf(query.window)
     const { filter, services } = yield* Effect.mapError(prepare({ service: query.service }), ReporterError.from)
-    const sums = yield* steady(query.window, filter, store.customers(query.window, filter.service, limit))
+    const sums = yield* steady(window, filter, store.customers(window, filter.service, limit))
     const service = filter.service === undefined ? undefined : services.get(filter.service)
     return sums.map(({ amount, ...sum }) => ({
       ...sum,
@@ -233,7 +243,7 @@ const make = Effect.gen(function* () {
       )
     }
     const { filter, places, services } = yield* Effect.mapError(prepare(query), ReporterError.from)
-    const { window } = query
+    const window = yield* windowOf(query.window)
     const need = { spans: [window], filter, fromFiles: query.includeArchives === true }
     const read = (from: ReportStore["Service"]) => from.groups(window, filter, keys, limit)
     const sums = yield* Effect.mapError(

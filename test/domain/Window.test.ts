@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/testing/TestClock"
 import * as Window from "../../src/domain/Window.ts"
 import { accepted, refused } from "../support/results.ts"
 
@@ -25,6 +27,23 @@ const label = (options: Omit<Parameters<typeof Window.resolve>[0], "now">): stri
   const { start, end } = resolve(options).label
   return `${start} to ${end}`
 }
+
+describe("Window.fromInput", () => {
+  it.effect("a query takes what people write, at the time of its clock, and a window as it is", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(now)
+      const today = yield* Window.fromInput("today")
+      assert.deepStrictEqual(today, resolve({ period: "today" }))
+      const there = { from: "2026-01", to: "2026-01-15", tz: "Asia/Kolkata" }
+      assert.deepStrictEqual(yield* Window.fromInput(there), resolve(there))
+      assert.deepStrictEqual(yield* Window.fromInput({}), resolve({ period: "this-month" }))
+      yield* TestClock.adjust("2 days")
+      assert.strictEqual(yield* Window.fromInput(today), today)
+      const error = yield* Effect.flip(Window.fromInput("tomorow"))
+      assert.strictEqual(error.field, "period")
+    })
+  )
+})
 
 describe("Window.resolve in UTC", () => {
   it.each<readonly [string, string]>([

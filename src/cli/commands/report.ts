@@ -7,7 +7,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { HtmlReport } from "../../report/html/HtmlReport.ts"
 import { Quota } from "../../quota/Quota.ts"
-import { Reporter, type ReportQuery } from "../../report/Reporter.ts"
+import { Reporter, type ResolvedQuery } from "../../report/Reporter.ts"
 import * as Flags from "../flags.ts"
 import * as PageFile from "../pageFile.ts"
 import { readCount, readWindow } from "../period.ts"
@@ -87,7 +87,7 @@ export const report = Command.make(
     const customer = yield* Session.reportCustomer(input.customer, input.allCustomers || ranksCustomers)
     const window = yield* readWindow(input)
     const service = Flags.given(input.service)
-    const query: ReportQuery = { window, customer, service }
+    const query: ResolvedQuery = { window, customer, service }
     if (html !== undefined) return yield* writePage(query, html, input.force)
     const limit = yield* Effect.fromResult(readCount("top", input.top, 100))
     const show = { format: input.format, exact: input.exact || input.format === "csv" }
@@ -148,7 +148,7 @@ const aloneWithHtml = Effect.fnUntraced(function* (given: {
 })
 
 /** Says on stdout where the page is. The file is looked at first, so that nobody waits for a refusal. */
-const writePage = Effect.fnUntraced(function* (query: ReportQuery, file: string, force: boolean) {
+const writePage = Effect.fnUntraced(function* (query: ResolvedQuery, file: string, force: boolean) {
   yield* PageFile.check(file, force)
   const text = yield* Effect.provide(
     Effect.flatMap(HtmlReport, (pages) => pages.render(query)),
@@ -159,7 +159,7 @@ const writePage = Effect.fnUntraced(function* (query: ReportQuery, file: string,
 })
 
 /** A customer's quotas, where the report reaches into their current periods. */
-const currentQuotas = Effect.fnUntraced(function* ({ customer, service, window }: ReportQuery) {
+const currentQuotas = Effect.fnUntraced(function* ({ customer, service, window }: ResolvedQuery) {
   const now = (yield* Clock.currentTimeMillis) * 1000
   if (customer === undefined || now < window.start || now >= window.end) return []
   const states = yield* (yield* Quota).states(customer)

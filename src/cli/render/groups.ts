@@ -1,7 +1,7 @@
 /** Reports by metadata and by customer. */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../../domain/Decimal.ts"
-import type { CustomerUsage, GroupUsage, ReportQuery, UsageReport } from "../../report/Reporter.ts"
+import type { CustomerUsage, GroupUsage, ResolvedQuery, UsageReport } from "../../report/Reporter.ts"
 import * as Json from "./json.ts"
 import { tableCost, tableQuantity } from "./numbers.ts"
 import * as Summary from "./summary.ts"
@@ -16,7 +16,7 @@ const absent = "(none)"
 const rest = "(other)"
 
 export const renderGroups = (
-  query: ReportQuery,
+  query: ResolvedQuery,
   keys: ReadonlyArray<string>,
   groups: ReadonlyArray<GroupUsage>,
   { exact, format }: Summary.Show

@@ -13,7 +13,7 @@ import { ServiceError } from "../../domain/ServiceError.ts"
 import * as Window from "../../domain/Window.ts"
 import { unitOf } from "./Contents.ts"
 import { page } from "./Page.ts"
-import { Reporter, ReporterError, type ReportQuery } from "../Reporter.ts"
+import { Reporter, ReporterError, type ReportQuery, type ResolvedQuery } from "../Reporter.ts"
 import * as ChartLibrary from "../ChartLibrary.ts"
 import * as Optional from "../../system/Optional.ts"
 
@@ -49,13 +49,14 @@ const make = Effect.gen(function* () {
   const reporter = yield* Reporter
   const analytics = yield* Analytics
 
-  const peaksOf = (query: ReportQuery, service: string) =>
+  const peaksOf = (query: ResolvedQuery, service: string) =>
     Effect.map(
       analytics.peaks({ window: query.window, customer: query.customer, service, unit: "hour", limit: peakCount }),
       (peaks): readonly [string, ReadonlyArray<Peak>] => [service, peaks]
     )
 
-  const read = Effect.fnUntraced(function* (query: ReportQuery) {
+  const read = Effect.fnUntraced(function* (asked: ReportQuery) {
+    const query = { ...asked, window: yield* Window.fromInput(asked.window) }
     const unit = unitOf(query.window)
     const [report, before, series] = yield* Effect.all(
       [
