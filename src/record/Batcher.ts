@@ -23,7 +23,6 @@ import { untilItWorks } from "../database/Retry.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
-import { conflictOf, refusalOf } from "../ledger/Delivery.ts"
 import { makeIntake } from "../ledger/Intake.ts"
 import { QuotaLedger } from "../quota/QuotaLedger.ts"
 import * as Settings from "../system/Settings.ts"
@@ -236,17 +235,9 @@ const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Ov
   const queue = yield* WriteQueue.make(store, {
     source: "batcher",
     // The caller of `enqueue` is long gone: what the database refuses, and a conflict, become dead letters.
-    bury: (batch, error) => letters.keepOnce(batch.key, [refusalOf(batch, error)]),
-    onConflict: "skip",
-    companion:
-      (batch) =>
-      (query, { conflicts }) =>
-        letters.write(
-          query,
-          conflicts.map((position) => conflictOf(batch, position))
-        ),
+    letters,
     capacity,
-    maxItems: size,
+    size,
     linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
     writers: options.flushes ?? 1,
     ahead: 1,

@@ -148,9 +148,8 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const intake = makeIntake(catalogs, retry)
   const queue = yield* WriteQueue.make(store, {
     source: "recorder",
-    onConflict: "fail",
     capacity: 10_000,
-    maxItems: options.maxBatch ?? 1_000,
+    size: options.maxBatch ?? 1_000,
     linger: Duration.zero,
     writers: options.writers ?? 2,
     // A batch that was taken early would be a small one: callers gather until a writer is free.

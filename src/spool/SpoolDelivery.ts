@@ -21,11 +21,11 @@ import { DatabaseError } from "../database/DatabaseError.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Claims from "./Claims.ts"
-import * as Delivery from "../ledger/Delivery.ts"
 import { makeIntake } from "../ledger/Intake.ts"
 import * as KeptBatches from "./KeptBatches.ts"
 import * as SpoolOwner from "./SpoolOwner.ts"
 import * as Telemetry from "../system/Telemetry.ts"
+import * as Deliverer from "../ledger/Deliverer.ts"
 import { Spool } from "./Spool.ts"
 import * as Broken from "./Broken.ts"
 import * as Segment from "./Segment.ts"
@@ -110,7 +110,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   const retryFor = options.retryFor
   const store = yield* UsageStore
   const kept = KeptBatches.make(spool, store)
-  const delivery = Delivery.make(store, yield* DeadLetterStore, {
+  const delivery = Deliverer.make(store, yield* DeadLetterStore, {
     retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
     // Whoever waits for ever has an operator who can mend anything but the data.
     isRetryable: (error) => (retryFor === undefined ? !isRefusal(error) : error.isRetryable)

@@ -13,15 +13,15 @@ import { TestClock } from "effect/testing"
 import { QuotaLedger } from "../../src/quota/QuotaLedger.ts"
 import { GracePeriod, Shutdown } from "../../src/system/Shutdown.ts"
 import * as WriteQueue from "../../src/ledger/WriteQueue.ts"
+import type { QueueOptions } from "../../src/ledger/QueueOptions.ts"
 import { busy, FakeStore, named, names, refusedData, unreachable } from "../support/FakeStore.ts"
 import { random, runSeed } from "../support/random.ts"
 
-const make = (store: FakeStore, options: Partial<WriteQueue.Options> = {}) =>
+const make = (store: FakeStore, options: Partial<QueueOptions> = {}) =>
   WriteQueue.make(store.service, {
     source: "test",
-    onConflict: "skip",
     capacity: 100,
-    maxItems: 10,
+    size: 10,
     linger: Duration.seconds(5),
     writers: 1,
     ahead: 1,
@@ -35,7 +35,7 @@ const make = (store: FakeStore, options: Partial<WriteQueue.Options> = {}) =>
   )
 
 /** A queue whose scope the test closes. */
-const makeClosable = Effect.fnUntraced(function* (store: FakeStore, options: Partial<WriteQueue.Options> = {}) {
+const makeClosable = Effect.fnUntraced(function* (store: FakeStore, options: Partial<QueueOptions> = {}) {
   const scope = yield* Scope.make()
   const queue = yield* Scope.provide(make(store, options), scope)
   return { queue, close: Scope.close(scope, Exit.void) }
@@ -407,7 +407,7 @@ describe("WriteQueue: failures", () => {
       const store = new FakeStore((attempt) =>
         attempt.batch.records.some((_) => isBad(_.customer)) ? Effect.fail(refusedData) : attempt.commit
       )
-      const queue = yield* make(store, { capacity: 1_000, maxItems: 1_000, linger: Duration.zero })
+      const queue = yield* make(store, { capacity: 1_000, size: 1_000, linger: Duration.zero })
       const exits = yield* Effect.forEach(names(1_000), (name) => Effect.exit(queue.store([named(name)])), {
         concurrency: "unbounded"
       })
@@ -481,7 +481,7 @@ describe("WriteQueue: interrupted callers", () => {
     Effect.gen(function* () {
       const gate = yield* Latch.make(false)
       const store = new FakeStore((attempt) => Effect.andThen(gate.await, attempt.commit))
-      const queue = yield* make(store, { linger: Duration.zero, capacity: 3, maxItems: 3, ahead: 0 })
+      const queue = yield* make(store, { linger: Duration.zero, capacity: 3, size: 3, ahead: 0 })
       const callers = yield* Effect.forEach(names(20), (name) => Effect.forkChild(queue.store([named(name)])))
       yield* settle
       yield* Fiber.interruptAll(callers)
@@ -555,7 +555,7 @@ describe("WriteQueue: closing", () => {
   it.effect("ends at its deadline when the database never comes back, and leaves nobody waiting", () =>
     Effect.gen(function* () {
       const store = new FakeStore(() => Effect.fail(unreachable))
-      const { close, queue } = yield* makeClosable(store, { capacity: 5, maxItems: 5 })
+      const { close, queue } = yield* makeClosable(store, { capacity: 5, size: 5 })
       const waiting: Array<Fiber.Fiber<unknown, unknown>> = [
         ...(yield* Effect.forEach(names(30), (name) => Effect.forkChild(queue.store([named(name)])))),
         yield* Effect.forkChild(queue.flush),
@@ -611,6 +611,32 @@ describe("WriteQueue: closing", () => {
       assert.isDefined(yield* Fiber.join(caller))
       yield* Fiber.join(closing)
       assert.deepStrictEqual(store.stored, ["a"])
+    })
+  )
+})
+
+describe("WriteQueue: closing in the middle of a batch", () => {
+  it.effect("fails what of it is not settled, and counts that once", () =>
+    Effect.gen(function* () {
+      const store = new FakeStore((attempt) => {
+        if (attempt.batch.records.length > 3) return Effect.fail(refusedData)
+        return attempt.batch.records[0]!.customer === "hangs" ? Effect.never : attempt.commit
+      })
+      const { close, queue } = yield* makeClosable(store)
+      const stored = yield* Effect.forkChild(queue.store(names(3).map(named)))
+      yield* settle
+      const hanging = yield* Effect.forkChild(queue.store(["hangs"].map(named)))
+      yield* settle
+      yield* Effect.forkChild(Effect.ignore(queue.flush))
+      yield* settle
+      yield* Fiber.join(stored)
+      const closing = yield* Effect.forkChild(close)
+      yield* TestClock.adjust("40 seconds")
+      yield* settle
+      yield* Fiber.join(closing)
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(hanging)))
+      const { committed, failed, inFlight, lost } = queue.state()
+      assert.deepStrictEqual({ committed, failed, inFlight, lost }, { committed: 3, failed: 1, inFlight: 0, lost: 0 })
     })
   )
 })
@@ -705,7 +731,7 @@ describe("WriteQueue: any order of events", () => {
       )
       const { close, queue } = yield* makeClosable(store, {
         capacity: 1 + int(30),
-        maxItems: 1 + int(12),
+        size: 1 + int(12),
         linger: Duration.millis(pick([0, 0, 50, 1000])),
         writers: 1 + int(3),
         ahead: int(2),

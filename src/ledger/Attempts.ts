@@ -1,0 +1,201 @@
+/**
+ * How a `WriteQueue` stores a batch: attempt by attempt, until each of its items is stored, set aside, or failed.
+ *
+ *     attempt ─▶ stored
+ *        ├─ may pass ──▶ the same attempt again, for as long as `retry` says and the end lets
+ *        ├─ refused ───▶ its halves; the culprit alone becomes a dead letter, or its caller's failure
+ *        └─ else ──────▶ set aside, where that is possible; or failed
+ *
+ * An attempt that is on its way at the deadline is left alone. It may yet store its batch, so that is set aside under the
+ * key of the attempt.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Schedule from "effect/Schedule"
+import { bisect, isRefusal } from "../database/Bisect.ts"
+import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { Batch, EncodedBatch, UsageStore } from "./UsageStore.ts"
+import { leavable } from "../system/Shutdown.ts"
+import { companionOf, partOf } from "./Deliverer.ts"
+import { longestClosingDelay, type QueueOptions } from "./QueueOptions.ts"
+import { refusalOf } from "./Refusals.ts"
+import type { Settlement, Taken } from "./Settlement.ts"
+import { Group, type Item, recordsOf } from "./Waiting.ts"
+
+/** Something that happens once, and that others wait for. */
+class Moment {
+  readonly #latch = Latch.makeUnsafe(false)
+  readonly await = this.#latch.await
+  isPast = false
+  arrive(): void {
+    this.isPast = true
+    this.#latch.openUnsafe()
+  }
+}
+
+/** A defect below is a bug, but those who wait for the batch must hear of it. */
+const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+  Effect.catchDefect(effect, (defect) => Effect.fail(fromUnknown(defect)))
+
+export const make = Effect.fnUntraced(function* (
+  store: UsageStore["Service"],
+  settlement: Settlement,
+  options: QueueOptions
+) {
+  const clock = yield* Clock.Clock
+  const { isRetryable, letters, setAside } = options
+  /** Nothing is waited for longer than it must be. */
+  const closing = new Moment()
+  /** Nothing is tried or waited for any longer. */
+  const deadline = new Moment()
+  /** Why the last batch that could not be set aside was not. */
+  let asideFailure: string | undefined
+
+  /** Whether this failure ends the attempts: while closing the first one does, where the batch can go elsewhere. */
+  const isFinal = (error: DatabaseError) =>
+    !isRetryable(error) || (closing.isPast && setAside !== undefined && asideFailure === undefined)
+
+  /** Tries again while that may help. Closing wakes whoever waits for the next attempt, and so does its deadline. */
+  const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    Effect.gen(function* () {
+      const step = yield* Schedule.toStep(options.retry)
+      for (;;) {
+        const result = yield* Effect.result(effect)
+        if (result._tag === "Success") return result.success
+        const error = result.failure
+        yield* settlement.failedAttempt(error)
+        if (isFinal(error)) return yield* error
+        const next = yield* Effect.option(step(clock.currentTimeMillisUnsafe(), error))
+        if (next._tag === "None") return yield* error
+        yield* Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
+          source: options.source,
+          reason: error.reason._tag
+        })
+        const [, delay] = next.value
+        yield* closing.isPast
+          ? Effect.timeoutOption(deadline.await, Duration.min(delay, longestClosingDelay))
+          : Effect.timeoutOption(closing.await, delay)
+        if (deadline.isPast) return yield* error
+      }
+    })
+
+  const untilDeadline = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    Effect.suspend(() => {
+      const over = Effect.suspend(() => Effect.fail(settlement.interruption()))
+      if (deadline.isPast) return over
+      return Effect.raceFirst(leavable(defectsAsErrors(effect)), Effect.andThen(deadline.await, over))
+    })
+
+  /** A write on its way is waited for where its batch cannot be set aside: what becomes of it should be known. */
+  const untilKnown = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
+    setAside === undefined && !deadline.isPast ? leavable(defectsAsErrors(effect)) : untilDeadline(effect)
+
+  const wholeOf = ({ key, records }: Taken): Batch => ({
+    key,
+    source: options.source,
+    records,
+    onConflict: letters === undefined ? "fail" : "skip"
+  })
+
+  /** Writes a part of a batch, again and again, and settles it; fails with the last failure. */
+  const write = (taken: Taken, items: ReadonlyArray<Item>, encoded: EncodedBatch) => {
+    const companion = letters === undefined ? undefined : companionOf(letters, encoded.batch)
+    const { records } = encoded.batch
+    let isStored = false
+    let isLeft = false
+    // Whoever waits is told in the same breath: no interruption comes between a commit and its announcement.
+    const attempt = Effect.uninterruptible(
+      Effect.flatMap(store.write(encoded, companion), (appended) => {
+        // Another has the batch: what becomes of it is no longer ours to tell.
+        if (isLeft) return Effect.void
+        isStored = true
+        return settlement.stored(taken, items, records, appended)
+      })
+    )
+    const leave = Effect.sync(() => {
+      isLeft = true
+    })
+    return Effect.catch(Effect.ensuring(untilKnown(persistently(attempt)), leave), (error) =>
+      isStored ? Effect.void : Effect.fail(error)
+    )
+  }
+
+  /** Settles items that no further attempt is made for. Gives the failure, unless they are safe elsewhere. */
+  const giveUp = Effect.fnUntraced(function* (
+    taken: Taken,
+    items: ReadonlyArray<Item>,
+    batch: Batch,
+    error: DatabaseError
+  ) {
+    if (setAside !== undefined && isRetryable(error)) {
+      // An attempt may have committed although it failed: whoever takes the batch over must have its key.
+      const result = yield* Effect.result(setAside(batch, error))
+      if (result._tag === "Success") {
+        yield* settlement.setAside(taken, items, batch.key, error)
+        return undefined
+      }
+      asideFailure = result.failure instanceof Error ? result.failure.message : String(result.failure)
+      if (closing.isPast && !deadline.isPast) return "again"
+    }
+    yield* settlement.failed(taken, items, error)
+    return error
+  })
+
+  /** Stores a batch that may be encoded already, and settles all its items. Gives the first failure. */
+  const storeBatch = Effect.fnUntraced(function* (taken: Taken, encoded: EncodedBatch | undefined) {
+    const whole = wholeOf(taken)
+
+    const attempt = Effect.fnUntraced(function* (
+      items: ReadonlyArray<Item>,
+      path: string
+    ): Effect.fn.Return<DatabaseError | undefined, DatabaseError> {
+      const batch = partOf(whole, path === "" ? whole.records : recordsOf(items), path)
+      let ready = path === "" ? encoded : undefined
+      for (;;) {
+        const result = yield* Effect.result(
+          Effect.flatMap(
+            ready === undefined ? untilDeadline(persistently(store.encode(batch))) : Effect.succeed(ready),
+            (encoded) => {
+              ready = encoded
+              return write(taken, items, encoded)
+            }
+          )
+        )
+        if (result._tag === "Success") return undefined
+        if (isRefusal(result.failure)) return yield* result.failure
+        const end = yield* giveUp(taken, items, batch, result.failure)
+        // Where it cannot be set aside, the database alone is left.
+        if (end !== "again") return end
+      }
+    })
+
+    const alone = Effect.fnUntraced(function* (item: Item, error: DatabaseError, path: string) {
+      if (letters !== undefined && !(item instanceof Group)) {
+        const batch = partOf(whole, [item], path)
+        const burial = persistently(letters.keepOnce(batch.key, [refusalOf(batch, error)]))
+        yield* Effect.ignore(untilDeadline(burial))
+      }
+      yield* settlement.failed(taken, [item], error)
+      return error
+    })
+
+    // Only refusals leave an attempt, and those are met.
+    const parts = yield* Effect.orDie(bisect(taken.items, attempt, alone))
+    return parts.find((failure) => failure !== undefined)
+  })
+
+  return {
+    storeBatch,
+    /** Encodes a batch ahead of its turn. A failure is met again, and handled, where the batch is stored. */
+    encodeAhead: (taken: Taken): Effect.Effect<EncodedBatch | undefined> =>
+      Effect.map(Effect.option(untilDeadline(store.encode(wholeOf(taken)))), (encoded) =>
+        encoded._tag === "Some" ? encoded.value : undefined
+      ),
+    closing,
+    deadline,
+    /** Why batches that should have been set aside could not be. */
+    asideFailure: () => asideFailure
+  }
+})

@@ -1,0 +1,191 @@
+/**
+ * The way into a `WriteQueue`: a bounded queue, and when there is enough in it for a batch.
+ *
+ * It remembers what waits: how many records, and how many callers of `flush`. Quotas hear of a record before the queue can
+ * have stored it, and again if the queue did not take it.
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Queue from "effect/Queue"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
+import type { Ledger } from "../quota/QuotaLedger.ts"
+import type { QueueOptions } from "./QueueOptions.ts"
+import { Group, type Item, Marker } from "./Waiting.ts"
+
+export class Collector {
+  readonly #queue: Queue.Queue<Item | Marker, Cause.Done>
+  readonly #options: QueueOptions
+  readonly #quotas: Ledger
+  readonly #clock: Clock.Clock
+  /** Ends the wait for a batch to fill. */
+  readonly #wake = Latch.makeUnsafe(false)
+  #queued = 0
+  #flushes = 0
+  #isClosed = false
+
+  private constructor(
+    queue: Queue.Queue<Item | Marker, Cause.Done>,
+    options: QueueOptions,
+    quotas: Ledger,
+    clock: Clock.Clock
+  ) {
+    this.#queue = queue
+    this.#options = options
+    this.#quotas = quotas
+    this.#clock = clock
+  }
+
+  static make(options: QueueOptions, quotas: Ledger, clock: Clock.Clock): Effect.Effect<Collector> {
+    return Effect.map(
+      Queue.make<Item | Marker, Cause.Done>({ capacity: options.capacity }),
+      (queue) => new Collector(queue, options, quotas, clock)
+    )
+  }
+
+  /** Records that wait. */
+  get queued(): number {
+    return this.#queued
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Free places. */
+  get room(): number {
+    return this.#options.capacity - Queue.sizeUnsafe(this.#queue)
+  }
+
+  get #isFull(): boolean {
+    return Queue.sizeUnsafe(this.#queue) >= this.#options.size
+  }
+
+  offerUnsafe(record: UsageRecord): "accepted" | "full" | "closed" {
+    if (this.#isClosed) return "closed"
+    this.#quotas.take(record)
+    if (!Queue.offerUnsafe(this.#queue, record)) {
+      this.#withdraw([record])
+      return "full"
+    }
+    this.#added(1)
+    return "accepted"
+  }
+
+  /** Adds records, waiting for room; `false` if the queue is closed before all are in it. */
+  offerAll(records: ReadonlyArray<UsageRecord>): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      if (this.#isClosed) return Effect.succeed(false)
+      this.#quotas.takeAll(records)
+      let place = 0
+      let isOpen = true
+      const offering = Effect.whileLoop({
+        while: () => isOpen && place < records.length,
+        body: () => Queue.offer(this.#queue, records[place]!),
+        step: (accepted) => {
+          isOpen = accepted
+          if (!accepted) return
+          // One waited for room; as many as fit follow it at once.
+          const fitting = records.slice(place + 1, place + 1 + Math.max(0, this.room))
+          const added = 1 + fitting.length - Queue.offerAllUnsafe(this.#queue, fitting).length
+          place += added
+          this.#added(added)
+        }
+      })
+      return Effect.ensuring(
+        Effect.map(offering, () => place === records.length),
+        Effect.sync(() => {
+          if (place < records.length) this.#withdraw(records.slice(place))
+        })
+      )
+    })
+  }
+
+  /** Adds a group, waiting for room; `false` if the queue is closed. Whoever is interrupted before has added nothing. */
+  offerGroup(group: Group): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      if (this.#isClosed) return Effect.succeed(false)
+      this.#queued += group.records.length
+      this.#quotas.takeAll(group.records)
+      return this.#offer(group, () => {
+        this.#uncount(group)
+        this.#withdraw(group.records)
+      })
+    })
+  }
+
+  /** Adds a flush, for which nothing is waited for any more. */
+  offerMarker(marker: Marker): Effect.Effect<boolean> {
+    return Effect.suspend(() => {
+      this.#flushes++
+      this.#wake.openUnsafe()
+      return this.#offer(marker, () => this.#uncount(marker))
+    })
+  }
+
+  /** Waits until there is enough for a batch, or its first item has waited long enough. Takes nothing, so it can be interrupted. */
+  readonly ready: Effect.Effect<void, Cause.Done> = Effect.gen({ self: this }, function* () {
+    yield* Queue.peek(this.#queue)
+    this.#wake.closeUnsafe()
+    if (this.#flushes > 0 || this.#isClosed || this.#isFull) return
+    yield* Effect.timeoutOption(this.#wake.await, this.#options.linger)
+  })
+
+  /** Takes what is there, a batch at most; `Done` once it is closed and empty. */
+  readonly take: Effect.Effect<ReadonlyArray<Item | Marker>, Cause.Done> = Effect.suspend(() =>
+    Effect.tap(Queue.takeBetween(this.#queue, 1, this.#options.size), (items) =>
+      Effect.sync(() => {
+        for (const item of items) this.#uncount(item)
+      })
+    )
+  )
+
+  /** Takes all that is there, at once. */
+  takeAllUnsafe(): ReadonlyArray<Item | Marker> {
+    const items: Array<Item | Marker> = []
+    for (let next = Queue.takeUnsafe(this.#queue); next?._tag === "Success"; next = Queue.takeUnsafe(this.#queue)) {
+      this.#uncount(next.value)
+      items.push(next.value)
+    }
+    return items
+  }
+
+  /** Takes nothing more in; what is there can be taken out. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.#isClosed = true
+    return Effect.map(Queue.end(this.#queue), () => {
+      this.#wake.openUnsafe()
+    })
+  })
+
+  #offer(item: Group | Marker, refused: () => void): Effect.Effect<boolean> {
+    return Effect.map(
+      Effect.onInterrupt(Queue.offer(this.#queue, item), () => Effect.sync(refused)),
+      (accepted) => {
+        if (!accepted) refused()
+        else if (this.#isFull) this.#wake.openUnsafe()
+        return accepted
+      }
+    )
+  }
+
+  #added(records: number): void {
+    this.#queued += records
+    if (this.#isFull) this.#wake.openUnsafe()
+  }
+
+  /** It waits no longer. */
+  #uncount(item: Item | Marker): void {
+    if (item instanceof Marker || item instanceof Group) {
+      if (!item.isCounted) return
+      item.isCounted = false
+      if (item instanceof Marker) this.#flushes--
+      else this.#queued -= item.records.length
+    } else this.#queued--
+  }
+
+  #withdraw(records: ReadonlyArray<UsageRecord>): void {
+    this.#quotas.withdraw(records, this.#clock.currentTimeMillisUnsafe())
+  }
+}
