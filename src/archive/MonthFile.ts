@@ -7,6 +7,7 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Month } from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
+import { codeOf } from "../files/Files.ts"
 import type { ObjectStore } from "../files/S3.ts"
 import * as Storage from "../files/Storage.ts"
 import type { Load } from "./StagingSql.ts"
@@ -180,8 +181,6 @@ export const makeMonthFiles = ({
 
   return { tidy, write }
 }
-
-const codeOf = (cause: unknown): unknown => (cause as NodeJS.ErrnoException | undefined)?.code
 
 /** What is in a file must come to what the database says of the records. */
 const requireSums = (file: string, found: Manifest["sums"], expected: Manifest["sums"]) => {

@@ -65,7 +65,7 @@ const main = (): void => {
   process.stdout.once("error", (cause) => {
     // Further writes fail as this one did.
     process.stdout.on("error", () => {})
-    const failure = present(Cause.fail(new Unwritable({ file: "stdout", cause })))
+    const failure = present(Cause.fail(Unwritable.of("stdout", cause)))
     if (failure.line !== undefined) console_.error(told(failure))
     if (failure.exitCode !== 0 || code === undefined) stop(failure.exitCode)
   })

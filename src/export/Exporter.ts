@@ -255,7 +255,7 @@ const transfer = Effect.fnUntraced(function* (
 ) {
   const { filter, of, window } = plan
   const write = (run: () => Promise<void>) =>
-    Effect.tryPromise({ try: run, catch: (cause) => new Unwritable({ file: name, cause }) })
+    Effect.tryPromise({ try: run, catch: (cause) => Unwritable.of(name, cause) })
   const events = totals.reduce((sum, service) => sum + service.events, 0n)
   if (of === "records") counter.total ??= Number(events)
   const table: Table = {
@@ -271,7 +271,7 @@ const transfer = Effect.fnUntraced(function* (
   const writer = yield* Effect.flatMap(loadFormat(plan.format), (format) =>
     Effect.tryPromise({
       try: () => format(table, sink),
-      catch: (cause) => new Unwritable({ file: name, cause })
+      catch: (cause) => Unwritable.of(name, cause)
     })
   )
   let rows = 0

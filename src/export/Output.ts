@@ -92,7 +92,7 @@ const openStream = (stream: Writable, name: string, compression: Compression | u
       sink,
       place: Effect.tryPromise({
         try: () => sink.end(),
-        catch: (cause) => new NewFile.Unwritable({ file: name, cause })
+        catch: (cause) => NewFile.Unwritable.of(name, cause)
       }),
       discard: Effect.sync(() => sink.destroy())
     }

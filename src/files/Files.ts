@@ -109,7 +109,7 @@ export const takeName = async (temporary: string, file: string): Promise<void> =
     await link(temporary, file)
     await rm(temporary)
   } catch (cause) {
-    if (!withoutLinks.has((cause as NodeJS.ErrnoException).code ?? "")) throw cause
+    if (!withoutLinks.has(codeOf(cause))) throw cause
     // The name is taken first, and is that of an empty file for a moment.
     await (await open(file, "wx", 0o600)).close()
     await rename(temporary, file).catch(async (failure: unknown) => {
@@ -141,7 +141,11 @@ export const isOlder = async (file: string, millis: number): Promise<boolean> =>
 }
 
 /** Whether an error says that a file is not there. */
-export const isMissing = (cause: unknown): boolean => (cause as NodeJS.ErrnoException | undefined)?.code === "ENOENT"
+export const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
+
+/** The operating system's code of an error; empty where it has none. */
+export const codeOf = (cause: unknown): string =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 
 /** Whether a file holds a text. It is read a block at a time, however large it is. */
 export const contains = async (file: string, text: string): Promise<boolean> => {

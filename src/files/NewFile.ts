@@ -4,9 +4,7 @@ import * as Schema from "effect/Schema"
 import { lstat, stat } from "node:fs/promises"
 import { dirname } from "node:path"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
-import { isMissing } from "./Files.ts"
-
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? ""
+import { codeOf, isMissing } from "./Files.ts"
 
 /**
  * What was to be written cannot be, or not to its end: a full or broken disk, a closed pipe, a store that refuses. Nothing of
@@ -16,21 +14,25 @@ const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | und
  */
 export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
   file: Schema.String,
+  /** The operating system's code (`ENOSPC`); empty where there is none. */
+  code: Schema.String,
   cause: Schema.Defect()
 }) {
+  /** What `cause` says of the file. */
+  static readonly of = (file: string, cause: unknown): Unwritable =>
+    new Unwritable({ file, code: codeOf(cause), cause })
   readonly isRetryable = false
   override get message(): string {
-    const problem =
-      accidents[codeOf(this.cause)]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
+    const problem = accidents[this.code]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
     return `${excerpt(this.file)} cannot be written: ${problem}`
   }
   /** Whether it is a pipe whose reader has left. */
   get isUnwanted(): boolean {
-    return codeOf(this.cause) === "EPIPE"
+    return this.code === "EPIPE"
   }
   /** What to do about it, where the reason says that. */
   get remedy(): string | undefined {
-    return accidents[codeOf(this.cause)]?.remedy
+    return accidents[this.code]?.remedy
   }
 }
 
@@ -72,7 +74,7 @@ export const refusalOf = (field: string, file: string, cause: unknown): InvalidI
   if (code === "EEXIST") return exists(field, file)
   const problem = wrongPaths[code]
   return problem === undefined
-    ? new Unwritable({ file, cause })
+    ? Unwritable.of(file, cause)
     : new InvalidInput({
         field,
         problem: `${excerpt(file)} cannot be written: ${problem}`,

@@ -17,7 +17,7 @@ const isFile = (): boolean => {
   return !(stat.isFIFO() || stat.isSocket() || isatty(fd))
 }
 
-const unwritable = (cause: unknown) => new Unwritable({ file: "stdout", cause })
+const unwritable = (cause: unknown) => Unwritable.of("stdout", cause)
 
 const writeWhole = (data: Uint8Array): void => {
   for (let written = 0; written < data.length;) written += writeSync(fd, data, written)

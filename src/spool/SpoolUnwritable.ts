@@ -1,27 +1,29 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { printable } from "../domain/Shown.ts"
+import { codeOf } from "../files/Files.ts"
 
 /** What somebody has to mend before it can work. */
-const lasting: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "ENAMETOOLONG", "ELOOP"])
+const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "ENAMETOOLONG", "ELOOP"])
 
 /** What passes when there is room. */
-const noRoom: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
+const noRoom: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
 
 /** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
 export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
   path: Schema.String,
   detail: Schema.String,
+  /** The operating system's code (`ENOSPC`); empty where there is none. */
+  code: Schema.String,
   cause: Schema.Defect()
 }) {
   get isRetryable(): boolean {
-    return !lasting.has(codeOf(this.cause))
+    return !lasting.has(this.code)
   }
   override get message(): string {
-    const code = codeOf(this.cause)
-    const remedy = lasting.has(code)
+    const remedy = lasting.has(this.code)
       ? ". Set USAGE_HOME, or the spool's `directory`, to a directory that this process may write"
-      : noRoom.has(code)
+      : noRoom.has(this.code)
         ? ". Make room on its disk; it then goes on by itself"
         : ""
     return `the spool in ${printable(this.path)} cannot be used: ${this.detail}${remedy}`
@@ -34,9 +36,11 @@ export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("Spoo
       Effect.tryPromise({
         try: run,
         catch: (cause) =>
-          new SpoolUnwritable({ path, detail: cause instanceof Error ? cause.message : String(cause), cause })
+          new SpoolUnwritable({
+            path,
+            detail: cause instanceof Error ? cause.message : String(cause),
+            code: codeOf(cause),
+            cause
+          })
       })
 }
-
-const codeOf = (cause: unknown): unknown =>
-  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined

@@ -54,13 +54,18 @@ const samples: { readonly [Tag in AnyReason["_tag"]]: Extract<AnyReason, { reado
   RollupsDiffer: new Api.RollupsDiffer({ month: "2026-01", customer: "acme", service: "api", said: "1", found: "2" }),
   SpoolFull: new Api.SpoolFull({ path: "/spool", maxBytes: 1 }),
   SpoolOfAnother: new Api.SpoolOfAnother({ path: "/spool", owner: "a", database: "b" }),
-  SpoolUnwritable: new Api.SpoolUnwritable({ path: "/spool", detail: "EIO", cause: new Error("EIO") }),
+  SpoolUnwritable: new Api.SpoolUnwritable({
+    path: "/spool",
+    detail: "denied",
+    code: "EACCES",
+    cause: new Error("denied")
+  }),
   TooNew: new Api.TooNew({ found: "0009_b", known: "0007_checks", breaking: "0008_a" }),
   Unexpected: new Api.Unexpected(database),
   Unreachable: new Api.Unreachable(database),
   UnreadableSource: new Api.UnreadableSource({ name: "a.csv", detail: "it is gone", cause: new Error("ENOENT") }),
   Unsuitable: new Api.Unsuitable({ detail: "SQL_ASCII", remedy: "Make one of UTF8" }),
-  Unwritable: new Api.Unwritable({ file: "a.csv", cause: new Error("EIO") })
+  Unwritable: new Api.Unwritable({ file: "a.csv", code: "ENOSPC", cause: new Error("no space left") })
 }
 
 describe("the errors of services", () => {
