@@ -23,10 +23,9 @@ import type { AlertChannels } from "../alert/AlertChannels.ts"
 import type { ArchiveOptions } from "../retention/Archiver.ts"
 import { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
-import { Doctor, type ExamineOptions, type Finding } from "./Doctor.ts"
+import { Doctor } from "./Doctor.ts"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
-import * as Month from "../domain/Month.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { Shutdown } from "../system/Shutdown.ts"
@@ -34,6 +33,8 @@ import * as Telemetry from "../system/Telemetry.ts"
 import { Retention, type RetentionOptions } from "../retention/Retention.ts"
 import { Spool } from "../spool/Spool.ts"
 import { SpoolDelivery } from "../spool/SpoolDelivery.ts"
+import * as MaintenanceSteps from "./MaintenanceSteps.ts"
+import { maintenanceSteps, type MaintenanceStepName } from "./MaintenanceSteps.ts"
 import { MaintenanceStore } from "./MaintenanceStore.ts"
 import { PartitionStore } from "../ledger/PartitionStore.ts"
 import * as ProcessOwner from "../system/ProcessOwner.ts"
@@ -55,22 +56,7 @@ export class MaintainerError extends ServiceError<MaintainerError>()("Maintainer
   DatabaseError
 ]) {}
 
-/** The steps, in their order. @since 0.1.0 */
-export const maintenanceSteps = [
-  "spool",
-  "roll-up",
-  "partitions",
-  "quotas",
-  "deliveries",
-  "records",
-  "ledger",
-  "dead-letters",
-  "alerts",
-  "vacuum",
-  "doctor"
-] as const
-/** @since 0.1.0 */
-export type MaintenanceStepName = (typeof maintenanceSteps)[number]
+export { maintenanceSteps, type MaintenanceStepName } from "./MaintenanceSteps.ts"
 
 /**
  * What became of a step.
@@ -194,51 +180,6 @@ const shared = [
 
 /** A lease of two minutes, renewed in time. */
 const renewEvery = "20 seconds"
-/** Deliveries that a dry run looks for. */
-const pendingDays = 30
-
-/** What a step did. */
-interface Outcome {
-  readonly counts: Readonly<Record<string, number>>
-  readonly detail: string
-  readonly status?: "findings" | "skipped"
-}
-
-const outcome = (
-  detail: string,
-  counts: Readonly<Record<string, number>> = {},
-  status?: Outcome["status"]
-): Outcome => ({
-  counts,
-  detail,
-  ...(status === undefined ? {} : { status })
-})
-
-const singular: Readonly<Record<string, string>> = {
-  batches: "batch",
-  files: "file",
-  keys: "key",
-  months_archived: "month archived",
-  months_to_archive: "month to archive",
-  new_alerts: "new alert",
-  open_segments: "open segment",
-  partitions: "partition",
-  records: "record",
-  records_archived: "record archived",
-  records_dropped: "record dropped",
-  records_to_archive: "record to archive",
-  records_to_drop: "record to drop",
-  tables: "table"
-}
-
-/** `1 batch, 300 records`, or `nothing to do`. */
-const counted = (counts: Readonly<Record<string, number>>): Outcome => {
-  const parts = Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .map(([what, count]) => `${count} ${(count === 1 ? (singular[what] ?? what) : what).replaceAll("_", " ")}`)
-  return outcome(parts.length === 0 ? "nothing to do" : parts.join(", "), counts)
-}
-
 const stepsThat = (step: MaintenanceStepName, status: MaintenanceStep["status"]) =>
   Metric.withAttributes(Telemetry.maintenanceSteps, { step, status })
 
@@ -248,118 +189,11 @@ const tally = ({ millis, status, step }: MaintenanceStep) =>
     Metric.update(Metric.withAttributes(Telemetry.maintenanceStepSeconds, { step }), Telemetry.seconds(millis))
   )
 
-type Failure = { readonly message: string; readonly isRetryable: boolean }
-type Step = Effect.Effect<Outcome, Failure>
-
-const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "directory" | "compression" | "format">) {
-  const { engine } = yield* Database
-  const spool = yield* Spool
-  const spoolDelivery = yield* SpoolDelivery
-  const aggregator = yield* Aggregator
-  const partitions = yield* PartitionStore
-  const monitor = yield* AlertMonitor
-  const delivery = yield* AlertDelivery
-  const retention = yield* Retention
+const make = Effect.fnUntraced(function* (archives: MaintenanceSteps.Archives) {
   const store = yield* MaintenanceStore
-  const doctor = yield* Doctor
+  const steps = yield* MaintenanceSteps.make(archives)
   const outcomes = ["done", "findings", "failed", "skipped"] as const
   yield* Telemetry.fromZero(...maintenanceSteps.flatMap((step) => outcomes.map((status) => stepsThat(step, status))))
-
-  /** This month and the two after it. */
-  const ahead = Effect.map(Clock.currentTimeMillis, (now) => {
-    const month = Month.of(Instant.fromMillis(now))
-    return [month, Month.next(month), Month.next(Month.next(month))]
-  })
-
-  const examine = (options: ExamineOptions) =>
-    Effect.map(doctor.examine(options), (findings) => {
-      const found = findings.filter(({ status }) => status !== "ok")
-      const counts = { checks: findings.length, findings: found.length }
-      return found.length === 0
-        ? outcome("all is well", counts)
-        : outcome(found.map(({ check, detail }: Finding) => `${check}: ${detail}`).join("; "), counts, "findings")
-    })
-
-  const real = (tell: (detail: string) => Effect.Effect<void>): Record<MaintenanceStepName, Step> => ({
-    spool: Effect.map(spoolDelivery.deliverAll(), ({ batches, records, refused }) =>
-      counted({ batches, records, refused })
-    ),
-    "roll-up": Effect.map(aggregator.rollUp, ({ batches, records, setAside }) =>
-      counted({ batches, records, set_aside: setAside })
-    ),
-    partitions: Effect.gen(function* () {
-      const before = yield* partitions.list
-      yield* partitions.ensure(yield* ahead)
-      return counted({ partitions: (yield* partitions.list).length - before.length })
-    }),
-    quotas: Effect.map(monitor.check(), ({ alerts, reached }) =>
-      counted({ reached: reached.length, new_alerts: alerts.length })
-    ),
-    deliveries: Effect.map(delivery.deliver, ({ failed, postponed, sent }) => {
-      const done = counted({ sent, postponed, given_up: failed })
-      return failed > 0 ? { ...done, status: "findings" as const } : done
-    }),
-    records: Effect.map(
-      retention.removeRecords({
-        ...options,
-        onMonth: (month, done, of) => tell(`${month}, ${done + 1} of ${of}`)
-      }),
-      ({ archived, dropped }) =>
-        counted({
-          months_archived: archived.length,
-          records_archived: archived.reduce((sum, { records }) => sum + records, 0),
-          bytes: archived.reduce((sum, { bytes }) => sum + bytes, 0),
-          records_dropped: dropped.reduce((sum, { records }) => sum + records, 0)
-        })
-    ),
-    ledger: Effect.gen(function* () {
-      const { batches, keys } = yield* retention.compact((yield* spool.status).oldest)
-      return counted({ batches, keys })
-    }),
-    "dead-letters": Effect.map(retention.dropLetters, (dropped) => counted({ dropped })),
-    alerts: Effect.map(retention.dropAlerts, (dropped) => counted({ dropped })),
-    vacuum:
-      engine === "embedded"
-        ? Effect.map(store.vacuum, (tables) => counted({ tables }))
-        : Effect.succeed(outcome("the server does it by itself", {}, "skipped")),
-    doctor: examine({ onProgress: (day, done, of) => tell(`${day}, ${done + 1} of ${of}`) })
-  })
-
-  const dry: Record<MaintenanceStepName, Step> = {
-    spool: Effect.map(spool.status, ({ inboxFiles, openSegments, readyBatches }) =>
-      counted({ files: inboxFiles, open_segments: openSegments, batches: readyBatches })
-    ),
-    "roll-up": Effect.map(aggregator.lag, ({ batches, records }) =>
-      counted({ batches: Number(batches), records: Number(records) })
-    ),
-    partitions: Effect.gen(function* () {
-      const there = new Set(yield* partitions.list)
-      return counted({ partitions: (yield* ahead).filter((month) => !there.has(month)).length })
-    }),
-    quotas: Effect.map(monitor.states(), (states) =>
-      counted({ reached: states.filter(({ level }) => level !== undefined).length })
-    ),
-    deliveries: Effect.map(delivery.list(pendingDays), (rows) =>
-      counted({ to_send: rows.filter(({ state }) => state === "pending").length })
-    ),
-    // What is not rolled up yet is not among them.
-    records: Effect.map(retention.due, (due) =>
-      counted({
-        months_to_archive: due.filter(({ action }) => action === "archive").length,
-        records_to_archive: due.reduce((sum, { action, records }) => sum + (action === "archive" ? records : 0), 0),
-        records_to_drop: due.reduce((sum, { action, records }) => sum + (action === "drop" ? records : 0), 0)
-      })
-    ),
-    ledger: Effect.gen(function* () {
-      return counted({ batches: (yield* retention.dueOthers((yield* spool.status).oldest)).batches })
-    }),
-    "dead-letters": Effect.map(retention.dueOthers(), ({ letters }) => counted({ to_drop: letters })),
-    alerts: Effect.map(retention.dueOthers(), ({ alerts }) => counted({ to_drop: alerts })),
-    vacuum: Effect.succeed(
-      outcome(engine === "embedded" ? "all tables" : "the server does it by itself", {}, "skipped")
-    ),
-    doctor: examine({ remember: false })
-  }
 
   const runSteps = Effect.fnUntraced(function* ({ dryRun = false, onStep, skip = [] }: MaintenanceOptions) {
     const done: Array<MaintenanceStep> = []
@@ -368,7 +202,9 @@ const make = Effect.fnUntraced(function* (options: Pick<MaintainerOptions, "dire
       const tell = (detail: string) => (onStep === undefined ? Effect.void : onStep(step, detail))
       yield* tell("")
       const started = yield* Clock.currentTimeMillis
-      const result = yield* Effect.result(Effect.withSpan((dryRun ? dry : real(tell))[step], `Maintainer.${step}`))
+      const result = yield* Effect.result(
+        Effect.withSpan(dryRun ? steps[step].plan : steps[step].run(tell), `Maintainer.${step}`)
+      )
       const millis = (yield* Clock.currentTimeMillis) - started
       done.push(
         result._tag === "Success"
