@@ -8,39 +8,29 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { during, literal, replaced, sql, t, texts } from "../database/Sql.ts"
+import { dateText } from "../database/Timestamp.ts"
 import type { DaySpan } from "../rollup/RollupStore.ts"
-import { dateText, timestamp } from "../database/Timestamp.ts"
 
-/** What the server counts in a table: a month's records (`2026-01`), or the `ledger`, whose deleted rows are what `changed` is. */
-export interface Activity {
-  readonly file: string
-  readonly inserted: bigint
-  readonly changed: bigint
-}
-
-/** `checkedAt`: when the look began that found it clean, as text of the server's. */
-export interface Bookmark extends Activity {
-  readonly checkedAt: string
-}
+/**
+ * What the server has counted in a table: a month's records (`2026-01`), or the `ledger`, whose deleted rows are what
+ * `changed` is. `checkedAt`: when the look began that found it clean, as text of the server's.
+ */
+const BookmarkRow = Schema.Struct({
+  subject: Schema.String,
+  checkedAt: Schema.String,
+  file: Schema.String,
+  inserted: Column.BigInt,
+  changed: Column.BigInt
+})
+export type Bookmark = Omit<typeof BookmarkRow.Type, "subject">
 
 /** A day, `2026-01-31`, and how many records the rollups have of it. */
-export interface DayLoad {
-  readonly day: string
-  readonly events: number
-}
-
-const ActivityRow = Schema.Struct({
-  subject: Schema.String,
-  at: Schema.String,
-  file: Schema.String,
-  inserted: Schema.String,
-  changed: Schema.String
-})
-
-const DayRow = Schema.Struct({ day: Schema.String, events: Schema.FiniteFromString })
+const DayLoad = Schema.Struct({ day: Schema.String, events: Column.Number })
 
 export class CheckStore extends Context.Service<
   CheckStore,
@@ -52,113 +42,75 @@ export class CheckStore extends Context.Service<
     /** The days of records in batches that were rolled up since, or an hour before: a transaction may have taken so long. */
     readonly touched: (since: string) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
     /** The days of a span that the rollups have anything of. */
-    readonly loads: (span: DaySpan) => Effect.Effect<ReadonlyArray<DayLoad>, DatabaseError>
+    readonly loads: (span: DaySpan) => Effect.Effect<ReadonlyArray<typeof DayLoad.Type>, DatabaseError>
   }
 >()("effect-usage/operate/CheckStore") {
   static readonly layer: Layer.Layer<CheckStore, never, Database> = Layer.suspend(() =>
-    Layer.effect(CheckStore, Effect.map(Effect.map(Database, make), CheckStore.of))
+    Layer.effect(CheckStore, Effect.map(Database, make))
   )
 }
 
-/** Batches that a quick look looks at: those that were rolled up since, and those that are not rolled up yet. */
-export const recentBatches = (b: string, since: string): string =>
-  `(${b}.rolled_at is null or ${b}.rolled_at >= ${since}::text::timestamptz - interval '1 hour')`
+/** Whether a quick look looks at batch `b`: it was rolled up since, or is not rolled up yet. */
+export const recentBatches = (since: string): Sql.Fragment =>
+  sql`(b.rolled_at is null or b.rolled_at >= ${since}::timestamptz - interval '1 hour')`
 
-const make = ({ bounded, name, own }: Database["Service"]): CheckStore["Service"] => {
-  const checks = name("billing_checks")
-  const records = name("billing_usage_records")
-  const batches = name("billing_usage_batches")
-  const timeText = (time: string) => `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"')`
-  const counts = (oid: string, changed: string) =>
-    `coalesce(pg_relation_filenode(${oid}), 0)::text as file, pg_stat_get_tuples_inserted(${oid})::text as inserted, (${changed})::text as changed`
-  const deleted = (oid: string) => `pg_stat_get_tuples_deleted(${oid})`
-  // Rows of the ledger are updated all the time.
-  const ofLedger = `'${batches}'::regclass::oid`
+const timeText = (time: string) => literal(`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"')`)
 
-  const read = <S extends Schema.Top & { readonly DecodingServices: never }>(
-    result: S,
-    text: string,
-    params: ReadonlyArray<string> = []
-  ) =>
-    Effect.mapError(
-      bounded(
-        SqlSchema.findAll({
-          Request: Schema.Array(Schema.String),
-          Result: result,
-          execute: (given) => own.unsafe(text, given).unprepared
-        })(params)
-      ),
-      fromUnknown
+const bookmarks = sql`select subject, ${timeText("checked_at")} as "checkedAt", file::text, inserted::text, changed::text
+  from ${t.checks}`
+
+/** What the server counts in the table with this oid. */
+const counts = (oid: Sql.Fragment, changed: Sql.Fragment) => sql`${timeText("now()")} as "checkedAt",
+  coalesce(pg_relation_filenode(${oid}), 0)::text as file, pg_stat_get_tuples_inserted(${oid})::text as inserted,
+  (${changed})::text as changed`
+const deleted = (oid: Sql.Fragment) => sql`pg_stat_get_tuples_deleted(${oid})`
+const ofMonth = literal("c.oid")
+const ofLedger = sql`'${t.usage_batches}'::regclass::oid`
+
+// Rows of the ledger are updated all the time.
+const activities = sql`select replace(right(c.relname, 7), '_', '-') as subject,
+    ${counts(ofMonth, sql`pg_stat_get_tuples_updated(${ofMonth}) + ${deleted(ofMonth)}`)}
+  from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = '${t.usage_records}'::regclass
+  union all
+  select 'ledger', ${counts(ofLedger, deleted(ofLedger))}`
+
+const make = (database: Database["Service"]): CheckStore["Service"] => {
+  const { own } = Sql.make(database)
+  const read = (statement: Sql.Fragment) =>
+    Effect.map(
+      own.all(BookmarkRow, statement),
+      (rows) => new Map(rows.map(({ subject, ...bookmark }) => [subject, bookmark]))
     )
-  const bySubject = (rows: ReadonlyArray<typeof ActivityRow.Type>): ReadonlyMap<string, Bookmark> =>
-    new Map(
-      rows.map(({ at, changed, file, inserted, subject }) => [
-        subject,
-        { checkedAt: at, file, inserted: BigInt(inserted), changed: BigInt(changed) }
-      ])
-    )
-
   return {
-    bookmarks: Effect.map(
-      read(
-        ActivityRow,
-        `select subject, ${timeText("checked_at")} as at, file::text, inserted::text, changed::text from ${checks}`
-      ),
-      bySubject
-    ),
-    activities: Effect.map(
-      read(
-        ActivityRow,
-        `select replace(right(c.relname, 7), '_', '-') as subject, ${timeText("now()")} as at, ${counts("c.oid", `pg_stat_get_tuples_updated(c.oid) + ${deleted("c.oid")}`)}
-          from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = '${records}'::regclass
-        union all
-        select 'ledger', ${timeText("now()")}, ${counts(ofLedger, deleted(ofLedger))}`
-      ),
-      bySubject
-    ),
+    bookmarks: read(bookmarks),
+    activities: read(activities),
     put: (found) => {
-      const rows = [...found]
-      const column = (of: (bookmark: Bookmark) => string) => rows.map(([, bookmark]) => of(bookmark))
+      const rows = [...found.values()]
       return Effect.asVoid(
-        Effect.mapError(
-          bounded(
-            own.unsafe(
-              `insert into ${checks} (subject, checked_at, file, inserted, changed)
-                select u.subject, u.at::timestamptz, u.file::bigint, u.inserted::bigint, u.changed::bigint
-                from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as u(subject, at, file, inserted, changed)
-                order by u.subject collate "C"
-                on conflict (subject) do update set checked_at = excluded.checked_at, file = excluded.file,
-                  inserted = excluded.inserted, changed = excluded.changed`,
-              [
-                rows.map(([subject]) => subject),
-                column(({ checkedAt }) => checkedAt),
-                column(({ file }) => file),
-                column(({ inserted }) => `${inserted}`),
-                column(({ changed }) => `${changed}`)
-              ]
-            ).unprepared
-          ),
-          fromUnknown
-        )
+        own.run(sql`insert into ${t.checks} (subject, checked_at, file, inserted, changed)
+          select u.subject, u.at::timestamptz, u.file::bigint, u.inserted::bigint, u.changed::bigint
+          from unnest(${texts(found.keys())}, ${texts(rows.map(({ checkedAt }) => checkedAt))}, ${texts(rows.map(({ file }) => file))},
+            ${texts(rows.map(({ inserted }) => `${inserted}`))}, ${texts(rows.map(({ changed }) => `${changed}`))})
+            as u(subject, at, file, inserted, changed)
+          order by u.subject collate "C"
+          on conflict (subject) do update set ${replaced(["checked_at", "file", "inserted", "changed"])}`)
       )
     },
     touched: (since) =>
       Effect.map(
-        read(
+        own.all(
           Schema.Struct({ day: Schema.String }),
-          `select distinct ${dateText("(r.recorded_at at time zone 'UTC')::date")} as day from ${records} r
-            where r.batch_id = any(array(select b.batch_id from ${batches} b
-              where b.rolled_at is not null and ${recentBatches("b", "$1")})) order by 1`,
-          [since]
+          sql`select distinct ${literal(dateText("(r.recorded_at at time zone 'UTC')::date"))} as day from ${t.usage_records} r
+            where r.batch_id = any(array(select b.batch_id from ${t.usage_batches} b
+              where b.rolled_at is not null and ${recentBatches(since)})) order by 1`
         ),
         (rows) => rows.map(({ day }) => day)
       ),
-    loads: ({ end, start }) =>
-      read(
-        DayRow,
-        `select ${dateText("(day at time zone 'UTC')::date")} as day, sum(event_count)::text as events from ${name("billing_usage_days")}
-          where customer_id = '' and day >= $1::text::timestamptz and day < $2::text::timestamptz group by 1 order by 1`,
-        [timestamp(start), timestamp(end)]
+    loads: (span) =>
+      own.all(
+        DayLoad,
+        sql`select ${literal(dateText("(day at time zone 'UTC')::date"))} as day, sum(event_count)::text as events
+          from ${t.usage_days} where customer_id = '' and ${during("day", span)} group by 1 order by 1`
       )
   }
 }

@@ -3,54 +3,82 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
 import { Database, patiently } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { sql, t } from "../database/Sql.ts"
 import { recentBatches } from "./CheckStore.ts"
 
 /** A batch whose ledger row and records disagree. `said` is absent where there is no row, `found` where there are no records. */
-export interface BatchMismatch {
-  readonly batchId: string
-  readonly said: string | undefined
-  readonly found: string | undefined
-}
-
-/** What the server runs with. */
-export interface ServerSettings {
-  readonly version: number
-  readonly synchronousCommit: string
-  readonly fsync: string
-  /** Why it takes no writes; `undefined` where it takes them. */
-  readonly readOnly: "standby" | "setting" | undefined
-  /** The server's clock, in milliseconds since 1970. */
-  readonly now: number
-}
-
-const MismatchRow = Schema.Struct({
-  batch: Schema.String,
-  said: Schema.NullOr(Schema.String),
-  found: Schema.NullOr(Schema.String)
+const BatchMismatch = Schema.Struct({
+  batchId: Schema.String,
+  said: Column.orUndefined(Schema.String),
+  found: Column.orUndefined(Schema.String)
 })
 
-const SettingsRow = Schema.Struct({
-  version: Schema.FiniteFromString,
-  synchronous_commit: Schema.String,
+/**
+ * What the server runs with.
+ *
+ * - `readOnly`: why it takes no writes; `undefined` where it takes them
+ * - `now`: its clock, in milliseconds since 1970
+ */
+const ServerSettings = Schema.Struct({
+  version: Column.Number,
+  synchronousCommit: Schema.String,
   fsync: Schema.String,
-  read_only: Schema.NullOr(Schema.Literals(["standby", "setting"])),
-  now: Schema.FiniteFromString
+  readOnly: Column.orUndefined(Schema.Literals(["standby", "setting"])),
+  now: Column.Number
 })
 
-const CountRow = Schema.Struct({ found: Schema.String })
+const Count = Schema.Struct({ count: Column.BigInt })
+
+const settings = sql`select current_setting('server_version_num') as version,
+  current_setting('synchronous_commit') as "synchronousCommit", current_setting('fsync') as fsync,
+  case when pg_is_in_recovery() then 'standby' when current_setting('transaction_read_only') = 'on' then 'setting' end
+    as "readOnly",
+  (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`
+
+const mismatches = (
+  limit: number
+) => sql`select coalesce(b.batch_id, r.batch_id)::text as "batchId", b.record_count::text as said,
+    (coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0))::text as found
+  from ${t.usage_batches} b full join (
+    select batch_id, count(*) as found from ${t.usage_records} group by batch_id
+  ) r on r.batch_id = b.batch_id
+  where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0)
+  order by coalesce(b.batch_id, r.batch_id) limit ${limit}`
+
+const recentMismatches = (
+  limit: number,
+  since: string
+) => sql`select b.batch_id::text as "batchId", b.record_count::text as said,
+    (coalesce(r.found, 0) + b.archived_count + b.removed_count)::text as found
+  from ${t.usage_batches} b left join (
+    select batch_id, count(*) as found from ${t.usage_records}
+    where batch_id = any(array(select b.batch_id from ${t.usage_batches} b where ${recentBatches(since)})) group by batch_id
+  ) r on r.batch_id = b.batch_id
+  where ${recentBatches(since)} and b.record_count is distinct from coalesce(r.found, 0) + b.archived_count + b.removed_count
+  order by b.batch_id limit ${limit}`
+
+const orphanedKeys = sql`select count(*)::text as count from ${t.usage_keys} k
+  where not exists (select from ${t.usage_batches} b where b.batch_id = k.batch_id)`
+
+const openErasures = sql`select count(*)::text as count from ${t.erasures}
+  where finished_at is null and started_at < now() - interval '1 hour'`
 
 export class DoctorStore extends Context.Service<
   DoctorStore,
   {
-    readonly settings: Effect.Effect<ServerSettings, DatabaseError>
+    readonly settings: Effect.Effect<typeof ServerSettings.Type, DatabaseError>
     /**
      * Up to `limit` batches whose ledger row and records disagree: of those that are not rolled up, or were since (text of
      * the server's); without `since` of all, also such as are in no ledger, for which the index of all records is read.
      */
-    readonly mismatches: (limit: number, since?: string) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
+    readonly mismatches: (
+      limit: number,
+      since?: string
+    ) => Effect.Effect<ReadonlyArray<typeof BatchMismatch.Type>, DatabaseError>
     /** Idempotency keys whose record is not there. */
     readonly orphanedKeys: Effect.Effect<bigint, DatabaseError>
     /** Erasures of customers that were begun longer ago than an hour and are not finished. */
@@ -59,89 +87,18 @@ export class DoctorStore extends Context.Service<
 >()("effect-usage/operate/DoctorStore") {
   static readonly layer: Layer.Layer<DoctorStore, never, Database> = Layer.effect(
     DoctorStore,
-    Effect.gen(function* () {
-      const database = yield* Database
-      const { bounded, name, own } = database
-      const records = name("billing_usage_records")
-      const batches = name("billing_usage_batches")
-
-      const readSettings = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: SettingsRow,
-        execute: () =>
-          own.unsafe(`select current_setting('server_version_num') as version,
-            current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync,
-            case when pg_is_in_recovery() then 'standby' when current_setting('transaction_read_only') = 'on' then 'setting' end
-              as read_only,
-            (extract(epoch from clock_timestamp()) * 1000)::bigint::text as now`).unprepared
-      })
-      const readMismatches = SqlSchema.findAll({
-        Request: Schema.Int,
-        Result: MismatchRow,
-        execute: (limit) =>
-          own.unsafe(
-            `select coalesce(b.batch_id, r.batch_id)::text as batch, b.record_count::text as said,
-                (coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0))::text as found
-              from ${batches} b full join (
-                select batch_id, count(*) as found from ${records} group by batch_id
-              ) r on r.batch_id = b.batch_id
-              where b.record_count is distinct from coalesce(r.found, 0) + coalesce(b.archived_count + b.removed_count, 0)
-              order by coalesce(b.batch_id, r.batch_id) limit $1::text::integer`,
-            [`${limit}`]
-          ).unprepared
-      })
-      const readRecent = SqlSchema.findAll({
-        Request: Schema.Struct({ limit: Schema.Int, since: Schema.String }),
-        Result: MismatchRow,
-        execute: ({ limit, since }) =>
-          own.unsafe(
-            `select b.batch_id::text as batch, b.record_count::text as said,
-                (coalesce(r.found, 0) + b.archived_count + b.removed_count)::text as found
-              from ${batches} b left join (
-                select batch_id, count(*) as found from ${records}
-                where batch_id = any(array(select b.batch_id from ${batches} b where ${recentBatches("b", "$1")})) group by batch_id
-              ) r on r.batch_id = b.batch_id
-              where ${recentBatches("b", "$1")} and b.record_count is distinct from coalesce(r.found, 0) + b.archived_count + b.removed_count
-              order by b.batch_id limit $2::text::integer`,
-            [since, `${limit}`]
-          ).unprepared
-      })
-      const readOrphans = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: CountRow,
-        execute: () =>
-          own.unsafe(`select count(*)::text as found from ${name("billing_usage_keys")} k
-            where not exists (select from ${batches} b where b.batch_id = k.batch_id)`).unprepared
-      })
-
-      const readErasures = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: CountRow,
-        execute: () =>
-          own.unsafe(`select count(*)::text as found from ${name("billing_erasures")}
-            where finished_at is null and started_at < now() - interval '1 hour'`).unprepared
-      })
-
-      const patient = <A, E>(effect: Effect.Effect<A, E>) => Effect.mapError(patiently(database, effect), fromUnknown)
-
+    Effect.map(Database, (database) => {
+      const { own } = Sql.make(database)
+      const count = (statement: Sql.Fragment) => Effect.map(own.one(Count, statement), ({ count }) => count)
       return DoctorStore.of({
-        settings: Effect.map(Effect.mapError(bounded(readSettings(undefined)), fromUnknown), ([row]) => ({
-          version: row!.version,
-          synchronousCommit: row!.synchronous_commit,
-          fsync: row!.fsync,
-          readOnly: row!.read_only ?? undefined,
-          now: row!.now
-        })),
+        settings: own.one(ServerSettings, settings),
         mismatches: (limit, since) =>
-          Effect.map(patient(since === undefined ? readMismatches(limit) : readRecent({ limit, since })), (rows) =>
-            rows.map((row) => ({
-              batchId: row.batch,
-              said: row.said ?? undefined,
-              found: row.found ?? undefined
-            }))
+          patiently(
+            database,
+            own.all(BatchMismatch, since === undefined ? mismatches(limit) : recentMismatches(limit, since))
           ),
-        openErasures: Effect.map(Effect.mapError(readErasures(undefined), fromUnknown), ([row]) => BigInt(row!.found)),
-        orphanedKeys: Effect.map(patient(readOrphans(undefined)), ([row]) => BigInt(row!.found))
+        orphanedKeys: patiently(database, count(orphanedKeys)),
+        openErasures: count(openErasures)
       })
     })
   )

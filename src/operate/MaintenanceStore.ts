@@ -9,30 +9,28 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import type { Instant } from "../domain/Instant.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { literal, micros, sql, t } from "../database/Sql.ts"
 
 /** A process, for people to find it. */
 const Owner = Schema.Struct({ pid: Schema.Int, host: Schema.String, command: Schema.String })
 
-const HolderRow = Schema.Struct({
-  owner: Schema.fromJsonString(Owner),
-  started_at: Schema.FiniteFromString
-})
-
 /** Who has the lease, since when. */
-export interface Holder {
-  readonly owner: typeof Owner.Type
-  readonly since: Instant
-}
+const Holder = Schema.Struct({ owner: Schema.fromJsonString(Owner), since: Column.Instant })
+
+const holder = sql`select owner::text, ${micros("started_at")} as since from ${t.maintenance}`
 
 export class MaintenanceStore extends Context.Service<
   MaintenanceStore,
   {
     /** Takes the lease for a run, or gives its holder. */
-    readonly take: (run: string, owner: typeof Owner.Type) => Effect.Effect<Holder | undefined, DatabaseError>
+    readonly take: (
+      run: string,
+      owner: typeof Owner.Type
+    ) => Effect.Effect<typeof Holder.Type | undefined, DatabaseError>
     readonly renew: (run: string) => Effect.Effect<void, DatabaseError>
     readonly release: (run: string) => Effect.Effect<void, DatabaseError>
     /** Vacuums and analyses all tables; gives their number. */
@@ -42,45 +40,30 @@ export class MaintenanceStore extends Context.Service<
   static readonly layer: Layer.Layer<MaintenanceStore, never, Database> = Layer.effect(
     MaintenanceStore,
     Effect.gen(function* () {
-      const { bounded, name, own, schema } = yield* Database
-      const table = name("billing_maintenance")
-      const run = (text: string, params: ReadonlyArray<string> = []) =>
-        Effect.mapError(bounded(own.unsafe<{ found: string }>(text, [...params]).unprepared), fromUnknown)
-      const readHolder = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: HolderRow,
-        execute: () =>
-          own.unsafe(`select owner::text as owner,
-            (extract(epoch from started_at) * 1000000)::bigint::text as started_at from ${table}`).unprepared
-      })
+      const database = yield* Database
+      const { own } = Sql.make(database)
 
       return MaintenanceStore.of({
-        take: Effect.fnUntraced(function* (id, owner) {
-          const taken = yield* run(
-            `insert into ${table} as m (run_id, owner, started_at, seen_at) values ($1::text::uuid, $2::text::json, now(), now())
-              on conflict (only_row) do update set run_id = excluded.run_id, owner = excluded.owner, started_at = now(), seen_at = now(),
-                finished_at = null
-              where m.finished_at is not null or m.seen_at < now() - interval '2 minutes'
-              returning '1' as found`,
-            [id, JSON.stringify(owner)]
-          )
-          if (taken.length > 0) return undefined
-          const [row] = yield* Effect.mapError(bounded(readHolder(undefined)), fromUnknown)
-          return { owner: row!.owner, since: row!.started_at as Instant }
+        take: Effect.fnUntraced(function* (run, owner) {
+          const taken = yield* own.run(sql`insert into ${t.maintenance} as m (run_id, owner, started_at, seen_at)
+            values (${run}, ${JSON.stringify(owner)}, now(), now())
+            on conflict (only_row) do update set run_id = excluded.run_id, owner = excluded.owner, started_at = now(), seen_at = now(),
+              finished_at = null
+            where m.finished_at is not null or m.seen_at < now() - interval '2 minutes'
+            returning 1`)
+          return taken > 0 ? undefined : yield* own.one(Holder, holder)
         }),
-        renew: (id) =>
-          Effect.asVoid(run(`update ${table} set seen_at = clock_timestamp() where run_id = $1::text::uuid`, [id])),
-        release: (id) =>
-          Effect.asVoid(run(`update ${table} set finished_at = now() where run_id = $1::text::uuid`, [id])),
+        renew: (run) =>
+          Effect.asVoid(own.run(sql`update ${t.maintenance} set seen_at = clock_timestamp() where run_id = ${run}`)),
+        release: (run) =>
+          Effect.asVoid(own.run(sql`update ${t.maintenance} set finished_at = now() where run_id = ${run}`)),
         vacuum: Effect.gen(function* () {
-          const tables = yield* run(
-            `select quote_ident(c.relname) as found from pg_class c join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = $1 and c.relkind = 'r' and starts_with(c.relname, 'billing_') order by c.relname`,
-            [schema]
+          const tables = yield* own.all(
+            Schema.Struct({ name: Schema.String }),
+            sql`select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = ${database.schema} and c.relkind = 'r' and starts_with(c.relname, 'billing_') order by c.relname`
           )
-          for (const { found } of tables) {
-            yield* Effect.mapError(own.unsafe(`vacuum (analyze) "${schema}".${found}`).unprepared, fromUnknown)
-          }
+          for (const { name } of tables) yield* own.run(sql`vacuum (analyze) ${literal(name)}`)
           return tables.length
         })
       })

@@ -3,9 +3,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { sql, t } from "../database/Sql.ts"
+
+const LastCommit = Schema.Struct({ lastCommit: Column.orUndefined(Column.Number) })
+const Archives = Schema.Struct({ state: Schema.String, count: Column.Number })
 
 /**
  * - `lastCommit`: when a batch was last stored, in milliseconds since 1970
@@ -13,14 +18,16 @@ import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
  */
 export interface Facts {
   readonly lastCommit: number | undefined
-  readonly archives: ReadonlyArray<{ readonly state: string; readonly count: number }>
+  readonly archives: ReadonlyArray<typeof Archives.Type>
 }
-
-const CommitRow = Schema.Struct({ last: Schema.NullOr(Schema.FiniteFromString) })
-const ArchivesRow = Schema.Struct({ state: Schema.String, count: Schema.FiniteFromString })
 
 /** Ids come from blocks that writers reserve: the latest batch is among the highest, and need not be the highest. */
 const latestBatches = 1_000
+
+const lastCommit = sql`select floor(extract(epoch from max(committed_at)) * 1000)::text as "lastCommit"
+  from (select committed_at from ${t.usage_batches} order by batch_id desc limit ${latestBatches}) b`
+
+const archives = sql`select state, count(*)::text as count from ${t.archives} group by state order by state`
 
 export class TelemetryStore extends Context.Service<
   TelemetryStore,
@@ -28,30 +35,15 @@ export class TelemetryStore extends Context.Service<
 >()("effect-usage/operate/TelemetryStore") {
   static readonly layer: Layer.Layer<TelemetryStore, never, Database> = Layer.effect(
     TelemetryStore,
-    Effect.gen(function* () {
-      const { bounded, name, own } = yield* Database
-      const readCommit = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: CommitRow,
-        execute: () =>
-          own.unsafe(`select floor(extract(epoch from max(committed_at)) * 1000)::text as last
-            from (select committed_at from ${name("billing_usage_batches")} order by batch_id desc limit ${latestBatches}) b`)
-            .unprepared
-      })
-      const readArchives = SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: ArchivesRow,
-        execute: () =>
-          own.unsafe(
-            `select state, count(*)::text as count from ${name("billing_archives")} group by state order by state`
-          ).unprepared
-      })
+    Effect.map(Database, (database) => {
+      const { own } = Sql.make(database)
       return TelemetryStore.of({
-        facts: bounded(
-          Effect.gen(function* () {
-            const [commit] = yield* readCommit(undefined)
-            return { lastCommit: commit?.last ?? undefined, archives: yield* readArchives(undefined) }
-          }).pipe(Effect.mapError(fromUnknown))
+        facts: Effect.map(
+          Effect.all([own.one(LastCommit, lastCommit), own.all(Archives, archives)]),
+          ([last, archives]) => ({
+            ...last,
+            archives
+          })
         )
       })
     })
