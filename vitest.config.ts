@@ -40,6 +40,12 @@ export default defineConfig({
     // Hundreds of runs of one history, each under another setting: `npm run test:settings`.
     exclude: process.env["EFFECT_USAGE_SETTINGS"] === "all" ? [] : ["test/settingsMatrix.test.ts"],
     globalSetup: ["test/support/globalSetup.ts"],
+    // What AWS's client would find on this machine, or ask its network for.
+    env: {
+      AWS_CONFIG_FILE: "/dev/null",
+      AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
+      AWS_EC2_METADATA_DISABLED: "true"
+    },
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",

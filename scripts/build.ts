@@ -14,7 +14,14 @@ import packageJson from "../package.json" with { type: "json" }
 const root = fileURLToPath(new URL("..", import.meta.url))
 
 /** Installed by whoever uses what they are for. WebAssembly beside its loader, and a CommonJS driver, are not to be taken apart either. */
-const loadedWhenUsed = [/^@electric-sql\/pglite/, /^pg$/, /^exceljs$/, /^hyparquet$/, /^hyparquet-writer$/]
+const loadedWhenUsed = [
+  /^@aws-sdk\//,
+  /^@electric-sql\/pglite/,
+  /^pg$/,
+  /^exceljs$/,
+  /^hyparquet$/,
+  /^hyparquet-writer$/
+]
 
 const target = join(process.argv[2] ?? root, "dist")
 

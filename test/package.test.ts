@@ -92,6 +92,16 @@ describe("the packed package", () => {
     await succeed(root, binary("attw"), ["--profile", "esm-only", tarball])
   })
 
+  it("declares nothing by the types of what is optional", () => {
+    const folder = join(staging, "dist/types")
+    const declared = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".d.ts"))
+    assert.isAbove(declared.length, 40)
+    for (const name of declared) {
+      const text = readFileSync(join(folder, name), "utf8")
+      for (const one of optional) assert.notInclude(text, `"${one}"`, name)
+    }
+  })
+
   it("has each module under its name, and loads them all without what is optional", async () => {
     const names = entries.map((name) => name.replace(/^\./, "effect-usage"))
     const program = write(
@@ -137,6 +147,8 @@ describe("the packed package", () => {
         [["export", "xlsx", "a.xlsx", "today", "--all-customers"], "exceljs", env],
         [["export", "parquet", "a.parquet", "today", "--all-customers"], "hyparquet-writer", env],
         [["import", "package.json", "--format", "parquet"], "hyparquet", env],
+        [["export", "csv", "s3://billing/a.csv", "today", "--all-customers"], "@aws-sdk/lib-storage", env],
+        [["archive", "30", "--dir", "s3://billing"], "@aws-sdk/lib-storage", env],
         [["report", "today", "--all-customers", "--html", "a.html"], "chart.js", env]
       ] as const) {
         const { code, stderr } = yield* usage(at, ...args)

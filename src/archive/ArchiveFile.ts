@@ -143,7 +143,7 @@ export const openWriter = (store: ObjectStore | undefined, file: string) =>
     Effect.tryPromise({
       try: async () => {
         if (!isObjectUrl(file)) await makePrivateDirectory(dirname(file))
-        const pending = await Storage.begin(store, file)
+        const pending = await Storage.begin(store, file, false)
         const digest = digester()
         const compression = compressionOf(file)
         const sink = new Sink(digest.stream, compression === "none" ? undefined : compression, true)
@@ -166,7 +166,7 @@ export const openWriter = (store: ObjectStore | undefined, file: string) =>
       const place = async () => {
         await sink.end()
         await written
-        await pending.place(false)
+        await pending.place()
         return digest.result()
       }
       const totals = new Totals()

@@ -4,7 +4,7 @@
  *
  * It is read back from its own bytes, exactly: the library would make doubles of decimals and milliseconds of times.
  */
-import type { AsyncBuffer, SchemaElement } from "hyparquet"
+import type { SchemaElement } from "hyparquet"
 import { parquet, scale } from "../files/Parquet.ts"
 import type { Cells, Column, Kind, Writer } from "../files/Column.ts"
 import type { Instant } from "../domain/Instant.ts"
@@ -27,6 +27,12 @@ const tableColumns: ReadonlyArray<Column> = columns.map((name) => ({ name, kind:
 /** Begins a file whose bytes go to `write`. */
 export const begin = (write: (data: Uint8Array) => Promise<void>): Promise<Writer> =>
   parquet({ columns: tableColumns }, { write })
+
+/** A file as the library reads it. */
+interface Bytes {
+  readonly byteLength: number
+  readonly slice: (start: number, end?: number) => Promise<ArrayBuffer>
+}
 
 /** Rows that are read at a time, at most. */
 const pageRows = 4_096
@@ -56,7 +62,7 @@ const textOf = (name: string, value: unknown): string => {
  * The rows of a file, page by page, as the fields that the CSV would have. Only for a file whose digest is known: what it
  * says of itself is believed.
  */
-export async function* pages(file: AsyncBuffer): AsyncGenerator<ReadonlyArray<ReadonlyArray<string>>> {
+export async function* pages(file: Bytes): AsyncGenerator<ReadonlyArray<ReadonlyArray<string>>> {
   const { parquetMetadataAsync, parquetRead } = await Optional.load(
     "hyparquet",
     "an archive as Parquet",

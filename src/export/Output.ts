@@ -33,6 +33,7 @@ export const check = Effect.fnUntraced(function* (store: ObjectStore | undefined
   if (!("file" in destination)) return
   const { file, force } = destination
   if (!isObjectUrl(file)) return yield* NewFile.check("file", file, force === true, "usage.csv")
+  yield* Storage.check(store, file)
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf("file", file, cause) }
   const exists = yield* Effect.tryPromise({ try: () => Storage.exists(store, file), ...catchCause })
   if (exists === true && force !== true) return yield* NewFile.exists("file", file)
@@ -52,16 +53,15 @@ const openFile = (
   file: string,
   force: boolean,
   compression: Compression | undefined
-): OutputEffect => openPending(file, () => Storage.begin(store, file), force, compression)
+): OutputEffect => openPending(file, () => Storage.begin(store, file, force), compression)
 
 /** A file in a directory that nobody sees yet. */
 export const openHidden = (file: string, compression: Compression | undefined): OutputEffect =>
-  openPending(file, () => Storage.beginHidden(file), false, compression)
+  openPending(file, () => Storage.beginHidden(file), compression)
 
 const openPending = (
   file: string,
   begin: () => Promise<Storage.Pending>,
-  force: boolean,
   compression: Compression | undefined
 ): OutputEffect => {
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf("file", file, cause) }
@@ -72,7 +72,7 @@ const openPending = (
       sink,
       place: Effect.andThen(
         Effect.tryPromise({ try: () => sink.end(), ...catchCause }),
-        Effect.uninterruptible(Effect.tryPromise({ try: () => pending.place(force), ...catchCause }))
+        Effect.uninterruptible(Effect.tryPromise({ try: () => pending.place(), ...catchCause }))
       ),
       discard: Effect.ignore(
         Effect.tryPromise(async () => {

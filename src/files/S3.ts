@@ -1,56 +1,69 @@
 /**
  * Objects in a store that speaks S3: whole, or not there.
  *
- * What fits into one part is put in one request. More is uploaded in parts, one after the other, and the object appears when
- * the last request completes the upload; an upload that fails is aborted, so that its parts are not kept and paid for. Memory
- * holds two parts. A request that is not answered, or with "later", is repeated.
+ * AWS's own client does the work: it finds the credentials, signs, repeats what was not answered, uploads large objects in parts,
+ * and removes the parts of an upload that fails. Ours is when an object appears: not when the last byte was written, but when
+ * `complete` is called, and never after `abort`. Memory holds two parts.
  */
-import type { AwsClient } from "aws4fetch"
+import type { S3Client, S3ClientConfig, S3ServiceException } from "@aws-sdk/client-s3"
 import * as Redacted from "effect/Redacted"
-import { hash } from "node:crypto"
-import { Readable, Writable } from "node:stream"
-import type { ReadableStream } from "node:stream/web"
+import { PassThrough, Readable, type Writable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import { InvalidInput } from "../domain/InvalidInput.ts"
-import type * as ObjectUrl from "./ObjectUrl.ts"
+import { printable, withoutPasswords } from "../domain/Shown.ts"
 import * as Optional from "../system/Optional.ts"
+import type * as ObjectUrl from "./ObjectUrl.ts"
 
 /**
  * How an object store is reached.
  *
  * - `endpoint`: such as `http://127.0.0.1:9000`, whose buckets are paths; AWS, if absent
- * - `region`: `us-east-1`, if absent
+ * - `region`: if absent, that of AWS's variables or profile, or else `us-east-1`; with an `endpoint` always `us-east-1`
+ * - `credentials`: a fixed key; if absent, AWS's client looks for one: in its variables and profiles, with SSO, and in the role of the
+ *   pod, the task or the machine
  *
  * @since 0.1.0
  */
 export interface ObjectStore {
   readonly endpoint?: string | undefined
   readonly region?: string | undefined
-  readonly accessKeyId: string
-  readonly secretAccessKey: Redacted.Redacted
-  readonly sessionToken?: Redacted.Redacted | undefined
+  readonly credentials?:
+    | {
+        readonly accessKeyId: string
+        readonly secretAccessKey: Redacted.Redacted
+        readonly sessionToken?: Redacted.Redacted | undefined
+      }
+    | undefined
 }
 
 /** Bytes of a part: of 10,000 parts, the most that there may be, an object of 80 GB. */
 const defaultPartBytes = 8_388_608
 
-const attempts = 4
-const requestMillis = 120_000
+/** How long an upload that is given up waits until its parts are removed: nobody who shuts down waits longer for a silent store. */
+const abortMillis = 10_000
 
 /** What the store says is wrong. */
 export class Refusal extends Error {
   readonly status: number
   constructor(status: number, text: string) {
-    const tag = (name: string) => new RegExp(`<${name}>([^<]{1,300})</${name}>`).exec(text)?.[1]
-    super([tag("Code") ?? `the store answered ${status}`, tag("Message")].filter(Boolean).join(": "))
+    super(text === "" ? `the store answered ${status}, and not in S3's words` : text)
     this.status = status
   }
 }
 
-const isLater = (status: number): boolean => status >= 500 || status === 429 || status === 408
+/** Both libraries, or `NotInstalled`. */
+const libraries = () =>
+  Optional.load("@aws-sdk/client-s3", "object storage", () =>
+    Optional.load("@aws-sdk/lib-storage", "object storage", async () => {
+      const { Upload } = await import("@aws-sdk/lib-storage")
+      return { Upload, aws: await import("@aws-sdk/client-s3") }
+    })
+  )
 
-/** Checked here, because the errors of `fetch` quote a URL with whatever is in it. */
-const parseEndpoint = (text: string): string => {
+type Libraries = Awaited<ReturnType<typeof libraries>>
+
+/** Checked here, because errors quote a URL with whatever is in it. */
+const checkEndpoint = (text: string): void => {
   const refuse = (problem: string) =>
     new InvalidInput({
       field: "AWS_ENDPOINT_URL",
@@ -61,201 +74,195 @@ const parseEndpoint = (text: string): string => {
   const url = URL.parse(text)
   if (url === null || !["http:", "https:"].includes(url.protocol)) throw refuse("is not a URL of http or https")
   if (url.username !== "" || url.password !== "") throw refuse("contains a user name or a password")
-  return text
+}
+
+const optionsOf = ({ aws }: Libraries, { credentials, endpoint, region }: ObjectStore): S3ClientConfig => ({
+  maxAttempts: 4,
+  requestHandler: {
+    connectionTimeout: 10_000,
+    // Until the answer begins; then it may be silent for ten minutes, as long as whoever reads it may take over a piece.
+    requestTimeout: 120_000,
+    throwOnRequestTimeout: true,
+    socketTimeout: 600_000
+  },
+  // What does not answer "100 Continue" would be waited for with every part.
+  expectContinueHeader: false,
+  ...(credentials !== undefined && {
+    credentials: {
+      accessKeyId: credentials.accessKeyId,
+      secretAccessKey: Redacted.value(credentials.secretAccessKey),
+      ...(credentials.sessionToken !== undefined && { sessionToken: Redacted.value(credentials.sessionToken) })
+    }
+  }),
+  ...(endpoint === undefined
+    ? {
+        region: region ?? (() => new aws.S3Client({}).config.region().catch(() => "us-east-1")),
+        followRegionRedirects: true
+      }
+    : {
+        endpoint,
+        forcePathStyle: true,
+        region: region ?? "us-east-1",
+        // Not every store knows the checksums that AWS's asks for by itself.
+        requestChecksumCalculation: "WHEN_REQUIRED" as const,
+        responseChecksumValidation: "WHEN_REQUIRED" as const
+      })
+})
+
+interface Connection extends Libraries {
+  readonly client: S3Client
+}
+
+/** A client a store, so that credentials which are asked of a service are asked once, until they expire. */
+const connections = new WeakMap<ObjectStore, Promise<Connection>>()
+
+const connect = (store: ObjectStore): Promise<Connection> => {
+  const known = connections.get(store)
+  if (known !== undefined) return known
+  const connecting = (async () => {
+    if (store.endpoint !== undefined) checkEndpoint(store.endpoint)
+    const loaded = await libraries()
+    return { ...loaded, client: new loaded.aws.S3Client(optionsOf(loaded, store)) }
+  })()
+  connections.set(store, connecting)
+  connecting.catch(() => connections.delete(store))
+  return connecting
+}
+
+/** Rejects where the libraries or the credentials are missing, and asks nothing of the store. */
+export const checkCredentials = async (store: ObjectStore): Promise<void> => {
+  const { client } = await connect(store)
+  await client.config.credentials().catch((cause: unknown) => {
+    throw withoutCredentials(cause)
+  })
 }
 
 /** One object of a store. */
 export class StoredObject {
-  readonly #client: AwsClient
-  readonly #url: string
+  readonly #connection: Connection
+  readonly #name: { readonly Bucket: string; readonly Key: string }
 
-  private constructor(client: AwsClient, url: string) {
-    this.#client = client
-    this.#url = url
+  private constructor(connection: Connection, { bucket, key }: ObjectUrl.ObjectUrl) {
+    this.#connection = connection
+    this.#name = { Bucket: bucket, Key: key }
   }
 
-  static async at(store: ObjectStore, { bucket, key }: ObjectUrl.ObjectUrl): Promise<StoredObject> {
-    const endpoint = store.endpoint === undefined ? undefined : parseEndpoint(store.endpoint)
-    const { AwsClient } = await Optional.load("aws4fetch", "object storage", () => import("aws4fetch"))
-    const region = store.region ?? "us-east-1"
-    const client = new AwsClient({
-      accessKeyId: store.accessKeyId,
-      secretAccessKey: Redacted.value(store.secretAccessKey),
-      ...(store.sessionToken === undefined ? {} : { sessionToken: Redacted.value(store.sessionToken) }),
-      service: "s3",
-      region
-    })
-    const path = key.split("/").map(encodeURIComponent).join("/")
-    // A certificate of AWS covers one label before its domain.
-    const isLabel = store.endpoint === undefined && !bucket.includes(".")
-    const base = isLabel
-      ? `https://${bucket}.s3.${region}.amazonaws.com`
-      : `${(endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "")}/${bucket}`
-    return new StoredObject(client, `${base}/${path}`)
+  static async at(store: ObjectStore, name: ObjectUrl.ObjectUrl): Promise<StoredObject> {
+    return new StoredObject(await connect(store), name)
   }
 
   /** Whether it is there; `undefined` where that may not be asked. */
   async exists(): Promise<boolean | undefined> {
-    const { status } = await this.ask("HEAD", "")
-    return status === 200 ? true : status === 404 ? false : undefined
+    try {
+      return (await this.size()) !== undefined
+    } catch (cause) {
+      if (cause instanceof Refusal) return undefined
+      throw cause
+    }
   }
 
   /** How many bytes it has; `undefined` where it is not there. Rejects where that may not be asked. */
   async size(): Promise<number | undefined> {
-    const { length, status } = await this.ask("HEAD", "")
-    if (status === 404) return undefined
-    if (status !== 200) throw new Refusal(status, "")
-    return length
+    const { aws, client } = this.#connection
+    try {
+      return (await client.send(new aws.HeadObjectCommand(this.#name)).catch(explain)).ContentLength ?? 0
+    } catch (cause) {
+      if (cause instanceof Refusal && cause.status === 404) return undefined
+      throw cause
+    }
   }
 
   /** Its bytes, from `start` and before `end` if they are given. */
   async read(range?: { readonly start: number; readonly end: number }): Promise<Readable> {
-    const headers: Record<string, string> =
-      range === undefined ? {} : { range: `bytes=${range.start}-${range.end - 1}` }
-    const { answer } = await this.#send("GET", "", undefined, headers, undefined)
-    if (answer.status >= 300) throw new Refusal(answer.status, await answer.text())
-    return answer.body === null ? Readable.from([]) : Readable.fromWeb(answer.body as ReadableStream)
+    const { aws, client } = this.#connection
+    const bytes = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` }
+    const { Body } = await client.send(new aws.GetObjectCommand({ ...this.#name, ...bytes })).catch(explain)
+    return Body instanceof Readable ? Body : Readable.from([])
   }
 
-  upload(partBytes: number = defaultPartBytes): ObjectUpload {
-    return new ObjectUpload(this, partBytes)
-  }
-
-  /** Asks, and gives the answer whatever it is. */
-  async ask(
-    method: string,
-    query: string,
-    body?: Buffer | undefined,
-    headers: Record<string, string> = {},
-    ended?: AbortSignal
-  ) {
-    const { answer } = await this.#send(method, query, body, headers, ended)
-    const text = method === "HEAD" ? "" : await answer.text()
-    return {
-      status: answer.status,
-      text,
-      tag: answer.headers.get("etag") ?? undefined,
-      length: Number(answer.headers.get("content-length"))
+  /** Removes it, if it is there. */
+  async remove(): Promise<void> {
+    const { aws, client } = this.#connection
+    try {
+      await client.send(new aws.DeleteObjectCommand(this.#name)).catch(explain)
+    } catch (cause) {
+      if (!(cause instanceof Refusal && cause.status === 404)) throw cause
     }
   }
 
-  async #send(
-    method: string,
-    query: string,
-    body: Buffer | undefined,
-    headers: Record<string, string>,
-    ended: AbortSignal | undefined
-  ) {
-    const url = query === "" ? this.#url : `${this.#url}?${query}`
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const request = await this.#client.sign(url, {
-          method,
-          ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
-          headers: { ...headers, "x-amz-content-sha256": hash("sha256", body ?? "") }
-        })
-        // Until the answer begins. How long its body takes depends on who reads it; one that falls silent `fetch` gives up.
-        const late = new AbortController()
-        const timer = setTimeout(() => late.abort(new Error("the store does not answer")), requestMillis)
-        const signal = ended === undefined ? late.signal : AbortSignal.any([ended, late.signal])
-        const answer = await fetch(request, { signal }).finally(() => clearTimeout(timer))
-        if (!isLater(answer.status) || attempt === attempts) return { answer }
-        await answer.body?.cancel()
-      } catch (cause) {
-        if (ended?.aborted === true || attempt === attempts) throw reasonOf(cause)
-      }
-      await sleep(100 * 4 ** attempt, undefined, ended === undefined ? {} : { signal: ended })
-    }
+  /** `replace`: whether it may take the place of one that is there. */
+  upload(replace: boolean, partSize = defaultPartBytes): ObjectUpload {
+    return beginUpload(this.#connection, replace ? this.#name : { ...this.#name, IfNoneMatch: "*" }, partSize)
   }
 }
 
 /** An object that is being written. */
-export class ObjectUpload {
-  readonly #object: StoredObject
-  readonly #partBytes: number
-  readonly #ended = new AbortController()
-  readonly #tags: Array<string> = []
-  #uploadId: string | undefined
-  #held: Array<Buffer> = []
-  #heldBytes = 0
-
-  constructor(object: StoredObject, partBytes: number) {
-    this.#object = object
-    this.#partBytes = partBytes
-  }
-
+export interface ObjectUpload {
   /** Takes the bytes. */
-  readonly stream: Writable = new Writable({
-    highWaterMark: 65_536,
-    write: (chunk: Buffer, _encoding, done) => void this.#take(chunk).then(() => done(), done)
-  })
-
-  /** Makes the object appear, after the stream has ended; refused (412) if one is there that it may not `replace`. */
-  async complete(replace: boolean): Promise<void> {
-    const condition: Record<string, string> = replace ? {} : { "if-none-match": "*" }
-    if (this.#uploadId === undefined) {
-      await this.#ask("PUT", "", this.#body(), condition)
-      return
-    }
-    if (this.#heldBytes > 0) await this.#putPart()
-    const parts = this.#tags.map((tag, i) => `<Part><PartNumber>${i + 1}</PartNumber><ETag>${tag}</ETag></Part>`)
-    const { text } = await this.#ask(
-      "POST",
-      `uploadId=${encodeURIComponent(this.#uploadId)}`,
-      Buffer.from(`<CompleteMultipartUpload>${parts.join("")}</CompleteMultipartUpload>`),
-      condition
-    )
-    // The answer begins before the parts are joined, so it may be one of failure.
-    if (text.includes("<Error>")) throw new Refusal(200, text)
-    this.#uploadId = undefined
-  }
-
+  readonly stream: Writable
+  /** Makes the object appear, after the stream has ended; refused (412) if one is there that it may not replace. */
+  readonly complete: () => Promise<void>
   /** Leaves nothing. */
-  async abort(): Promise<void> {
-    this.stream.destroy()
-    this.#ended.abort()
-    const id = this.#uploadId
-    if (id === undefined) return
-    await this.#object.ask("DELETE", `uploadId=${encodeURIComponent(id)}`, undefined, {}, AbortSignal.timeout(10_000))
-  }
+  readonly abort: () => Promise<void>
+}
 
-  async #take(chunk: Buffer): Promise<void> {
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
-    while (this.#heldBytes >= this.#partBytes) {
-      if (this.#uploadId === undefined) {
-        const { text } = await this.#ask("POST", "uploads=", undefined)
-        const id = /<UploadId>([^<]+)<\/UploadId>/.exec(text)?.[1]
-        if (id === undefined) throw new Error("the store has begun no upload")
-        this.#uploadId = id
-      }
-      await this.#putPart()
+const beginUpload = (
+  { aws, client, Upload }: Connection,
+  object: { readonly Bucket: string; readonly Key: string; readonly IfNoneMatch?: string },
+  partSize: number
+): ObjectUpload => {
+  const stream = new PassThrough({ highWaterMark: 65_536 })
+  const ended = new AbortController()
+  const last = Promise.withResolvers<void>()
+  last.promise.catch(() => {})
+  // The upload is completed when what it reads ends, and is aborted when that fails.
+  const body = async function* () {
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield chunk
+    await last.promise
+  }
+  // What begins an upload is not cut off, for what it began is then not known; nor is what removes its parts.
+  const lasting = [aws.CreateMultipartUploadCommand, aws.AbortMultipartUploadCommand]
+  const cancellable: S3Client = Object.create(client, {
+    send: {
+      value: (command: Parameters<S3Client["send"]>[0]) =>
+        client.send(command, lasting.some((one) => command instanceof one) ? {} : { abortSignal: ended.signal })
     }
-  }
-
-  async #putPart(): Promise<void> {
-    const all = this.#body()
-    const part = all.subarray(0, this.#partBytes)
-    const rest = all.subarray(part.length)
-    this.#held = rest.length === 0 ? [] : [rest]
-    this.#heldBytes = rest.length
-    const query = `partNumber=${this.#tags.length + 1}&uploadId=${encodeURIComponent(this.#uploadId!)}`
-    const { tag } = await this.#ask("PUT", query, part)
-    if (tag === undefined) throw new Error("the store has not taken a part")
-    this.#tags.push(tag)
-  }
-
-  #body(): Buffer {
-    return this.#held.length === 1 ? this.#held[0]! : Buffer.concat(this.#held)
-  }
-
-  async #ask(method: string, query: string, body: Buffer | undefined, headers: Record<string, string> = {}) {
-    const answer = await this.#object.ask(method, query, body, headers, this.#ended.signal)
-    if (answer.status >= 300) throw new Refusal(answer.status, answer.text)
-    return answer
+  })
+  const params = { ...object, Body: Readable.from(body(), { highWaterMark: 1 }) }
+  const done = new Upload({ client: cancellable, params, partSize, queueSize: 1 }).done().catch(explain)
+  done.catch((cause: unknown) => stream.destroy(cause instanceof Error ? cause : undefined))
+  return {
+    stream,
+    complete: async () => {
+      last.resolve()
+      await done
+    },
+    abort: async () => {
+      last.reject(new Error("the upload was aborted"))
+      ended.abort()
+      stream.destroy()
+      await Promise.race([done.catch(() => {}), sleep(abortMillis, undefined, { ref: false })])
+    }
   }
 }
 
-/** `fetch` says only that it failed; the reason is its cause. */
-const reasonOf = (cause: unknown): unknown =>
-  cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
+const withoutCredentials = (cause: unknown) =>
+  new InvalidInput({
+    field: "file",
+    problem: `an object store asks for credentials, and there are none: ${printable(withoutPasswords(cause instanceof Error ? cause.message : ""))}`,
+    remedy:
+      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, sign in to the profile of AWS_PROFILE, or give the machine a role"
+  })
+
+/** Rejects with the reason in words: the store's, or what there is to do about the credentials. */
+const explain = (cause: unknown): never => {
+  if (!(cause instanceof Error)) throw cause
+  const { $fault, $metadata, code } = cause as Error & Partial<S3ServiceException> & NodeJS.ErrnoException
+  if (cause.name === "CredentialsProviderError" || cause.name === "TokenProviderError") throw withoutCredentials(cause)
+  if ($metadata?.httpStatusCode !== undefined) {
+    const isNamed = $fault !== undefined && !["", "UnknownError"].includes(cause.message)
+    throw new Refusal($metadata.httpStatusCode, isNamed ? `${cause.name}: ${cause.message}` : "")
+  }
+  if (cause.name === "TimeoutError" && code === undefined) throw new Error("the store does not answer", { cause })
+  throw cause.message === "" && code !== undefined ? new Error(code, { cause }) : cause
+}

@@ -11,10 +11,11 @@ import * as Result from "effect/Result"
 import { constants, type FileHandle, lstat, open, rm, stat } from "node:fs/promises"
 import { type Readable, Writable } from "node:stream"
 import { InvalidInput } from "../domain/InvalidInput.ts"
+import { NotInstalled } from "../domain/NotInstalled.ts"
 import * as Settings from "../system/Settings.ts"
 import { begin as beginFile, beginHidden as beginHiddenFile, isMissing } from "./Files.ts"
 import * as ObjectUrl from "./ObjectUrl.ts"
-import { type ObjectStore, Refusal, StoredObject } from "./S3.ts"
+import { checkCredentials, type ObjectStore, Refusal, StoredObject } from "./S3.ts"
 
 /**
  * The object store whose objects `s3://…` names; none unless a layer says which. What exports and archives are given it is
@@ -29,38 +30,47 @@ export const ObjectStorage = Context.Reference<ObjectStore | undefined>("effect-
 const given = (...texts: ReadonlyArray<Option.Option<string>>) =>
   texts.map(Option.getOrUndefined).find((text) => text !== undefined && text !== "")
 
-/** The object store that the environment names; `undefined` where there are no credentials. */
-export const configured: Effect.Effect<ObjectStore | undefined, Config.ConfigError> = Effect.map(
+/** The object store that the environment names. */
+export const configured: Effect.Effect<ObjectStore, Config.ConfigError> = Effect.map(
   Settings.objectStore,
-  ({ accessKeyId, anyEndpoint, defaultRegion, endpoint, region, secretAccessKey, sessionToken }) =>
-    Option.isNone(accessKeyId) || Option.isNone(secretAccessKey)
-      ? undefined
-      : {
-          accessKeyId: accessKeyId.value,
-          secretAccessKey: secretAccessKey.value,
-          sessionToken: Option.getOrUndefined(sessionToken),
-          endpoint: given(endpoint, anyEndpoint),
-          region: given(region, defaultRegion)
-        }
+  ({ accessKeyId, anyEndpoint, defaultRegion, endpoint, region, secretAccessKey, sessionToken }) => ({
+    endpoint: given(endpoint, anyEndpoint),
+    region: given(region, defaultRegion),
+    credentials: Option.getOrUndefined(
+      Option.map(Option.all({ accessKeyId, secretAccessKey }), (key) => ({
+        ...key,
+        sessionToken: Option.getOrUndefined(sessionToken)
+      }))
+    )
+  })
 )
 
 /**
- * The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
- * `AWS_REGION`, and `AWS_ENDPOINT_URL_S3` if it is another's. None where there are no credentials.
+ * The object store that AWS's own variables name: `AWS_REGION`, `AWS_ENDPOINT_URL_S3` if it is another's, and the key
+ * `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`. Without a key AWS's client looks for one: profiles, SSO, and the role
+ * of the pod, the task or the machine.
  *
  * @since 0.1.0
  */
 export const layerObjectStorageConfig: Layer.Layer<never, Config.ConfigError> = Layer.effect(ObjectStorage, configured)
 
-/** Refuses a name that is no object's, and one of an object where no store is known. */
-export const checkName = (store: ObjectStore | undefined, name: string): Result.Result<void, InvalidInput> =>
-  ObjectUrl.isObjectUrl(name) ? Result.map(urlOf(store, name), () => undefined) : Result.void
+/** Refuses a name that is no object's, and one of an object where no store or no credentials for it are known. */
+export const check = (store: ObjectStore | undefined, name: string): Effect.Effect<void, InvalidInput | NotInstalled> =>
+  ObjectUrl.isObjectUrl(name)
+    ? Effect.flatMap(Effect.fromResult(urlOf(store, name)), ([known]) =>
+        Effect.catchDefect(
+          Effect.promise(() => checkCredentials(known)),
+          (cause) =>
+            cause instanceof InvalidInput || cause instanceof NotInstalled ? Effect.fail(cause) : Effect.die(cause)
+        )
+      )
+    : Effect.void
 
 /** A file under way that nobody sees yet. Whoever writes to `stream` ends it before `place`. */
 export interface Pending {
   readonly stream: Writable
-  /** Gives it its name, durably; rejects with the code `EEXIST` rather than `replace` another. */
-  readonly place: (replace: boolean) => Promise<void>
+  /** Gives it its name, durably; rejects with the code `EEXIST` rather than take that of another, unless it may. */
+  readonly place: () => Promise<void>
   /** Leaves nothing. */
   readonly discard: () => Promise<void>
 }
@@ -71,24 +81,24 @@ export const highWaterMark = 262_144
 /** Begins a file in a directory that nobody sees yet. */
 export const beginHidden = async (file: string): Promise<Pending> => {
   const { discard, handle, place } = await beginHiddenFile(file)
-  return { stream: fileStream(handle), place, discard }
+  return { stream: fileStream(handle), place: () => place(false), discard }
 }
 
-/** Begins a file. */
-export const begin = async (store: ObjectStore | undefined, name: string): Promise<Pending> => {
+/** Begins a file. `replace`: whether it may take the place of one that is there. */
+export const begin = async (store: ObjectStore | undefined, name: string, replace: boolean): Promise<Pending> => {
   if (ObjectUrl.isObjectUrl(name)) {
-    const upload = (await objectAt(store, name)).upload()
+    const upload = (await objectAt(store, name)).upload(replace)
     return {
       stream: upload.stream,
-      place: (replace) =>
-        upload.complete(replace).catch((cause: unknown) => {
+      place: () =>
+        upload.complete().catch((cause: unknown) => {
           throw cause instanceof Refusal && cause.status === 412 ? isThere(name) : cause
         }),
       discard: () => upload.abort()
     }
   }
   const { discard, handle, place } = await beginFile(name)
-  return { stream: fileStream(handle), place, discard }
+  return { stream: fileStream(handle), place: () => place(replace), discard }
 }
 
 /** Whether there is something of that name; `undefined` where that may not be asked. */
@@ -136,13 +146,12 @@ export const read = async (
 /** Removes a file, if it is there. */
 export const remove = async (store: ObjectStore | undefined, name: string): Promise<void> => {
   if (!ObjectUrl.isObjectUrl(name)) return rm(name, { force: true })
-  const { status, text } = await (await objectAt(store, name)).ask("DELETE", "")
-  if (status >= 300 && status !== 404) throw new Refusal(status, text)
+  await (await objectAt(store, name)).remove()
 }
 
 /** Writes a small file, in the place of another if there is one. */
 export const write = async (store: ObjectStore | undefined, name: string, text: string): Promise<void> => {
-  const pending = await begin(store, name)
+  const pending = await begin(store, name, true)
   try {
     await new Promise<void>((resolve, reject) => {
       pending.stream.on("error", reject)
@@ -152,24 +161,27 @@ export const write = async (store: ObjectStore | undefined, name: string, text: 
     await pending.discard()
     throw cause
   }
-  await pending.place(true)
+  await pending.place()
 }
 
 const isThere = (name: string) => Object.assign(new Error(`${name} exists`), { code: "EEXIST" })
 
-const urlOf = (store: ObjectStore | undefined, name: string): Result.Result<ObjectUrl.ObjectUrl, InvalidInput> =>
+const urlOf = (
+  store: ObjectStore | undefined,
+  name: string
+): Result.Result<readonly [ObjectStore, ObjectUrl.ObjectUrl], InvalidInput> =>
   store === undefined
     ? Result.fail(
         new InvalidInput({
           field: "file",
-          problem: "an object store asks for credentials, and there are none",
-          remedy: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL if it is not AWS"
+          problem: "no object store is known",
+          remedy: "Provide ObjectStorage, as layerObjectStorageConfig does, or give a path"
         })
       )
-    : ObjectUrl.parse(name)
+    : Result.map(ObjectUrl.parse(name), (url) => [store, url])
 
 const objectAt = async (store: ObjectStore | undefined, name: string): Promise<StoredObject> =>
-  StoredObject.at(store!, Result.getOrThrow(urlOf(store, name)))
+  StoredObject.at(...Result.getOrThrow(urlOf(store, name)))
 
 /** Writes to a file that whoever opened it syncs and closes. */
 const fileStream = (handle: FileHandle): Writable =>

@@ -24,6 +24,7 @@ import * as CustomerId from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Month from "../domain/Month.ts"
+import { NotInstalled } from "../domain/NotInstalled.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
@@ -38,6 +39,7 @@ import { IdentityStore } from "../database/IdentityStore.ts"
 /** @since 0.1.0 */
 export class ArchiverError extends ServiceError<ArchiverError>()("ArchiverError", [
   InvalidInput,
+  NotInstalled,
   ArchiveBroken,
   ArchiveFileError,
   RollupsDiffer,
@@ -215,7 +217,7 @@ const make = Effect.gen(function* () {
         remedy: "Give a whole number: records older than so many days are archived"
       })
     }
-    yield* Effect.fromResult(Storage.checkName(storage, options.file ?? `${options.directory}/month`))
+    yield* Storage.check(storage, options.file ?? `${options.directory}/month`)
     yield* tidy
     yield* aggregator.rollUp
     const today = Math.floor((yield* store.reached) / 86_400_000)
@@ -237,7 +239,7 @@ const make = Effect.gen(function* () {
     parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
     options: Omit<ArchiveOptions, "days" | "file">
   ) {
-    yield* Effect.fromResult(Storage.checkName(storage, `${options.directory}/month`))
+    yield* Storage.check(storage, `${options.directory}/month`)
     const done: Array<ArchivedMonth> = []
     for (const [index, { month: input, selection }] of parts.entries()) {
       const month = yield* Effect.fromResult(Month.parse("month", input))

@@ -31,8 +31,8 @@ const DurationText = Schema.String.check(
   )
 )
 
-/** `PGPASSWORD` is read by the driver, where a URL has no password. */
-const secrets = new Set(["PGPASSWORD"])
+/** Read by the driver, where a URL has no password, and by AWS's client, where it takes the role of a task. */
+const secrets = new Set(["PGPASSWORD", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
 
 /** A setting that nobody else is told. */
 const secret = (name: string) => {

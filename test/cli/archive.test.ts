@@ -69,9 +69,9 @@ describe("usage archive", () => {
       const whole = Buffer.concat(yield* Effect.promise(async () => (await object.read()).toArray()))
       const put = (data: Buffer) =>
         Effect.promise(async () => {
-          const upload = object.upload()
+          const upload = object.upload(true)
           await new Promise<void>((resolve) => void upload.stream.end(data, resolve))
-          await upload.complete(true)
+          await upload.complete()
         })
       yield* put(whole.subarray(0, -4))
       const spoilt = yield* run("archives", "verify")

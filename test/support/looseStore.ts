@@ -40,8 +40,7 @@ export const looseStore = Effect.acquireRelease(
     await once(server, "listening")
     const store: ObjectStore = {
       endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      accessKeyId: "key",
-      secretAccessKey: Redacted.make("secret")
+      credentials: { accessKeyId: "key", secretAccessKey: Redacted.make("secret") }
     }
     return { server, store, objects, replaced }
   }),

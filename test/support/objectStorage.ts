@@ -10,8 +10,7 @@ import type { ObjectStore } from "../../src/files/S3.ts"
 /** How a store on a port of this machine is reached; it has the server's key. */
 export const storeAt = (port: number): ObjectStore => ({
   endpoint: `http://127.0.0.1:${port}`,
-  accessKeyId: "S3RVER",
-  secretAccessKey: Redacted.make("S3RVER")
+  credentials: { accessKeyId: "S3RVER", secretAccessKey: Redacted.make("S3RVER") }
 })
 
 /** Starts the server, for the scope; its bucket is `billing`. */
@@ -38,8 +37,8 @@ export const objectStorage = Effect.map(
 )
 
 /** The same as AWS's variables have it. */
-export const variablesOf = ({ accessKeyId, endpoint, secretAccessKey }: ObjectStore) => ({
+export const variablesOf = ({ credentials, endpoint }: ObjectStore) => ({
   AWS_ENDPOINT_URL: endpoint!,
-  AWS_ACCESS_KEY_ID: accessKeyId,
-  AWS_SECRET_ACCESS_KEY: Redacted.value(secretAccessKey)
+  AWS_ACCESS_KEY_ID: credentials!.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: Redacted.value(credentials!.secretAccessKey)
 })

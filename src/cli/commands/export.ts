@@ -111,7 +111,7 @@ export const exportUsage = Command.make(
     const named = FileName.fileName({ customer, window, format, compression })
     const path = pathOf(file, outDir, named)
     const storage = yield* Storage.configured
-    yield* Effect.fromResult(Storage.checkName(storage, path))
+    yield* Storage.check(storage, path)
     const destination = path === "-" ? { stream: Stdout.stream(), name: "stdout" } : { file: path, force: input.force }
     const run = Effect.gen(function* () {
       const exporter = yield* Exporter
