@@ -161,7 +161,9 @@ export const pagesOf = (
     problems: [
       ...api.problems,
       ...[...same.values()].filter(({ length }) => length > 1).map(([one]) => `there are several pages ${one!.name}`),
-      ...pages.filter(({ category }) => category === "").map(({ name }) => `${name} is in no category`)
+      ...pages
+        .filter(({ category }) => category === "")
+        .map(({ name }) => `${name} is in no category: src/index.ts does not export it`)
     ]
   }
 }

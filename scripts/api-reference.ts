@@ -12,6 +12,7 @@ import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import packageJson from "../package.json" with { type: "json" }
 import { pagesOf } from "./api-pages.ts"
+import { entries } from "./entries.ts"
 import { publicApi } from "./public-api.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -24,16 +25,15 @@ const make = (directory: string): ReturnType<typeof pagesOf> => {
     { cwd: root, stdio: "inherit" }
   )
   if (emitted.status !== 0) process.exit(1)
-  const entries = new Map(
-    Object.entries(packageJson.exports).flatMap(([name, entry]): ReadonlyArray<[string, string]> =>
-      typeof entry === "string"
-        ? []
-        : [[name.replace(".", packageJson.name), join(directory, entry.types.replace("./dist/types/", ""))]]
-    )
+  const declarations = new Map(
+    entries.map(({ module, subpath }) => [
+      `${packageJson.name}${subpath}`,
+      join(directory, module.replace(/\.ts$/, ".d.ts"))
+    ])
   )
   const sourceOf = (file: string): string =>
     readFileSync(join(root, relative(directory, file).replace(/\.d\.ts$/, ".ts")), "utf8")
-  return pagesOf(publicApi(entries, sourceOf), entries, packageJson.name)
+  return pagesOf(publicApi(declarations, sourceOf), declarations, packageJson.name)
 }
 
 const directory = mkdtempSync(join(tmpdir(), "effect-usage-api-"))

@@ -9,7 +9,7 @@ import { cpSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "rolldown"
-import packageJson from "../package.json" with { type: "json" }
+import { entries } from "./entries.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -29,22 +29,10 @@ const output = { dir: target, format: "esm", entryFileNames: "[name].js" } as co
 
 rmSync(target, { recursive: true, force: true })
 
-/** Each entry of `exports`, by the name of its file in `dist`: its declarations say which module it is. */
-const entries = Object.values(packageJson.exports).flatMap((entry): ReadonlyArray<[string, string]> =>
-  typeof entry === "string"
-    ? []
-    : [
-        [
-          entry.default.replace(/^\.\/dist\/(.+)\.js$/, "$1"),
-          entry.types.replace(/^\.\/dist\/types\/(.+)\.d\.ts$/, "$1.ts")
-        ]
-      ]
-)
-
 await build({
   cwd: root,
   input: {
-    ...Object.fromEntries(entries),
+    ...Object.fromEntries(entries.map(({ module, name }) => [name, module])),
     "embedded-worker": "src/database/embedded/Worker.ts",
     "parquet-reader": "src/import/ParquetReader.ts"
   },

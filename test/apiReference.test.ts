@@ -3,8 +3,8 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import packageJson from "../package.json" with { type: "json" }
 import { pagesOf } from "../scripts/api-pages.ts"
+import { entries } from "../scripts/entries.ts"
 import { publicApi } from "../scripts/public-api.ts"
 import * as index from "../src/index.ts"
 
@@ -47,9 +47,8 @@ describe("the API reference", () => {
     }
     assert.include(page("Quota"), "readonly enforce: (customer: string, service: string")
     assert.include(page("Retention"), "readonly compact: (")
-    for (const name of Object.keys(packageJson.exports)) {
-      if (name.startsWith("./") && name !== "./package.json")
-        assert.include(page(name.slice(2)), `effect-usage${name.slice(1)}`)
+    for (const { subpath } of entries) {
+      if (subpath !== "") assert.include(page(subpath.slice(1)), `effect-usage${subpath}`)
     }
   })
 
@@ -71,7 +70,7 @@ ${since}declare class Meter extends Meter_base {\n}`,
   it("is refused where a page would overwrite another, also one that differs in case only", () => {
     for (const name of ["Quota", "quota"]) {
       const made = reference({
-        index: `/** @category All */\nexport * as ${name} from "./domain/Quota.ts";`,
+        index: `/** @category All */\nexport * as ${name} from "./domain/QuotaRule.ts";`,
         Quota: `/** @category All */\n${since}declare class Quota {}`,
         "domain/QuotaRule": `${since}interface Rule {}`
       })

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url"
 import { publint } from "publint"
 import { afterAll } from "vitest"
 import packageJson from "../package.json" with { type: "json" }
+import { entries } from "../scripts/entries.ts"
 import { administer, freshDatabase } from "./support/engines.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -69,8 +70,6 @@ const write = (name: string, content: string) => {
 /** The first program of the README. */
 const readme = /^```ts\n([^]*?from "effect-usage"[^]*?)^```/m.exec(readFileSync(join(root, "README.md"), "utf8"))![1]!
 
-const entries = Object.keys(packageJson.exports).filter((name) => name !== "./package.json")
-
 describe("the packed package", () => {
   it("brings only the lean core along", () => {
     const installed = readdirSync(join(consumer, "node_modules"))
@@ -103,7 +102,7 @@ describe("the packed package", () => {
   })
 
   it("has each module under its name, and loads them all without what is optional", async () => {
-    const names = entries.map((name) => name.replace(/^\./, "effect-usage"))
+    const names = entries.map(({ subpath }) => `effect-usage${subpath}`)
     const program = write(
       "all.js",
       `for (const name of ${JSON.stringify(names)}) console.log(name, Object.keys(await import(name)).length > 0)`
@@ -185,7 +184,7 @@ describe("the packed package", () => {
       import { Recorder as Same } from "effect-usage/Recorder"
       import * as UsageTest from "effect-usage/testing"
       import { layerPostgres } from "effect-usage/Usage"
-      ${entries.map((name, index) => `import * as _${index} from "${name.replace(/^\./, "effect-usage")}"`).join("\n")}
+      ${entries.map(({ subpath }, index) => `import * as _${index} from "effect-usage${subpath}"`).join("\n")}
       export const all = [${entries.map((_, index) => `_${index}`).join(", ")}]
       const track = Recorder.trackApiRequest({ endpoint: "/", method: "GET", status: 200 })
       export const program: Effect.Effect<unknown, unknown, never> = track.pipe(
