@@ -37,7 +37,7 @@ export const contest = async (options: Options): Promise<Contest> => {
     options.snapshot === undefined
       ? Postgres.layer({ url: Redacted.make(options.url!) })
       : Embedded.layer({ snapshot: readFileSync(options.snapshot) })
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(
       Layer.provideMerge(

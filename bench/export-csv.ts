@@ -28,7 +28,7 @@ const january = Effect.fromResult(Window.resolve({ period: "2026-01", now: Date.
 export const contest = async ({ count, file, format, url }: Options): Promise<Contest> => {
   // As the command does.
   setFlagsFromString("--semi-space-growth-factor=1")
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(Layer.provideMerge(Exporter.layer, Postgres.layer({ url: Redacted.make(url) })), scope)
   )

@@ -19,7 +19,7 @@ interface Options {
 }
 
 export const contest = async ({ count, file, url }: Options): Promise<Contest> => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(Layer.provideMerge(Importer.layer(), Postgres.layer({ url: Redacted.make(url) })), scope)
   )

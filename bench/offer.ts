@@ -23,7 +23,7 @@ const start = Date.parse(`${month}T00:00:00Z`)
 export const contest = async (options: Options): Promise<Contest> => {
   // What docs/reliability.md says to programs that take in much.
   setFlagsFromString("--semi-space-growth-factor=1")
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(
       Layer.provideMerge(

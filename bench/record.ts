@@ -30,7 +30,7 @@ const fibers = 64
 export const contest = async (options: Options): Promise<Contest> => {
   const inputs = makeInputs(options.count)
   const rows = inputs.map((input, i) => makeRow(input, 1, i))
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(
       Layer.provideMerge(Recorder.layer(), Postgres.layer({ url: Redacted.make(options.url) })),

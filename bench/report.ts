@@ -39,7 +39,7 @@ const rolled = `select service_name, sum(event_count), sum(amount), sum(weighted
 const [from, to] = ["2026-01-01 00:00+00", "2026-02-01 00:00+00"]
 
 export const contest = async ({ calls, url }: Options): Promise<Contest> => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(Layer.provide(Reporter.layer, Postgres.layer({ url: Redacted.make(url) })), scope)
   )

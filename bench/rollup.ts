@@ -27,7 +27,7 @@ interface Options {
 }
 
 export const contest = async ({ url }: Options): Promise<Contest> => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(Layer.provide(Aggregator.layer, Postgres.layer({ url: Redacted.make(url) })), scope)
   )

@@ -30,7 +30,7 @@ interface Options {
 const calls = 50
 
 export const contest = async ({ url }: Options): Promise<Contest> => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(
     Layer.buildWithScope(Layer.provide(Analytics.layer, Postgres.layer({ url: Redacted.make(url) })), scope)
   )

@@ -47,7 +47,8 @@ const program = Effect.gen(function* () {
       )
     )
 
-  const server = createServer((request, response) => void Effect.runFork(download(request, response)))
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  const server = createServer((request, response) => void runFork(download(request, response)))
   yield* Effect.acquireRelease(
     Effect.promise(() => once(server.listen(0, "127.0.0.1"), "listening")),
     () => Effect.promise(async () => server.closeAllConnections())

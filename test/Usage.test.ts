@@ -78,7 +78,7 @@ describe("Usage.layer on the application's own client", () => {
 
   for (const [name, config] of clients) {
     const Client = Layer.unwrap(
-      Effect.map(freshDatabase(), (url) => PgClient.layer({ url: Redacted.make(url), ...config }))
+      Effect.map(freshDatabase, (url) => PgClient.layer({ url: Redacted.make(url), ...config }))
     )
     layer(
       Usage.layer({ migrate: true, rollUp: false, schema: "metering" }).pipe(Layer.provideMerge(Layer.orDie(Client))),
@@ -172,7 +172,7 @@ describe("Usage.layer on the application's own client", () => {
 describe("Usage.layerPostgres", () => {
   it.live("says that the tables are missing, or makes them", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const name = `${new URL(url).pathname.slice(1)}_bare`
       yield* Effect.promise(() => administer(`create database ${name} template template0`))
       yield* Effect.addFinalizer(() => Effect.promise(() => administer(`drop database ${name} with (force)`)))
@@ -205,7 +205,7 @@ describe("Usage.layerEmbedded and Usage.layerConfig", () => {
   it.live("where the environment says: a server, with the spool at home", () =>
     Effect.gen(function* () {
       const home = yield* folder
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: home, USAGE_BATCH_SIZE: "7" }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: home, USAGE_BATCH_SIZE: "7" }
       const amounts = yield* Effect.provide(
         program,
         Layer.provide(Usage.layerConfig(), ConfigProvider.layer(ConfigProvider.fromUnknown(env)))

@@ -22,7 +22,7 @@ const failure = async (promise: Promise<unknown>): Promise<UsageError> => {
 
 const withClient = (use: (usage: UsageClient, url: string) => Promise<void>) =>
   Effect.gen(function* () {
-    const url = yield* freshDatabase()
+    const url = yield* freshDatabase
     const usage = yield* Effect.acquireRelease(
       Effect.promise(() => createUsage({ url, rollUp: false })),
       (usage) => Effect.promise(() => usage.close())
@@ -185,7 +185,7 @@ describe("createUsage", () => {
 
   it.live("closing stores what is queued, and is the end", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       yield* Effect.promise(async () => {
         const usage = await createUsage({ url, rollUp: false })
         await usage.enqueue({ customer: "late", service: "api", quantity: 7 })

@@ -80,7 +80,7 @@ describe("archivers and others at once", () => {
   it.live("an archiver whose answer was lost leaves the file that another has emptied the month into", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const proxy = yield* proxied(url)
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(50), direct)
@@ -111,7 +111,7 @@ describe("archivers and others at once", () => {
   it.live("an archiver that does not know whether its file was recorded leaves nothing, where it was not", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const proxy = yield* proxied(url)
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(4), direct)
@@ -130,13 +130,14 @@ describe("archivers and others at once", () => {
   it.live("three at once in a store that lets one object take another's place: nothing is lost", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const { objects, replaced, store } = yield* looseStore
       const direct = on(url, join(path, "spool")).pipe(Layer.provide(Layer.succeed(ObjectStorage, store)))
       const months = ["2026-01", "2026-02", "2026-03"]
       yield* Effect.provide(record(10, months), direct)
-      yield* Effect.all(
-        months.map(() => Effect.exit(Effect.provide(archive("s3://bucket/archives"), Layer.fresh(direct)))),
+      yield* Effect.forEach(
+        months,
+        () => Effect.exit(Effect.provide(archive("s3://bucket/archives"), Layer.fresh(direct))),
         { concurrency: "unbounded" }
       )
       yield* Effect.gen(function* () {
@@ -155,7 +156,7 @@ describe("archivers and others at once", () => {
     Effect.gen(function* () {
       const path = yield* directory
       const archives = join(path, "archives")
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const proxy = yield* proxied(url)
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(6), direct)
@@ -184,7 +185,7 @@ describe("archivers and others at once", () => {
     Effect.gen(function* () {
       const path = yield* directory
       const archives = join(path, "archives")
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const proxy = yield* proxied(url)
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(6), direct)
@@ -233,7 +234,7 @@ describe("readers beside an archiver", () => {
     meanwhile: (path: string) => Effect.Effect<unknown, unknown, Archiver>
   ) {
     const path = yield* directory
-    const url = yield* freshDatabase()
+    const url = yield* freshDatabase
     const direct = on(url, join(path, "spool"))
     const january = join(path, "january")
     yield* Effect.provide(Effect.andThen(record(20), archive(january)), direct)
@@ -259,7 +260,7 @@ describe("readers beside an archiver", () => {
     () =>
       Effect.gen(function* () {
         const path = yield* directory
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const direct = on(url, join(path, "spool"))
         yield* Effect.provide(record(30, ["2026-02"]), direct)
         const proxy = yield* proxied(url)
@@ -282,7 +283,7 @@ describe("readers beside an archiver", () => {
   it.live("a report that read while a month was away is made again", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(30, ["2026-02"]), direct)
       const proxy = yield* proxied(url)
@@ -302,7 +303,7 @@ describe("readers beside an archiver", () => {
   it.live("an archiver waits for an export that has begun, and goes on after it", () =>
     Effect.gen(function* () {
       const path = yield* directory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const direct = on(url, join(path, "spool"))
       yield* Effect.provide(record(30, ["2026-02"]), direct)
       const proxy = yield* proxied(url)

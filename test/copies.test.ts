@@ -67,7 +67,7 @@ describe("a copy of a server's database, with the same archives", () => {
           USAGE_HOME: home,
           USAGE_ARCHIVE_DIR: archives
         })
-        const original = env(yield* freshDatabase(), yield* temporaryDirectory)
+        const original = env(yield* freshDatabase, yield* temporaryDirectory)
         yield* fill(original)
         const before = filesIn(archives)
         const id = yield* idOf(original)
@@ -117,7 +117,7 @@ describe("a copy of a server's database, with the same archives", () => {
     Effect.gen(function* () {
       const archives = join(yield* temporaryDirectory, "archives")
       const env = (url: string) => ({ USAGE_DATABASE_URL: url, USAGE_HOME: archives, USAGE_ARCHIVE_DIR: archives })
-      const original = env(yield* freshDatabase())
+      const original = env(yield* freshDatabase)
       yield* fill(original)
       const before = filesIn(archives)
       const moved = env(yield* restoredDumpOf(original.USAGE_DATABASE_URL))
@@ -142,7 +142,7 @@ describe("a copy of a server's database, with the same archives", () => {
   it.live("an older state of a database in its place is that database, and what was archived since is told of", () =>
     Effect.gen(function* () {
       const archives = join(yield* temporaryDirectory, "archives")
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const env = { USAGE_DATABASE_URL: url, USAGE_HOME: archives, USAGE_ARCHIVE_DIR: archives }
       yield* fill(env)
       yield* must(env, "record", "api", "7", "--customer", "globex", "--at", "2026-02-10")
@@ -164,7 +164,7 @@ describe("a copy of a server's database, with the same archives", () => {
   it.live("files that have moved are looked for where people say, once they are seen to be those", () =>
     Effect.gen(function* () {
       const root = yield* temporaryDirectory
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: root, USAGE_ARCHIVE_DIR: join(root, "old") }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: root, USAGE_ARCHIVE_DIR: join(root, "old") }
       yield* fill(env)
       mkdirSync(join(root, "new"))
       const [file] = readdirSync(join(root, "old")).filter((name) => !name.endsWith(".json"))

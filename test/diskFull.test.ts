@@ -36,7 +36,7 @@ const fillDisk = async (url: string, table: string): Promise<() => void> => {
 describe("the database's disk is full", () => {
   it.live("callers wait, spill, or fail with what may be tried again; with space again all is stored, once", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const directory = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-disk-"))),
         (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))

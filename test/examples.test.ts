@@ -45,7 +45,7 @@ describe("every example runs", () => {
         shown!.replace('"effect-usage"', '"../src/index.ts"')
       )
       const { status, stderr, stdout } = run(process.execPath, [...quick, "examples/smallest.ts"], {
-        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_DATABASE_URL: yield* freshDatabase,
         USAGE_HOME: yield* temporary
       })
       assert.strictEqual(status, 0, stderr)
@@ -56,7 +56,7 @@ describe("every example runs", () => {
   it.live("hono.ts", () =>
     Effect.gen(function* () {
       const { status, stderr, stdout } = run(process.execPath, ["examples/hono.ts"], {
-        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_DATABASE_URL: yield* freshDatabase,
         USAGE_HOME: yield* temporary
       })
       assert.strictEqual(status, 0, stderr)
@@ -80,7 +80,7 @@ describe("every example runs", () => {
 
       const port = yield* Effect.promise(freePort)
       const url = `http://127.0.0.1:${port}`
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: yield* temporary, PORT: `${port}` }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: yield* temporary, PORT: `${port}` }
       const application = spawn(process.execPath, ["examples/http-api.ts"], {
         cwd: root,
         env: { ...process.env, ...env },
@@ -139,7 +139,7 @@ describe("every example runs", () => {
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-alerts-"))
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: directory }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: directory }
       for (const [service, quantity] of [
         ["api", "80"],
         ["bandwidth", "105"],
@@ -242,7 +242,7 @@ describe("every example runs", () => {
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))
       yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: join(directory, "home") }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: join(directory, "home") }
       const log = join(directory, "access.log")
       copyFileSync(join(root, "examples/data/access.log"), log)
       for (let night = 0; night < 2; night++) {

@@ -261,11 +261,10 @@ describe("fail-over", () => {
       Effect.gen(function* () {
         const spooled = yield* spoolDirectory
         const spilled = yield* spoolDirectory
+        const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
         const cluster = yield* Effect.acquireRelease(
           Effect.promise(() =>
-            Cluster.start((url) =>
-              Effect.runPromise(Effect.asVoid(Effect.provide(Migrations.migrate, postgresLayer(url))))
-            )
+            Cluster.start((url) => runPromise(Effect.asVoid(Effect.provide(Migrations.migrate, postgresLayer(url)))))
           ),
           (started) => Effect.promise(() => started.destroy())
         )

@@ -32,7 +32,7 @@ const record = (customer: string) => ({
 
 /** A fresh database, straight and through a proxy. */
 const proxied = Effect.gen(function* () {
-  const direct = yield* freshDatabase()
+  const direct = yield* freshDatabase
   const { hostname, port } = new URL(direct)
   const proxy = yield* Effect.acquireRelease(
     Effect.promise(() => Proxy.start(hostname, Number(port))),
@@ -171,7 +171,7 @@ describe("connections are lost at random", () => {
 
   it.live(`backends are terminated under load (seed ${seed})`, () =>
     Effect.gen(function* () {
-      const direct = yield* freshDatabase()
+      const direct = yield* freshDatabase
       const { int } = random(seed)
       const acknowledged: Array<string> = []
       const database = new URL(direct).pathname.slice(1)
@@ -333,7 +333,7 @@ describe("nothing can be stored", () => {
 
   it.live("a wrong address or password shows at the start, with the reason", () =>
     Effect.gen(function* () {
-      const direct = yield* freshDatabase()
+      const direct = yield* freshDatabase
       const nowhere = new URL(direct)
       nowhere.port = "1"
       const stranger = new URL(direct)
@@ -393,7 +393,7 @@ describe("a slow server", () => {
 describe("one poison record among ten thousand", () => {
   it.live("the others land in a few attempts, and it becomes a dead letter", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const all = names("crowd-", 10_000)
       yield* Effect.gen(function* () {
         const { name, sql } = yield* Database

@@ -68,7 +68,7 @@ describe("kill -9 under load", () => {
     `%s, ${kills / 2} times (seed ${seed}): what was acknowledged is stored, and nothing twice`,
     (mode) =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const chance = random(seed)
         const acknowledged = new Set<string>()
         let start = 0
@@ -109,7 +109,7 @@ describe("kill -9 while months are archived and restored", () => {
     `${archiverKills} times (seed ${seed}): at every moment records, archives and rollups say the same (fault 21)`,
     () =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const path = yield* directory
         const chance = random(seed)
         yield* Effect.gen(function* () {

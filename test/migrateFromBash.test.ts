@@ -32,7 +32,7 @@ describe("the guide to migrate from the Bash system", () => {
   it.live("brings its records over, and what is brought twice counts once", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       yield* Effect.promise(() => administer("create schema old", url))
       const oldUrl = `${url}?options=-c%20search_path%3Dold`
       yield* Effect.promise(() => administer(old, oldUrl))

@@ -117,7 +117,7 @@ describe("the packed package", () => {
 
   it.live("runs the README's program, and the command by npx", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const env = { USAGE_DATABASE_URL: url, USAGE_HOME: join(work, "home") }
       const printed = yield* Effect.promise(() =>
         succeed(consumer, process.execPath, [write("readme.ts", readme)], env)
@@ -137,7 +137,7 @@ describe("the packed package", () => {
 
   it.live("says what to install where a part is used whose library is not there", () =>
     Effect.gen(function* () {
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: join(work, "home") }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: join(work, "home") }
       const command = join(consumer, "node_modules/effect-usage/bin/usage.js")
       const usage = (env: Record<string, string>, ...args: ReadonlyArray<string>) =>
         Effect.promise(() => run(consumer, process.execPath, [command, ...args], env))
@@ -201,12 +201,13 @@ describe("the packed package", () => {
     )
     const options = {
       target: "ES2024",
-      lib: ["ES2024"],
+      // Effect's declarations are of the web platform too.
+      lib: ["ES2024", "DOM"],
       module: "NodeNext",
       strict: true,
       exactOptionalPropertyTypes: true,
       noEmit: true,
-      skipLibCheck: true,
+      skipLibCheck: false,
       types: ["node"],
       typeRoots: [join(root, "node_modules/@types")]
     }

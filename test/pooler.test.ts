@@ -63,7 +63,7 @@ const suite = (start: (direct: string, size: number) => Promise<InBetween>) => {
 
   it.live("it is one: what a session knows is gone with the transaction", () =>
     Effect.gen(function* () {
-      const url = yield* between(yield* freshDatabase())
+      const url = yield* between(yield* freshDatabase)
       yield* Effect.promise(async () => {
         const client = new pg.Client({ connectionString: url })
         await client.connect()
@@ -96,7 +96,7 @@ const suite = (start: (direct: string, size: number) => Promise<InBetween>) => {
 
   it.live("recorded, keyed, batched by COPY and in the caller's transaction, beside roll-ups", () =>
     Effect.gen(function* () {
-      const direct = yield* freshDatabase()
+      const direct = yield* freshDatabase
       const url = yield* between(direct)
       const spool = yield* Effect.acquireRelease(
         Effect.sync(() => mkdtempSync(join(tmpdir(), "effect-usage-pooler-"))),

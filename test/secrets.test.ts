@@ -57,7 +57,7 @@ const withRole = Effect.gen(function* () {
     Effect.promise(() => administer(`create role ${role} login superuser password '${secret("database")}'`)),
     () => Effect.promise(() => administer(`drop role ${role}`))
   )
-  const url = new URL(yield* freshDatabase())
+  const url = new URL(yield* freshDatabase)
   return {
     plain: url.href,
     inQuery: `postgresql://${role}@${url.host}${url.pathname}?password=${secret("database")}`,

@@ -42,7 +42,7 @@ exec /bin/date "$@"
   const env: Record<string, string> = {
     USAGE_HOME: home,
     USAGE_CUSTOMER_ID: "acme",
-    ...(engine === "postgres" && { USAGE_DATABASE_URL: yield* freshDatabase() })
+    ...(engine === "postgres" && { USAGE_DATABASE_URL: yield* freshDatabase })
   }
   const run = (name: string) =>
     Effect.promise(async () => {

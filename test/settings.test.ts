@@ -57,8 +57,9 @@ describe("settings", () => {
       )
       const theirs = new URL(url)
       theirs.username = role
-      const [one, two] = yield* Effect.all(
-        ["one", "two"].map((schema) => tell({ USAGE_DATABASE_URL: theirs.href, USAGE_SCHEMA: schema }, "short")),
+      const [one, two] = yield* Effect.forEach(
+        ["one", "two"],
+        (schema) => tell({ USAGE_DATABASE_URL: theirs.href, USAGE_SCHEMA: schema }, "short"),
         { concurrency: 2 }
       )
       assertSame(two!, one!, "two")

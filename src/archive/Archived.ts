@@ -129,7 +129,7 @@ export const readSnapshot = <A, E>(
       const found = yield* Effect.catchIf(
         Effect.map(read, (value) => ({ value })),
         (error) => error === moved,
-        () => Effect.succeed(undefined)
+        () => Effect.void
       )
       if (found !== undefined) return found.value
     }

@@ -101,4 +101,4 @@ export const writerOf = (file: string): Effect.Effect<string | undefined> =>
     if (size === undefined || size > longest) return undefined
     const text = Buffer.concat(await (await Storage.read(undefined, manifestFile(file))).toArray()).toString("utf8")
     return Option.getOrUndefined(decode(text))?.database
-  }).pipe(Effect.catch(() => Effect.succeed(undefined)))
+  }).pipe(Effect.orElseSucceed(() => undefined))

@@ -85,7 +85,7 @@ export const makeMonthFiles = ({
       return isGivenUp
     }).pipe(
       Effect.timeout("10 seconds"),
-      Effect.catch(() => Effect.succeed(true))
+      Effect.orElseSucceed(() => true)
     )
 
   /**

@@ -17,7 +17,8 @@ export const Service = Schema.String.pipe(Schema.brand("effect-usage/ServiceName
 /** A date that was selected as `monthText` of it. */
 export const Month = Schema.String.pipe(Schema.brand("effect-usage/Month"))
 
-/** A time that was selected as `micros` of it. */
+/** A time that was selected as `micros` of it; it may be an infinity. */
+// @effect-diagnostics-next-line schemaNumber:off
 export const Instant = fromText(Schema.Number.pipe(Schema.brand("effect-usage/Instant")), globalThis.Number)
 
 /** A numeric, or a whole number of any size. */
@@ -25,6 +26,7 @@ export const Decimal = fromText(Schema.BigDecimal, Decimals.fromDatabase)
 export const BigInt = fromText(Schema.BigInt, globalThis.BigInt)
 
 /** A number of no more than 53 bits, or an infinity. */
+// @effect-diagnostics-next-line schemaNumber:off
 export const Number = fromText(Schema.Number, globalThis.Number)
 
 /** Null is `undefined`. */

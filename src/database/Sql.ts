@@ -169,8 +169,10 @@ export const on = (schema: string, query: Query, instead: { readonly [Name in ke
     all,
     maybe,
     one: (row, statement) =>
-      Effect.flatMap(maybe(row, statement), (found) =>
-        found === undefined ? Effect.fail(noRow) : Effect.succeed(found)
+      Effect.filterOrFail(
+        maybe(row, statement),
+        (found) => found !== undefined,
+        () => noRow
       ),
     run: (statement) => Effect.map(execute(statement), ({ length }) => length),
     compile

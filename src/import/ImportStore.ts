@@ -88,7 +88,7 @@ export class ImportStore extends Context.Service<
       const chunks = name("billing_import_chunks")
 
       const readKnown = SqlSchema.findAll({
-        Request: Schema.Struct({ digest: Schema.String, depth: Schema.Number }),
+        Request: Schema.Struct({ digest: Schema.String, depth: Schema.Int }),
         Result: KnownRow,
         execute: ({ depth, digest }) =>
           own.unsafe(

@@ -30,8 +30,10 @@ export const makeIntake = (catalogs: CatalogStore["Service"], retry?: Schedule.S
   let reloadedAt = -Infinity
 
   const reload = retry === undefined ? catalogs.reload : persistently(retry)(catalogs.reload)
-  const current = Effect.catch(catalogs.current, (error) =>
-    retry === undefined || !error.isRetryable ? Effect.fail(error) : reload
+  const current = Effect.catchIf(
+    catalogs.current,
+    (error) => retry !== undefined && error.isRetryable,
+    () => reload
   )
 
   const checkWith = (catalog: Catalog, input: UsageInput, now: number): Result.Result<UsageRecord, InvalidInput> => {

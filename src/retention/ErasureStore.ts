@@ -185,11 +185,15 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
   /** A transaction that is rolled back where its body gives nothing. */
   const transactionIf = <A>(body: (query: Query) => Effect.Effect<A | undefined, DatabaseError>) =>
     transaction<A, typeof notNow>((query) =>
-      Effect.flatMap(body(query), (done) => (done === undefined ? Effect.fail(notNow) : Effect.succeed(done)))
+      Effect.filterOrFail(
+        body(query),
+        (done) => done !== undefined,
+        () => notNow
+      )
     ).pipe(
       Effect.catchIf(
         (error) => error === notNow,
-        () => Effect.succeed(undefined)
+        () => Effect.void
       )
     )
   const count = (query: Query, text: string, params: ReadonlyArray<string>) =>

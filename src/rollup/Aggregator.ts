@@ -129,7 +129,10 @@ const make = Effect.gen(function* () {
   /** Repeats what answers `undefined` while another process holds the lock. */
   const patiently = <A>(attempt: Effect.Effect<A | undefined, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     attempt.pipe(
-      Effect.flatMap((done) => (done === undefined ? Effect.fail("held" as const) : Effect.succeed(done))),
+      Effect.filterOrFail(
+        (done) => done !== undefined,
+        () => "held" as const
+      ),
       Effect.retry({
         while: (error) => error === "held",
         schedule: Schedule.spaced("50 millis").pipe(Schedule.upTo({ duration: patience }))

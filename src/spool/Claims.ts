@@ -38,7 +38,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
 
   const openFile = (file: string, isAlone: boolean) =>
     Effect.acquireRelease(
-      Effect.tryPromise({ try: () => Inbox.openFile(file, isAlone), catch: (cause) => cause as Error }),
+      onDisk(() => Inbox.openFile(file, isAlone)),
       ({ handle, window }) =>
         Effect.promise(() => {
           window.close()
@@ -87,9 +87,9 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
     if (before?.kept === "whole") return yield* judge(batch, before)
     const opened = yield* Effect.result(openFile(join(batch.path, name), batch.kind === "file"))
     if (Result.isFailure(opened)) {
-      const cause = opened.failure
+      const { cause } = opened.failure
       if (isMissing(cause)) return "gone"
-      if (!(cause instanceof Inbox.Unreadable)) return yield* onDisk(() => Promise.reject(cause))
+      if (!(cause instanceof Inbox.Unreadable)) return yield* opened.failure
       return yield* judge(batch, { file: name, kept: "whole", from: 0, line: 1, problem: cause.message })
     }
     const file = opened.success

@@ -18,7 +18,7 @@ const lines = (text: string) => text.split("\n").filter((line) => line !== "")
 const withQuotas = Effect.gen(function* () {
   const home = mkdtempSync(join(tmpdir(), "effect-usage-alerts-"))
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(home, { recursive: true, force: true })))
-  const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_CUSTOMER_ID: "acme", USAGE_HOME: home }
+  const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_CUSTOMER_ID: "acme", USAGE_HOME: home }
   yield* ok(env, "quota", "set", "api", "100000")
   yield* ok(env, "quota", "set", "storage", "10", "--basis", "level")
   yield* ok(env, "quota", "set", "bandwidth", "100")

@@ -16,7 +16,7 @@ describe("usage archive", () => {
     Effect.gen(function* () {
       const store = yield* objectStorage
       const env = {
-        USAGE_DATABASE_URL: yield* freshDatabase(),
+        USAGE_DATABASE_URL: yield* freshDatabase,
         USAGE_CUSTOMER_ID: "acme",
         USAGE_HOME: yield* temporaryDirectory,
         USAGE_ARCHIVE_DIR: folder
@@ -88,7 +88,7 @@ describe("usage archive", () => {
   it.live("whose disk takes no more leaves nothing half, removes nothing, and finishes when there is room", () =>
     Effect.gen(function* () {
       const home = yield* temporaryDirectory
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: home }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: home }
       // Makes the month's partition, too.
       yield* usage(env, "record", "api", "1", "--customer", "acme", "--at", "2026-01-20T00:00:00Z")
       yield* Effect.promise(() =>

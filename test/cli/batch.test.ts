@@ -16,7 +16,7 @@ const outOfReach = "postgresql://me@127.0.0.1:1/usage"
 
 const setUp = Effect.gen(function* () {
   const directory = yield* home
-  const url = yield* freshDatabase()
+  const url = yield* freshDatabase
   return {
     inbox: join(directory, "spool", "inbox"),
     ready: join(directory, "spool", "ready"),

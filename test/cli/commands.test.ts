@@ -9,7 +9,7 @@ import { freshDatabase } from "../support/engines.ts"
 const january = ["--at", "2026-01-30T16:45:23Z"]
 
 /** A database of its own on the server, and the customer that commands are about. */
-const withServer = Effect.map(freshDatabase(), (url) => ({ USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }))
+const withServer = Effect.map(freshDatabase, (url) => ({ USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }))
 
 const ok = Effect.fnUntraced(function* (env: Record<string, string>, ...args: ReadonlyArray<string>) {
   const outcome = yield* usage(env, ...args)

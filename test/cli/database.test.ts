@@ -9,7 +9,7 @@ describe("usage database", () => {
   it.live("says which database it is without its password; what it is the successor of is what somebody has said", () =>
     Effect.gen(function* () {
       const home = yield* temporaryDirectory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const at =
         (database: string) =>
         (...args: ReadonlyArray<string>) =>

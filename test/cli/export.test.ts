@@ -9,7 +9,7 @@ import { administer, freshDatabase } from "../support/engines.ts"
 import { objectStorage, variablesOf } from "../support/objectStorage.ts"
 import { temporaryDirectory } from "../support/exports.ts"
 
-const withServer = Effect.map(freshDatabase(), (url) => ({ USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }))
+const withServer = Effect.map(freshDatabase, (url) => ({ USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }))
 
 /** Nobody listens there: what is refused before the database is asked is refused here too. */
 const withoutServer = { USAGE_DATABASE_URL: "postgresql://127.0.0.1:1/none", USAGE_CUSTOMER_ID: "acme" }

@@ -13,7 +13,7 @@ const shiftedClock = new URL("../support/shiftedClock.ts", import.meta.url).href
 const environment = Effect.gen(function* () {
   const home = mkdtempSync(join(tmpdir(), "effect-usage-maintain-"))
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(home, { recursive: true, force: true })))
-  return { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: home }
+  return { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: home }
 })
 
 const rowsOf = (csv: string) =>

@@ -17,7 +17,7 @@ const home = Effect.acquireRelease(
 describe("a server that takes no writes", () => {
   it.live("is not now: usage is spooled, and stored when it writes again; doctor says so", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const env = { USAGE_HOME: yield* home, USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }
       const readOnly = (on: boolean) =>
         Effect.promise(() =>

@@ -13,7 +13,7 @@ const lines = (text: string) => text.trimEnd().split("\n")
 
 /** A database with the usage of some days, and its environment. */
 const withUsage = Effect.gen(function* () {
-  const url = yield* freshDatabase()
+  const url = yield* freshDatabase
   const env = { USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }
   const at = (time: string) => ["--at", time]
   yield* ok(env, "track", "api-request", "/users", "GET", "200", ...at("2026-01-29T23:59:59.5Z"))

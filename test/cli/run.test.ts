@@ -8,7 +8,7 @@ import { administer, freshDatabase } from "../support/engines.ts"
 
 const setUp = Effect.gen(function* () {
   const directory = yield* temporaryDirectory
-  const url = yield* freshDatabase()
+  const url = yield* freshDatabase
   const env = { USAGE_HOME: directory, USAGE_DATABASE_URL: url, USAGE_CUSTOMER_ID: "acme" }
   const file = join(directory, "commands.txt")
   const run = (lines: ReadonlyArray<string>, ...flags: ReadonlyArray<string>) => {

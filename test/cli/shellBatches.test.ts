@@ -125,7 +125,7 @@ describe.each(shells)("in %s", (shell) => {
   it.live.skipIf(!here)("nobody's metadata sets a price or a key", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: directory }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: directory }
       const texts = breakouts.map((text) => `{"endpoint":"/${"x".repeat(4_200)}${text}"}`)
       const script = join(directory, "script")
       writeFileSync(

@@ -150,7 +150,7 @@ describe.each(shells)("in %s", (shell) => {
     () =>
       Effect.gen(function* () {
         const directory = yield* temporaryDirectory
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const env = { USAGE_DATABASE_URL: url }
         const refused = [
           ["acme 'No Service' 1", "service"],
@@ -247,7 +247,7 @@ describe("batches of bash", () => {
   it.live("ten thousand records, from two shells and their subshells at once, arrive exactly", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: directory }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: directory }
       const script = join(directory, "add.bash")
       writeFileSync(
         script,

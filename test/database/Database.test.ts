@@ -20,7 +20,7 @@ const slow = (long?: "long") =>
 describe("a server", () => {
   it.live("ends a transaction's statement that takes too long, but not one of those that may take their time", () =>
     Effect.gen(function* () {
-      const server = postgresLayer(yield* freshDatabase(), { statementTimeout: "200 millis" })
+      const server = postgresLayer(yield* freshDatabase, { statementTimeout: "200 millis" })
       assert.isTrue((yield* Effect.flip(Effect.provide(slow(), server))).isRetryable)
       const [row] = yield* Effect.provide(slow("long"), server)
       assert.strictEqual(row!["mode"], "force_custom_plan")

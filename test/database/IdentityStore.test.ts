@@ -68,7 +68,7 @@ describe("a copy of a database is another one", () => {
     "on a server: a template's clone and a restored dump take ids of their own, and claim nothing by themselves",
     () =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const original = yield* historyOf(server(url))
         for (const copyOf of [cloneOf, restoredDumpOf]) {
           yield* claim(server(url), "0b0c6c1e-6b0e-4d5e-9a57-1f0f7c0f7a11")
@@ -108,7 +108,7 @@ describe("a copy of a database is another one", () => {
 
   it.live("whoever may use the tables may ask, also where the server does not say who it is, or takes no writes", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const original = yield* historyOf(server(url))
       const role = `asker_${Math.random().toString(36).slice(2, 10)}`
       const asRole = (text: string) => {

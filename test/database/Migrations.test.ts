@@ -145,7 +145,7 @@ describe("a server that a later version has migrated", () => {
 
   it.live("is refused by the connection and by every command, which say what to do", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       yield* Effect.provide(migrateTo([...steps, later(8, true), later(9, false)]), postgresLayer(url))
       const env = { USAGE_DATABASE_URL: url, USAGE_HOME: yield* temporaryDirectory }
       for (const command of [

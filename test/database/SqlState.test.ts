@@ -88,7 +88,7 @@ describe("DatabaseError.fromUnknown", () => {
 describe("a connection of pg", () => {
   it.live("is known to be lost, however the driver puts it", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const pool = yield* Effect.acquireRelease(
         Effect.sync(() => new pg.Pool({ connectionString: url }).on("error", () => {}).on("connect", watch)),
         (opened) => Effect.promise(() => opened.end())

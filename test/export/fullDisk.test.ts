@@ -48,7 +48,7 @@ const run = (file: string, args: ReadonlyArray<string>, env: Record<string, stri
 describe("an export to a full disk", () => {
   it.live("leaves nothing in any format, and says what to do", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       // The month is made with its first record.
       yield* usage({ USAGE_DATABASE_URL: url }, "record", "api", "1", "--customer", "a", "--at", "2026-01-10")
       yield* Effect.promise(() => administer(fill, url))

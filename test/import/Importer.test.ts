@@ -174,8 +174,9 @@ eachEngine("Importer", (engine) => {
       Effect.gen(function* () {
         const customer = "concurrent"
         const all = `${usageLines(3_000)}${"broken\n".repeat(250)}`
-        const summaries = yield* Effect.all(
-          [all, all, gzipSync(all), usageLines(2_150)].map((content) => importNdjson(customer, bytes(content))),
+        const summaries = yield* Effect.forEach(
+          [all, all, gzipSync(all), usageLines(2_150)],
+          (content) => importNdjson(customer, bytes(content)),
           { concurrency: "unbounded" }
         )
         assert.deepStrictEqual(yield* stored(customer), { bandwidth: [3_000, sumTo(3_000)] })
@@ -339,7 +340,7 @@ eachEngine("Importer", (engine) => {
     it.effect("is ended while its source has nothing to give", () =>
       Effect.gen(function* () {
         const asked = yield* Deferred.make<void>()
-        const silent = new Readable({ read: () => void Effect.runFork(Deferred.succeed(asked, undefined)) })
+        const silent = new Readable({ read: () => void Deferred.doneUnsafe(asked, Effect.void) })
         const fiber = yield* Effect.forkChild(importNdjson("silent", silent))
         yield* Deferred.await(asked)
         yield* Fiber.interrupt(fiber)

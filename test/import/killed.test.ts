@@ -20,7 +20,7 @@ describe("Importer, killed", () => {
         const file = join(directory, "usage.ndjson")
         const count = 60_000
         writeFileSync(file, usageLines(count))
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const script = join(import.meta.dirname, "..", "support", "importProcess.ts")
         // Killed after so many chunks, at a moment that nobody chooses; then two at once, of which one is killed.
         const run = (chunks: number) =>

@@ -390,7 +390,7 @@ describe("while the database is gone", () => {
     "requests are answered, wait in memory beyond the queue of the batcher, and are stored once when it is back",
     () =>
       Effect.gen(function* () {
-        const direct = yield* freshDatabase()
+        const direct = yield* freshDatabase
         const { hostname, port } = new URL(direct)
         const proxy = yield* Effect.acquireRelease(
           Effect.promise(() => Proxy.start(hostname, Number(port))),

@@ -648,7 +648,7 @@ describe("WriteQueue: closing where batches can be set aside", () => {
     const logger = Logger.make(({ message }) => void logged.push(String(message)))
     const { close, queue } = yield* makeClosable(store, {
       setAside: ({ records }) =>
-        takes ? Effect.sync(() => aside.push(...records.map((_) => _.customer))) : Effect.fail(new Error("no space"))
+        takes ? Effect.sync(() => aside.push(...records.map((_) => _.customer))) : Effect.fail("no space")
     }).pipe(Effect.provide(Logger.layer([logger])))
     offer(queue, names(25))
     return { aside, logged, queue, closing: yield* Effect.forkChild(close) }
@@ -722,10 +722,10 @@ describe("WriteQueue: any order of events", () => {
       const store = new FakeStore((attempt) =>
         Effect.gen(function* () {
           if (chance(0.5)) yield* Effect.sleep(Duration.millis(int(300)))
-          if (attempt.batch.records.some((_) => bad.has(_.customer))) return yield* Effect.fail(refusedData)
-          if (chance(0.2)) return yield* Effect.fail(pick([unreachable, busy]))
+          if (attempt.batch.records.some((_) => bad.has(_.customer))) return yield* refusedData
+          if (chance(0.2)) return yield* pick([unreachable, busy])
           const appended = yield* attempt.commit
-          if (chance(0.1)) return yield* Effect.fail(unreachable)
+          if (chance(0.1)) return yield* unreachable
           return appended
         })
       )

@@ -82,7 +82,7 @@ eachEngine("Health", (engine) => {
 describe("Health", () => {
   it.live("a batch that does not get stored", () =>
     Effect.gen(function* () {
-      const database = postgresLayer(yield* freshDatabase())
+      const database = postgresLayer(yield* freshDatabase)
       const stuck = batcherInState({ inFlight: 3, flushingSince: Date.now() - 120_000 })
       const busy = batcherInState({ inFlight: 3, flushingSince: Date.now() })
       const asked = (context: Layer.Layer<Batcher | Spool> | Layer.Layer<Batcher>) =>
@@ -95,7 +95,7 @@ describe("Health", () => {
 
   it.live("a server that has fallen silent is not waited for", () =>
     Effect.gen(function* () {
-      const direct = yield* freshDatabase()
+      const direct = yield* freshDatabase
       const { hostname, port } = new URL(direct)
       const proxy = yield* Effect.acquireRelease(
         Effect.promise(() => Proxy.start(hostname, Number(port))),
@@ -124,7 +124,7 @@ describe("Health", () => {
     "over HTTP: a database that goes away leaves the process alive, not ready without a spool; hosts are not told",
     () =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const database = postgresLayer(url)
         const asked = Effect.fnUntraced(function* (path: string) {
           const { url } = yield* address

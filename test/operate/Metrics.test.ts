@@ -238,7 +238,7 @@ describe("Metrics", () => {
   it.live("usage metrics prints those of the database and the spool, or writes them for all to read", () =>
     Effect.gen(function* () {
       const home = yield* temporaryDirectory
-      const env = { USAGE_DATABASE_URL: yield* freshDatabase(), USAGE_HOME: home }
+      const env = { USAGE_DATABASE_URL: yield* freshDatabase, USAGE_HOME: home }
       yield* usage(env, "record", "api", "5", "--customer", "acme")
       const { code, stderr, stdout } = yield* usage(env, "metrics")
       assert.deepStrictEqual([code, stderr], [0, ""])

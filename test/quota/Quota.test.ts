@@ -330,7 +330,7 @@ eachEngine("Quota", (engine) => {
 describe("a route with a hard quota, its database silent and then gone", () => {
   it.live("answers as before: so many are let in, are metered, and no request waits", () =>
     Effect.gen(function* () {
-      const direct = yield* freshDatabase()
+      const direct = yield* freshDatabase
       const { hostname, port } = new URL(direct)
       const proxy = yield* Effect.acquireRelease(
         Effect.promise(() => Proxy.start(hostname, Number(port))),
@@ -461,7 +461,7 @@ describe("Quota's readings", () => {
       Effect.gen(function* () {
         const customers = Array.from({ length: 4 }, (_, i) => `c${i}`)
         const calls = customers.flatMap((customer) => Array.from({ length: 50 }, () => quota.enforce(customer, "api")))
-        yield* ask(Effect.all(calls.map(Effect.result), { concurrency: "unbounded" }), 250)
+        yield* ask(Effect.forEach(calls, Effect.result, { concurrency: "unbounded" }), 250)
         assert.deepStrictEqual([fake.asked.slice().sort(), fake.most], [customers, 2])
       })
     )

@@ -197,9 +197,11 @@ eachEngine("Batcher", (engine) => {
           ["5", "2"]
         )
       }).pipe(
-        Effect.provide(Layer.fresh(Batcher.layerConfig)),
         Effect.provide(
-          ConfigProvider.layer(ConfigProvider.fromUnknown({ USAGE_BATCH_SIZE: "5", USAGE_BATCH_TIMEOUT: "0.2" }))
+          Layer.provide(
+            Layer.fresh(Batcher.layerConfig),
+            ConfigProvider.layer(ConfigProvider.fromUnknown({ USAGE_BATCH_SIZE: "5", USAGE_BATCH_TIMEOUT: "0.2" }))
+          )
         )
       )
     )

@@ -311,13 +311,13 @@ eachEngine("Aggregator", (engine) => {
             reporter.series({ window: { ...year, tz: "Asia/Kolkata" }, customer: "w" }, "day"),
             (days) => days.reduce((sum, day) => sum + Number(day.events), 0)
           )
-          const reports = yield* Effect.all(
-            [record, record, enqueue, enqueue, report(total), report(byDay)].map((one) =>
+          const reports = yield* Effect.forEach(
+            [record, record, enqueue, enqueue, report(total), report(byDay)],
+            (one) =>
               Effect.ensuring(
                 one,
                 Effect.sync(() => (work.goesOn = false))
-              )
-            ),
+              ),
             { concurrency: "unbounded" }
           )
           assert.isAbove(Number(reports[4]), 5)
@@ -332,7 +332,7 @@ describe("two processes", () => {
   layer(Layer.empty, { excludeTestServices: true })((it) => {
     it.effect("aggregate at once: one works, the other waits, and what it finds is done", () =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const process = () =>
           Layer.fresh(Layer.provideMerge(Layer.mergeAll(Aggregator.layer, Recorder.layer()), postgresLayer(url)))
         const work = Effect.gen(function* () {

@@ -96,7 +96,7 @@ describe("containers that share a spool", () => {
     `for ${seconds} s (seed ${seed}): what was acknowledged is stored, and nothing twice`,
     () =>
       Effect.gen(function* () {
-        const url = yield* freshDatabase()
+        const url = yield* freshDatabase
         const home = yield* temporaryDirectory
         const spool = join(home, "spool")
         const functions = join(home, "functions.bash")

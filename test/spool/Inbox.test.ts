@@ -235,7 +235,7 @@ const claimInbox = fileURLToPath(new URL("../support/deliverSpool.ts", import.me
 describe("the inbox on a server", () => {
   it.live("goes by its first verdict, whatever has changed when it is read again", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       yield* Effect.gen(function* () {
         const { broken, directory, inbox } = yield* opened
         const { name, sql } = yield* Database
@@ -290,7 +290,7 @@ describe("the inbox on a server", () => {
   it.live("a pipe in it neither hangs the command nor keeps it from ending, and is told of", () =>
     Effect.gen(function* () {
       const home = yield* temporaryDirectory
-      const env = { USAGE_HOME: home, USAGE_DATABASE_URL: yield* freshDatabase() }
+      const env = { USAGE_HOME: home, USAGE_DATABASE_URL: yield* freshDatabase }
       yield* usage(env, "batch", "init")
       execFileSync("mkfifo", [join(home, "spool", "inbox", "aa.ndjson")])
       const flushed = yield* Effect.promise(() => usageProcess(env, ["batch", "flush"], Buffer.alloc(0)))
@@ -314,7 +314,7 @@ describe("the inbox on a server", () => {
 
   it.live.skipIf(!canBeNobody)("another user's files are set aside, or noted where they cannot be moved", () =>
     Effect.gen(function* () {
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const { broken, directory, inbox } = yield* opened
       for (const path of [directory, ...readdirSync(directory).map((name) => join(directory, name))]) {
         chownSync(path, nobody, nobody)

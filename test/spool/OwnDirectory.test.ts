@@ -170,9 +170,9 @@ describe("a directory of open/", () => {
   it.live("is made by many while others look for orphans", () =>
     Effect.gen(function* () {
       const spool = yield* opened
-      const ended = new AbortController()
+      const made = { all: false }
       const looking = Effect.promise(async () => {
-        while (!ended.signal.aborted) await OwnDirectory.adoptAll(spool.path)
+        while (!made.all) await OwnDirectory.adoptAll(spool.path)
       })
       const making20 = Effect.promise(async () => {
         for (let i = 0; i < 20; i++) {
@@ -188,7 +188,7 @@ describe("a directory of open/", () => {
           looking,
           Effect.andThen(
             Effect.all([making20, making20], { concurrency: 2 }),
-            Effect.sync(() => ended.abort())
+            Effect.sync(() => (made.all = true))
           )
         ],
         { concurrency: 2 }

@@ -373,7 +373,7 @@ describe("kill -9", () => {
   it.live("of a process that writes the spool: what it acknowledged is stored once", () =>
     Effect.gen(function* () {
       const directory = yield* temporary
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const acknowledged: Array<string> = []
       for (let round = 0; round < 4; round++) {
         const args = [spoolForever, url, directory, `round-${round}`]
@@ -387,7 +387,7 @@ describe("kill -9", () => {
   it.live("of a process whose files the kernel does not let grow: it acknowledged only what is on the disk", () =>
     Effect.gen(function* () {
       const directory = yield* temporary
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       // Segments of a thousand records would have some 100 kB; files end at 16 KiB.
       const limited = `ulimit -f 16; exec "$0" "$@"`
       const args = ["-c", limited, process.execPath, spoolForever, url, directory, "full", "1000"]

@@ -42,7 +42,7 @@ describe("a spool", () => {
   it.live("in which something waits is delivered to its own database, or to its successor, and to no other", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const ours = yield* freshDatabase()
+      const ours = yield* freshDatabase
       yield* drop(directory, "first")
       yield* deliver(ours, directory)
       const { id } = yield* identityOf(ours)
@@ -74,7 +74,7 @@ describe("a spool", () => {
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
       const copy = yield* temporaryDirectory
-      const url = yield* freshDatabase()
+      const url = yield* freshDatabase
       const spool = yield* Effect.promise(() => SpoolDirectory.openSpool(directory))
       for (const customer of ["a", "b"]) {
         yield* drop(directory, customer)
@@ -90,7 +90,7 @@ describe("a spool", () => {
   it.live("of another keeps what a batcher enqueues, and loses nothing when that is mended", () =>
     Effect.gen(function* () {
       const directory = yield* temporaryDirectory
-      const [ours, other] = [yield* freshDatabase(), yield* freshDatabase()]
+      const [ours, other] = [yield* freshDatabase, yield* freshDatabase]
       yield* drop(directory, "first")
       yield* deliver(ours, directory)
       yield* drop(directory, "waiting")

@@ -26,7 +26,8 @@ export class Address {
           target.destroy()
         })
       }
-      client.pipe(target).pipe(client)
+      client.pipe(target)
+      target.pipe(client)
     })
     server.listen(0, "127.0.0.1")
     await once(server, "listening")

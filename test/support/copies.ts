@@ -29,7 +29,7 @@ export const cloneOf = (url: string) =>
 
 /** What a dump of a database makes, restored into a new one. */
 export const restoredDumpOf = Effect.fnUntraced(function* (url: string) {
-  const restored = yield* freshDatabase()
+  const restored = yield* freshDatabase
   yield* copyRows(url, restored)
   return restored
 })

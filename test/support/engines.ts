@@ -28,7 +28,7 @@ export const postgres: Engine = {
   name: "postgres",
   layer: Layer.unwrap(
     Effect.map(
-      Effect.suspend(() => freshDatabase()),
+      Effect.suspend(() => freshDatabase),
       (url) => postgresLayer(url)
     )
   )
@@ -58,8 +58,9 @@ export const postgresLayer = (
   Layer.fresh(Layer.orDie(Postgres.layer({ maxConnections: 6, ...options, url: Redacted.make(url) })))
 
 /** Makes a migrated database on the shared server and gives its URL; it is dropped when the scope closes. */
-export const freshDatabase = (): Effect.Effect<string, never, Scope.Scope> =>
+export const freshDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() =>
   newDatabase(`template ${templateDatabase}`)
+)
 
 /** The same without any table of ours. */
 export const emptyDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => newDatabase())

@@ -178,33 +178,31 @@ describe("effect-usage/testing is as the real one", () => {
 
   it.live("for idempotency keys in any order, by whatever way they come", () => {
     const seed = runSeed()
-    return Effect.gen(function* () {
-      yield* assertSame(() =>
-        Effect.gen(function* () {
-          const { int, pick } = random(seed)
-          const recorder = yield* Recorder
-          const batcher = yield* Batcher
-          const any = () =>
-            usage(pick(["a", "b"]), {
-              quantity: int(2),
-              idempotencyKey: pick([undefined, "1", "2", "3", `${int(60)}`]),
-              metadata: pick([undefined, { i: int(2) }])
-            })
-          const outcomes: Array<unknown> = []
-          for (let step = 0; step < 120; step++) {
-            const many = Array.from({ length: 1 + int(4) }, any)
-            const way = int(3)
-            if (way === 0) outcomes.push(yield* outcome(recorder.record(many[0]!)))
-            else if (way === 1) outcomes.push(yield* outcome(recorder.recordAll(many)))
-            else {
-              outcomes.push(yield* outcome(batcher.enqueueAll(many)))
-              yield* Effect.orDie(batcher.flush)
-            }
+    return assertSame(() =>
+      Effect.gen(function* () {
+        const { int, pick } = random(seed)
+        const recorder = yield* Recorder
+        const batcher = yield* Batcher
+        const any = () =>
+          usage(pick(["a", "b"]), {
+            quantity: int(2),
+            idempotencyKey: pick([undefined, "1", "2", "3", `${int(60)}`]),
+            metadata: pick([undefined, { i: int(2) }])
+          })
+        const outcomes: Array<unknown> = []
+        for (let step = 0; step < 120; step++) {
+          const many = Array.from({ length: 1 + int(4) }, any)
+          const way = int(3)
+          if (way === 0) outcomes.push(yield* outcome(recorder.record(many[0]!)))
+          else if (way === 1) outcomes.push(yield* outcome(recorder.recordAll(many)))
+          else {
+            outcomes.push(yield* outcome(batcher.enqueueAll(many)))
+            yield* Effect.orDie(batcher.flush)
           }
-          return outcomes
-        })
-      )
-    }).pipe(Effect.onError(() => Effect.sync(() => process.stderr.write(`TEST_SEED=${seed}\n`))))
+        }
+        return outcomes
+      })
+    ).pipe(Effect.onError(() => Effect.sync(() => process.stderr.write(`TEST_SEED=${seed}\n`))))
   })
 })
 

@@ -46,16 +46,16 @@ const snapshotOf = (client: pg.PoolClient): Snapshot => {
       ({ rows }) => rows
     )
   const copyOut = <A>(select: Select, format: string, collector: Collector<A>): Effect.Effect<Pull<A>, DatabaseError> =>
-    Effect.gen(function* () {
-      if (select.params.length > 0) {
-        const settings = select.params.map((_, index) => `set_config('${setting(index + 1)}', $${index + 1}, true)`)
-        yield* query(`select ${settings.join(", ")}`, select.params)
-      }
+    Effect.suspend(() => {
+      const settings = select.params.map((_, index) => `set_config('${setting(index + 1)}', $${index + 1}, true)`)
       const text = select.text.replace(/\$(\d+)/g, (_, place) => `current_setting('${setting(Number(place))}')`)
-      const copied = client.query(
-        new CopyOut(`copy (${text}) to stdout (format ${format}, encoding 'UTF8')`, collector)
-      )
-      return attempt(client, () => copied.next())
+      const isSet = settings.length === 0 ? Effect.void : query(`select ${settings.join(", ")}`, select.params)
+      return Effect.map(isSet, () => {
+        const copied = client.query(
+          new CopyOut(`copy (${text}) to stdout (format ${format}, encoding 'UTF8')`, collector)
+        )
+        return attempt(client, () => copied.next())
+      })
     })
   return {
     query,
