@@ -33,8 +33,7 @@ await build({
   cwd: root,
   input: {
     ...Object.fromEntries(entries.map(({ module, name }) => [name, module])),
-    "embedded-worker": "src/database/embedded/Worker.ts",
-    "parquet-reader": "src/import/ParquetReader.ts"
+    "embedded-worker": "src/database/embedded/Worker.ts"
   },
   platform: "node",
   external: [/^[^./]/],

@@ -145,7 +145,6 @@ describe("the packed package", () => {
         [["report", "today", "--all-customers"], "@electric-sql/pglite", { USAGE_HOME: join(work, "other") }],
         [["export", "xlsx", "a.xlsx", "today", "--all-customers"], "exceljs", env],
         [["export", "parquet", "a.parquet", "today", "--all-customers"], "hyparquet-writer", env],
-        [["import", "package.json", "--format", "parquet"], "hyparquet", env],
         [["export", "csv", "s3://billing/a.csv", "today", "--all-customers"], "@aws-sdk/lib-storage", env],
         [["archive", "30", "--dir", "s3://billing"], "@aws-sdk/lib-storage", env],
         [["report", "today", "--all-customers", "--html", "a.html"], "chart.js", env]

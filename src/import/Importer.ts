@@ -1,6 +1,5 @@
 /**
- * Imports files of usage: NDJSON, CSV, JSON documents and access logs of web servers, plain or compressed with gzip or zstd,
- * and Parquet.
+ * Imports files of usage: NDJSON, CSV, JSON documents and access logs of web servers, plain or compressed with gzip or zstd.
  *
  * A file is imported in chunks of some thousand lines. A chunk's records, the lines of it that were refused, and the note of
  * how far the file is imported are written in one transaction. From this follows what is promised:
@@ -25,7 +24,6 @@ import { DatabaseError } from "../database/DatabaseError.ts"
 import * as Retry from "../database/Retry.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
-import { NotInstalled } from "../domain/NotInstalled.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as AccessLog from "./AccessLog.ts"
 import * as Csv from "./Csv.ts"
@@ -60,10 +58,10 @@ export class ImporterError extends ServiceError<ImporterError>()("ImporterError"
 ]) {}
 
 /** @since 0.1.0 */
-export type ImportFormat = "ndjson" | "csv" | "json" | "parquet" | "access-log"
+export type ImportFormat = "ndjson" | "csv" | "json" | "access-log"
 
 /**
- * - `source`: a file's path, a Node stream or other async iterable of bytes, or an Effect `Stream`; of Parquet, a path
+ * - `source`: a file's path, a Node stream or other async iterable of bytes, or an Effect `Stream`
  * - `name`: what the source is called in messages, in the ledger and in dead letters
  * - `customer`: whose usage it is, where neither a record nor, in JSON, the document names a customer
  * - `customerFrom`: of an access log, instead of `customer`: the part of each line that names the customer
@@ -83,7 +81,7 @@ export interface ImportOptions {
 }
 
 /**
- * - `lines`: of the source, so far, in JSON and Parquet its entries; `skippedLines`: those that were imported before
+ * - `lines`: of the source, so far, in JSON its entries; `skippedLines`: those that were imported before
  * - `records`, `refused`: records stored and lines refused by this import
  * - `bytes`: of the content, decompressed; `batches`: transactions
  *
@@ -173,10 +171,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     Effect.acquireRelease(
       Effect.tryPromise({
         try: (ended) => openSource(options, ended),
-        catch: (cause) =>
-          cause instanceof InvalidInput || cause instanceof NotInstalled
-            ? ImporterError.from(cause)
-            : unreadable(options.name)(cause)
+        catch: unreadable(options.name)
       }),
       (window) => Effect.sync(() => window.close()),
       // A pipe may have nothing for hours.
@@ -337,31 +332,14 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
 })
 
 /** The text of a source. */
-const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> => {
-  switch (format) {
-    case "json":
-      return Window.open(source, { reading: (await import("./JsonDocument.ts")).lines, ended })
-    case "parquet": {
-      if (typeof source !== "string") throw parquetStream
-      return Window.open(await (await import("./ParquetSource.ts")).open(source, { ended }), { ended })
-    }
-    default:
-      return Window.open(source, { ended })
-  }
-}
-
-const parquetStream = new InvalidInput({
-  field: "file",
-  problem: "is a stream, and Parquet is read from its end",
-  remedy: "Give the path of a file"
-})
+const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> =>
+  Window.open(source, format === "json" ? { reading: (await import("./JsonDocument.ts")).lines, ended } : { ended })
 
 const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Window) {
   switch (options.format) {
     case "ndjson":
       return Ndjson.make(options.customer)
     case "json":
-    case "parquet":
       return { ...Ndjson.make(options.customer), piece: "entry" } as const
     case "access-log":
       return AccessLog.make(
@@ -377,10 +355,6 @@ const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Wi
       )
     }
     default:
-      return yield* refusedOption(
-        "format",
-        "is not a format of usage files",
-        "Use ndjson, csv, json, parquet or access-log"
-      )
+      return yield* refusedOption("format", "is not a format of usage files", "Use ndjson, csv, json or access-log")
   }
 })

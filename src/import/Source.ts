@@ -26,7 +26,10 @@ const blockBytes = 262_144
 const foreign: ReadonlyArray<readonly [signature: ReadonlyArray<number>, detail: string]> = [
   [[0x42, 0x5a, 0x68], "it is compressed with bzip2: give it through `bzip2 -dc`"],
   [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "it is compressed with xz: give it through `xz -dc`"],
-  [[0x50, 0x41, 0x52, 0x31], "it is Parquet: give --format parquet"],
+  [
+    [0x50, 0x41, 0x52, 0x31],
+    "it is Parquet: make NDJSON of it, as with DuckDB: copy (from 'a.parquet') to 'a.ndjson' (format json)"
+  ],
   [[0x50, 0x4b, 0x03, 0x04], "it is a zip archive or a workbook: unpack it, or save it as CSV"],
   [[0xff, 0xfe], "it is UTF-16: convert it with `iconv -f utf-16 -t utf-8`"],
   [[0xfe, 0xff], "it is UTF-16: convert it with `iconv -f utf-16 -t utf-8`"]

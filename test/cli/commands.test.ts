@@ -251,6 +251,9 @@ describe("usage import", () => {
       const env = yield* withServer
       const file = yield* written("usage.txt", "x\n")
       assert.strictEqual((yield* usage(env, "import", file)).code, 2)
+      const parquet = yield* usage(env, "import", "a.parquet")
+      assert.strictEqual(parquet.code, 2)
+      assert.include(parquet.stderr, "Hint: Make NDJSON of it: duckdb -c ")
       const both = yield* usage(env, "import", "a.log", "--customer", "a", "--customer-from", "ip")
       assert.strictEqual(both.code, 2)
       const missing = yield* usage(env, "import", `${file}.log`)

@@ -153,9 +153,9 @@ eachEngine("Exporter", (engine) => {
         const exporter = yield* Exporter
         const lines = (text: string) => text.split("\n").sort()
         const records = yield* exportText({ customer: "before" })
-        for (const name of ["a.ndjson", "a.csv.gz", "a.json.zst", "a.json", "a.parquet"]) {
+        for (const name of ["a.ndjson", "a.csv.gz", "a.json.zst", "a.json"]) {
           const file = join(directory, name)
-          const format = ["ndjson", "csv", "json", "parquet"].find((format) => name.includes(format)) as ImportFormat
+          const format = ["ndjson", "csv", "json"].find((format) => name.includes(format)) as ImportFormat
           const customer = `after ${name}`
           const namesCustomer = format === "ndjson" || format === "json"
           if (namesCustomer) yield* rename("before", customer)

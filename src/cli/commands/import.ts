@@ -22,10 +22,10 @@ export const importFiles = Command.make(
       Argument.withDescription("Files, plain, gzip or zstd; - is stdin"),
       Argument.variadic({ min: 1 })
     ),
-    format: Flag.Literals("format", ["access-log", "ndjson", "csv", "json", "parquet"]).pipe(
+    format: Flag.Literals("format", ["access-log", "ndjson", "csv", "json"]).pipe(
       Flag.withAlias("f"),
       Flag.withDescription(
-        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, .json, also with .gz or .zst, .parquet), if absent"
+        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, .json, also with .gz or .zst), if absent"
       ),
       Flag.optional
     ),
@@ -110,13 +110,22 @@ const endings: ReadonlyArray<readonly [ending: RegExp, format: ImportFormat]> = 
 
 const formatOf = (file: string): Effect.Effect<ImportFormat, InvalidInput> => {
   const name = file.replace(/\.(gz|zst)$/, "")
-  const format = file.endsWith(".parquet") ? "parquet" : endings.find(([ending]) => ending.test(name))?.[1]
+  const format = endings.find(([ending]) => ending.test(name))?.[1]
   if (format !== undefined) return Effect.succeed(format)
+  if (name.endsWith(".parquet")) {
+    return Effect.fail(
+      new InvalidInput({
+        field: "file",
+        problem: `${excerpt(basename(file))} is Parquet`,
+        remedy: `Make NDJSON of it: duckdb -c "copy (from 'a.parquet') to 'a.ndjson' (format json)"`
+      })
+    )
+  }
   return Effect.fail(
     new InvalidInput({
       field: "format",
       problem: `the name ${excerpt(basename(file))} does not say what the file is`,
-      remedy: "Give --format access-log, ndjson, csv, json or parquet"
+      remedy: "Give --format access-log, ndjson, csv or json"
     })
   )
 }
@@ -137,10 +146,10 @@ const withProgress = Effect.fnUntraced(function* <A, E, R>(
 
 /** How much there is to read; not known of a pipe, nor of what is compressed. */
 const sizeOf = (file: string): number | undefined =>
-  file === "-" || /\.(gz|zst|parquet)$/.test(file) ? undefined : statSync(file, { throwIfNoEntry: false })?.size
+  file === "-" || /\.(gz|zst)$/.test(file) ? undefined : statSync(file, { throwIfNoEntry: false })?.size
 
 const tell = Effect.fnUntraced(function* (file: string, format: ImportFormat, summary: ImportSummary) {
-  const [piece, pieces] = format === "json" || format === "parquet" ? ["entry", "entries"] : ["line", "lines"]
+  const [piece, pieces] = format === "json" ? ["entry", "entries"] : ["line", "lines"]
   const parts = [`${summary.records} records`]
   if (summary.skippedLines > 0) parts.push(`${summary.skippedLines} ${pieces} imported before`)
   if (summary.refused > 0) parts.push(`${summary.refused} refused`)
