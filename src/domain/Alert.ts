@@ -1,4 +1,4 @@
-/** What an alert says, and how: the sentences and the log lines that scripts know from the shell system. */
+/** Alerts and how they are worded: the sentences and log lines that scripts know from the shell system. */
 import type { CustomerId } from "./CustomerId.ts"
 import * as Decimal from "./Decimal.ts"
 import * as Instant from "./Instant.ts"
@@ -8,16 +8,16 @@ import { printable } from "./Shown.ts"
 /** From the lowest to the highest. @since 0.1.0 */
 export const levels = ["warning", "critical", "exceeded"] as const
 
-/** How much of a quota is used. @since 0.1.0 */
+/** Severity, by how much of a quota is used. @since 0.1.0 */
 export type AlertLevel = (typeof levels)[number]
 
 /**
- * A thing to tell somebody.
+ * An alert.
  *
  * - `kind`: `quota`: usage reached a threshold; `recovery`: it is below all of them again; `spike`: an hour was far above
  *   the usual
- * - `level`: of a quota's alert; of a recovery the highest that was reached; `undefined` for a spike
- * - `used`, `limit`: in `unit`; of a spike the hour's usage and what is usual
+ * - `level`: the quota's; for a recovery, the highest that was reached; `undefined` for a spike
+ * - `used`, `limit`: in `unit`; for a spike, the hour's usage and the usual hour's
  * - `percent`: of the limit, rounded down: 99.6 % is not 100 %
  * - `period`: of the quota, or the hour
  *
@@ -41,10 +41,10 @@ type Told = Pick<Alert, "kind" | "level" | "service" | "unit" | "used" | "limit"
 
 const number = (value: Decimal.Decimal): string => Decimal.toReadable(value, 4, 4)
 
-/** `9.2GB`: bytes are told by the GB, everything else is counted. */
+/** `9.2GB`: bytes are given in GB, everything else is a count. */
 const measured = (value: Decimal.Decimal, unit: string): string => `${number(value)}${unit === "GB" ? "GB" : ""}`
 
-/** What is in a log line's second place: `warning`, `recovered`, `spike`. */
+/** The second field of a log line: `warning`, `recovered`, `spike`. */
 export const word = ({ kind, level }: Pick<Alert, "kind" | "level">): string =>
   kind === "quota" ? level! : kind === "recovery" ? "recovered" : "spike"
 
@@ -65,7 +65,7 @@ export const logLine = (alert: Told & Pick<Alert, "raisedAt">): string =>
 /** The customer's id as it is shown to people. */
 export const customerText = ({ customer }: Pick<Alert, "customer">): string => printable(customer)
 
-/** `text`, and whom it is about: `WARNING: api usage at 78% - 78000/100000 [acme]`. */
+/** `text`, and the customer it is about: `WARNING: api usage at 78% - 78000/100000 [acme]`. */
 export const withCustomer = (text: string, alert: Pick<Alert, "customer">): string => `${text} [${customerText(alert)}]`
 
 /** An alert as data for other programs, in the words of the tables; numbers are decimal text. */

@@ -1,14 +1,14 @@
 /**
- * The hours, days and months of a time zone, from the zones that this process knows: a server may know older ones, or take a
- * name such as CET for an abbreviation.
+ * The hours, days and months of a time zone, computed from this process's own zone data: a server's may be older, or read a
+ * name such as CET as an abbreviation.
  *
- * A day begins when the clock first shows its date and ends when it first shows that of another day, and so does a month: every
- * moment is in one, also where a clock is set back over midnight.
+ * A day begins when the clock first shows its date and ends when it first shows another's, and so does a month: every moment is
+ * in exactly one, even where a clock is set back over midnight.
  */
 import * as DateTime from "effect/DateTime"
 import * as Instant from "./Instant.ts"
 
-/** A stretch of time in which the clock does not change, from `from` on; `offset` is what it is ahead of UTC, in microseconds. */
+/** A stretch of time with one offset, from `from` on; `offset` is how far the clock is ahead of UTC, in microseconds. */
 export interface Stretch {
   readonly from: Instant.Instant
   readonly offset: number
@@ -33,10 +33,10 @@ const day = 86_400 * second
 
 const floor = (value: number, unit: number): number => Math.floor(value / unit) * unit
 
-/** Clocks that were changed and changed back are months apart: none since 2000 is nearer than four weeks. */
+/** Two changes of a clock are months apart: since 2000, none are closer than four weeks. */
 const sampled = 7 * day
 
-/** The stretches that a period touches. */
+/** The stretches that overlap a period. */
 export const stretches = ({ end, start, tz }: Period): ReadonlyArray<Stretch> => {
   const zone = DateTime.zoneMakeNamedUnsafe(tz)
   const offsetAt = (at: number): number =>
@@ -60,19 +60,19 @@ export const stretches = ({ end, start, tz }: Period): ReadonlyArray<Stretch> =>
   return found
 }
 
-/** Of a moment on the clock: the first one of its month, or of the month that is so many later. */
+/** The first moment of the month that a wall-clock moment is in, or of a month that many later. */
 const monthOf = (clock: number, later = 0): number => {
   const date = new Date(clock / Instant.microsPerMilli)
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1) * Instant.microsPerMilli
 }
 
-/** The days or months that a period touches, whole and in order. */
+/** The days or months that overlap a period, whole and in order. */
 export const spans = (period: Period, unit: "day" | "month"): ReadonlyArray<CalendarSpan> => {
   const [begin, next] =
     unit === "day"
       ? [(clock: number) => floor(clock, day), (clock: number) => floor(clock, day) + day]
       : [(clock: number) => monthOf(clock), (clock: number) => monthOf(clock, 1)]
-  // From before the span in which the period begins, to after the one in which it ends; what it begins with is none.
+  // From before the span in which the period begins until after the one in which it ends; the first one found is incomplete.
   const margin = (unit === "day" ? 2 : 33) * day
   const around = { start: period.start - margin, end: period.end + margin, tz: period.tz } as Period
   const parts = stretches(around)

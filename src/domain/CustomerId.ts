@@ -23,7 +23,7 @@ export const parse = (input: unknown): Result.Result<CustomerId, InvalidInput> =
 
 /**
  * The customer of the request that is being served, provided by the application's authentication. The accessors of
- * `Recorder` require it, so that a program which forgets to say whom it meters does not compile.
+ * `Recorder` require it, so a program that forgets to say whom it meters does not compile.
  *
  * @since 0.1.0
  */

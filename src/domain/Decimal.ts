@@ -47,7 +47,7 @@ const hundred: Decimal = BigDecimal.fromBigInt(100n)
 
 // The lengths bound the work: nothing longer is ever turned into a bigint.
 const decimalPattern = /^([+-]?)(\d{0,80})(?:\.(\d{0,80}))?(?:[eE]([+-]?\d{1,15}))?$/
-/** What is a decimal in form, whatever its length. */
+/** The form of a decimal, of any length. */
 const anyDecimal = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/
 
 /**
@@ -65,7 +65,7 @@ export const parse = (
   let text: string
   switch (typeof input) {
     case "number":
-      // Nearly every amount, so it is answered at once; sixteen digits are the most that it can have.
+      // The fast path for nearly every amount: it has at most sixteen digits.
       if (Number.isSafeInteger(input) && input >= 0 && bounds.integerDigits >= 16) {
         return Result.succeed(BigDecimal.make(BigInt(input), 0))
       }
@@ -96,7 +96,7 @@ export const parse = (
   if (lead === "" && trail === "") return refuse(field, input, text === "" ? "is empty" : "is not a decimal number")
   const scale = trail.length - Number(exponent)
   const value = BigInt(lead + trail)
-  // An exponent is looked at before it becomes a power of ten.
+  // The exponent is checked before it becomes a power of ten.
   if (value !== 0n && (scale > 200 || scale < -200)) return tooLarge(field, bounds)
   if (value === 0n) return Result.succeed(zero)
   return within(field, BigDecimal.normalize(BigDecimal.make(sign === "-" ? -value : value, scale)), bounds)
@@ -220,7 +220,7 @@ export const toFixed = (decimal: Decimal, decimals: number): string => {
 }
 
 /**
- * Rounded to `decimals`, or to `digits` that say something if it is small, without zeros at the end: for readers.
+ * For readers: rounded to `decimals`, or to `digits` significant digits if it is small, without trailing zeros.
  *
  * @since 0.1.0
  */

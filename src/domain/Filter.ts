@@ -1,4 +1,4 @@
-/** Whose usage and of which service a question is about, checked. */
+/** A checked filter: the customer and the service that a query is about. */
 import * as Result from "effect/Result"
 import * as CustomerId from "./CustomerId.ts"
 import type { InvalidInput } from "./InvalidInput.ts"
@@ -9,7 +9,7 @@ export interface Filter {
   readonly service: Service.ServiceName | undefined
 }
 
-/** Fails with `InvalidInput` for a customer's id that is none, and for a service that the catalog does not know. */
+/** Fails with `InvalidInput` for a malformed customer id, and for a service that the catalog does not know. */
 export const checkFilter = (
   query: { readonly customer?: string | undefined; readonly service?: string | undefined },
   services: ReadonlyMap<string, Service.Service>

@@ -1,12 +1,10 @@
 /**
- * What a period will come to, from the days before. The method is part of the answer, so that nobody takes it for more
- * than it is.
+ * Forecasts a period from the days before it. The answer names its method, so nobody takes it for more than it is.
  *
- * - `weekday mean`: every day to come is like the mean of its weekday over the last four weeks; with two weeks or more of
- *   history
- * - `daily mean`: like the mean of the days since usage began
- * - `run rate`: there is no whole day yet; today goes on as it began
- * - `period is over`: nothing is to come
+ * - `weekday mean`: each remaining day is the mean of its weekday over the last four weeks; needs two weeks of history
+ * - `daily mean`: each remaining day is the mean of the days since usage began
+ * - `run rate`: there is no whole day yet; the rest of today is like its beginning
+ * - `period is over`: nothing remains
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "./Decimal.ts"
@@ -14,7 +12,7 @@ import * as Decimal from "./Decimal.ts"
 /** @since 0.1.0 */
 export type Method = "weekday mean" | "daily mean" | "run rate" | "period is over"
 
-/** Whole days that are looked back at. */
+/** Whole days of history that are used. */
 export const historyDays = 28
 const weekdayHistory = 14
 
@@ -37,14 +35,14 @@ export interface Known {
   readonly weekdaysToCome: ReadonlyArray<number>
 }
 
-/** How a forecast from this much history is made. */
+/** The method for this much history. */
 export const methodOf = (known: Pick<Known, "history" | "today">): Method => {
   if (known.today === undefined) return "period is over"
   if (known.history.length >= weekdayHistory) return "weekday mean"
   return known.history.length > 0 ? "daily mean" : "run rate"
 }
 
-/** The figure at the end of the period. Never less than what is used. */
+/** The expected figure at the end of the period; never less than what is used already. */
 export const forecast = (known: Known): Decimal.Decimal => {
   const { history, today, used, weekdaysToCome } = known
   if (today === undefined) return used

@@ -37,7 +37,7 @@ export const fromMillis = (millis: number): Instant => Math.floor(millis * micro
 /** Milliseconds since 1970, rounded down. */
 export const toMillis = (instant: Instant): number => Math.floor(instant / microsPerMilli)
 
-/** Checks and reads a time. Fails with `InvalidInput` for what is no time, does not exist, or is out of range. */
+/** Checks and reads a time. Fails with `InvalidInput` for what is not a time, does not exist, or is out of range. */
 export const parse = (field: string, input: unknown): Result.Result<Instant, InvalidInput> => {
   if (typeof input === "string") {
     const local = parseText(input)
@@ -79,7 +79,7 @@ const refuse = (field: string, input: unknown, problem: string, remedy?: string)
 const textPattern =
   /^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?)?(?:\s?(Z|[+-]\d{2}(?::?\d{2})?))?$/i
 
-/** The unit to which a text states a time. */
+/** The smallest unit that a text states. */
 export type Precision = "month" | "day" | "minute" | "second" | "fraction"
 
 /** A time as it is written: a wall clock, the offset if one is named, and the unit that it is precise to. */
@@ -89,7 +89,7 @@ export interface WrittenTime {
   readonly precision: Precision
 }
 
-/** Reads a time as it is written, or says in words what is wrong with it. */
+/** Reads a time as it is written, or answers what is wrong with it. */
 export const parseText = (text: string): WrittenTime | string => {
   const match = text.length <= 64 ? textPattern.exec(text) : null
   if (match === null) return "is not a time"
@@ -144,7 +144,7 @@ export const toIso = (instant: Instant): string => {
   return `${iso.slice(0, 19)}${fraction}Z`
 }
 
-/** The start of an instant's month in UTC, or of a month after it. */
+/** The start of an instant's month in UTC, or of a later month. */
 export const monthStart = (instant: Instant, later = 0): Instant => {
   const date = new Date(toMillis(instant))
   return fromMillis(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + later, 1))

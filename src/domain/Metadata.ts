@@ -1,5 +1,5 @@
 /**
- * A record's metadata: one JSON object, kept as the text that came, with its key order, spacing and digits.
+ * A record's metadata: one JSON object, kept as the text that arrived, with its key order, spacing and digits.
  *
  * PostgreSQL accepts `\u0000` and half surrogate pairs in a `json` column and fails later, when something reads the value,
  * so one such record would break every report that groups by a key. They are refused here.
@@ -37,7 +37,7 @@ export const fromValue = (input: unknown): Result.Result<string | null, InvalidI
   return checkText(text)
 }
 
-/** Metadata as JSON text, kept to the letter. Empty text means none. */
+/** Metadata given as JSON text, kept verbatim. Empty text means none. */
 export const fromText = (text: string): Result.Result<string | null, InvalidInput> => {
   if (text === "") return Result.succeed(null)
   if (text.length > maxLength) return refuse(`has ${text.length} characters`)
@@ -58,14 +58,14 @@ const checkText = (text: string): Result.Result<string, InvalidInput> => {
   if (text.length > maxLength) return refuse(`has ${text.length} characters`)
   if (tooDeep(text)) return refuse(`is nested deeper than ${maxDepth} levels`)
   if (!text.isWellFormed()) return refuse("contains half a surrogate pair")
-  // The escapes are rare, so the scan for them is only paid by texts that have one.
+  // Escapes are rare: only texts that have one pay for the scan.
   const problem = text.includes("\\u") ? problemOfEscapes(text) : undefined
   return problem === undefined ? Result.succeed(text) : refuse(problem)
 }
 
 /**
- * What PostgreSQL would choke on among the escapes of a JSON text. The text itself is looked at and not the value that it
- * parses to: of a key that comes twice the value has only the last.
+ * Escapes in a JSON text that PostgreSQL would choke on. The text itself is examined, not the value it parses to: for a
+ * repeated key, the value has only the last.
  */
 const problemOfEscapes = (text: string): string | undefined => {
   let highEnds = -1
@@ -85,7 +85,7 @@ const tooDeep = (text: string): boolean => {
   let opening = 0
   for (let i = text.indexOf("{"); i >= 0 && opening <= maxDepth; i = text.indexOf("{", i + 1)) opening++
   for (let i = text.indexOf("["); i >= 0 && opening <= maxDepth; i = text.indexOf("[", i + 1)) opening++
-  // Few brackets cannot nest deeply; braces inside strings are told apart only when there are many.
+  // Few brackets cannot nest deeply; only when there are many are braces inside strings told apart.
   if (opening <= maxDepth) return false
   let depth = 0
   let inString = false

@@ -1,6 +1,6 @@
 /**
- * Months of UTC, by which records are partitioned, archived and removed. A month is `2026-01` everywhere, also in what users
- * see; as text, months sort as time does.
+ * Months of UTC, by which records are partitioned, archived and removed. A month is `2026-01` everywhere, also where users see
+ * it; as text, months sort by time.
  */
 import type * as Brand from "effect/Brand"
 import * as Result from "effect/Result"

@@ -1,9 +1,9 @@
-/** Which of the words that there are was meant by one that there is not. */
+/** Guesses which known word an unknown one was meant to be. */
 
-/** Letters to change, add or leave out: a third of the word's, and one of a short one. */
+/** Edits allowed: a third of the word's length, and at least one. */
 const limitOf = (word: string): number => Math.max(1, Math.floor(word.length / 3))
 
-/** The nearest of some words, if one is near. For words of a few dozen letters. */
+/** The nearest of the known words, if one is near enough. For words of a few dozen letters. */
 export const nearest = (word: string, among: Iterable<string>): string | undefined => {
   let found: string | undefined
   let least = limitOf(word) + 1

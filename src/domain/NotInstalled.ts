@@ -1,9 +1,9 @@
-/** What is missing where a part of this package is used whose library is not there. */
+/** The error of a feature whose optional package is not installed. */
 import * as Schema from "effect/Schema"
 
 /**
- * An optional package is not installed: what the embedded database, workbooks, Parquet, object storage, mail and webhooks,
- * and charts are made with is loaded when it is used, and left to the application to install.
+ * An optional package is not installed. The libraries behind the embedded database, workbooks, Parquet, object storage, mail,
+ * webhooks and charts are loaded when they are used; applications install those that they need.
  *
  * - `package`: its name on npm
  * - `purpose`: what needs it
@@ -18,7 +18,7 @@ export class NotInstalled extends Schema.TaggedError<NotInstalled>()("NotInstall
   override get message(): string {
     return `${this.purpose} needs the package ${this.package}, which is not installed`
   }
-  /** What to do about it. */
+  /** How to mend it. */
   get remedy(): string {
     return `npm install ${this.package}`
   }

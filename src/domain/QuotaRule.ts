@@ -1,8 +1,8 @@
 /**
- * Quotas: how much of a service a customer may use in a period, by himself or by the plan that he is on.
+ * Quota rules: how much of a service a customer may use in a period, set for the customer or for their plan.
  *
- * Limits are in billing units. A quota of a customer comes before that of his plan; of several the one that took effect
- * last counts. Plans and thresholds are names and numbers; who is warned at what is decided by exact comparison.
+ * Limits are in billing units. A customer's own quota takes precedence over their plan's; among several, the one that took
+ * effect last counts. Whether a threshold is reached is decided on exact figures.
  */
 import * as Result from "effect/Result"
 import * as CustomerId from "./CustomerId.ts"
@@ -11,14 +11,14 @@ import { excerpt, InvalidInput } from "./InvalidInput.ts"
 import * as Instant from "./Instant.ts"
 import * as Service from "./Service.ts"
 
-/** `subscription`: the customer's own billing period; a month where he has no subscription. @since 0.1.0 */
+/** `subscription`: the customer's own billing period; a calendar month without a subscription. @since 0.1.0 */
 export const periods = ["day", "week", "month", "subscription"] as const
 /** The period of a quota. @since 0.1.0 */
 export type QuotaPeriod = (typeof periods)[number]
 
 /**
- * What is compared with the limit: the `sum` over the period, or the current `level`, which is the latest record's
- * quantity, of storage the bytes that are stored, in GB.
+ * What is compared with the limit: the `sum` over the period, or the current `level`, which is the latest record's quantity
+ * (for storage, the bytes stored, in GB).
  *
  * @since 0.1.0
  */
@@ -57,9 +57,9 @@ export interface StoredThreshold {
  *
  * - `limit`: in billing units; -1 is unlimited
  * - `period`: a month, if absent; `basis`: the sum, if absent
- * - `hard`: whether `Quota.enforce` refuses what goes beyond; no, if absent
- * - `overageUnitCost`: of what goes beyond, for the application's bill
- * - `from`: when it takes effect; at once, if absent
+ * - `hard`: whether `Quota.enforce` refuses usage beyond the limit; no, if absent
+ * - `overageUnitCost`: of usage beyond the limit, for the application's own bill
+ * - `from`: when it takes effect; immediately, if absent
  *
  * @since 0.1.0
  */
@@ -107,7 +107,7 @@ export const parsePlan = (input: unknown): Result.Result<string, InvalidInput> =
         "Give lower-case letters, digits, - and _, a letter first: pro, team-2"
       )
 
-/** Checks a word of a short list. */
+/** Checks that a word is one of a few. */
 export const parseWord = <W extends string>(
   field: string,
   input: unknown,
@@ -139,7 +139,7 @@ export const parseOwner = (input: {
     return { customer: yield* CustomerId.parse(input.customer), plan: undefined }
   })
 
-/** Thresholds must not go down from warning to exceeded, where they are of the same kind. */
+/** Thresholds of the same kind must not decrease from warning to exceeded. */
 export const parseThresholds = (input: Thresholds): Result.Result<Thresholds<StoredThreshold>, InvalidInput> =>
   Result.gen(function* () {
     const parsed: { -readonly [K in keyof Thresholds]: StoredThreshold } = {}

@@ -1,7 +1,7 @@
 /**
- * How long things are kept, and which records of a month are due.
+ * Retention rules: how long things are kept, and which records of a month are due for removal.
  *
- * Records leave by whole months: those of a month are due when it has been over for so many days. Of the rules for records
+ * Records leave by whole months: a month's are due when it has been over for that many days. Of the rules for records
  * the most specific counts: one of a customer and a service, of a customer, of a service, of all.
  */
 import * as Result from "effect/Result"
@@ -16,9 +16,9 @@ export type RetentionSubject = (typeof subjects)[number]
 /**
  * A rule.
  *
- * - `days`: so long it is kept; `undefined` is for ever
- * - `action`: of records, whether they go into a verified archive or are dropped for good, once they are in the rollups.
- *   Everything else is dropped
+ * - `days`: how long it is kept; `undefined` is for ever
+ * - `action`: of records, whether they go into a verified archive or are dropped for good, once they are in the rollups;
+ *   everything else is dropped
  *
  * @since 0.1.0
  */
@@ -47,7 +47,7 @@ export interface RetentionInput {
   readonly action?: "archive" | "drop" | undefined
 }
 
-/** What holds where no rule says otherwise: records are kept for ever. */
+/** The defaults: records are kept for ever. */
 export const defaults: Readonly<Record<RetentionSubject, number | undefined>> = {
   records: undefined,
   keys: 400,

@@ -1,6 +1,6 @@
 /**
  * Metered services. A record keeps an amount in the service's base unit, and a report divides the sum once by
- * `unitSize`: 10 CPU-seconds are no finite number of hours, but 3,600 of them are exactly one.
+ * `unitSize`: 10 CPU-seconds are not a finite decimal of hours, but 3,600 of them are exactly one.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import type * as Brand from "effect/Brand"

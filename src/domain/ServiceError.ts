@@ -68,6 +68,6 @@ export const ServiceError =
         return this.reason.message
       }
     }
-    // What is made of it is an instance of the class that extends it, which only the caller can name.
+    // Instances are of the class that extends it, which only the caller can name.
     return Base as unknown as ServiceErrorClass<Self, Tag, LeafOf<M>>
   }

@@ -1,4 +1,4 @@
-/** Checks that every text which reaches the database has passed: PostgreSQL stores neither U+0000 nor half a surrogate pair. */
+/** Checks for every text that reaches the database: PostgreSQL stores neither U+0000 nor a lone surrogate. */
 import * as Result from "effect/Result"
 import { excerpt, InvalidInput } from "./InvalidInput.ts"
 
@@ -7,7 +7,7 @@ const controlCharacter = /[\u0000-\u001f\u007f-\u009f]/
 
 /**
  * An identifier: one line of text without control characters, not padded with spaces, at most `maxLength` characters.
- * Its case is kept: `Acme` and `acme` are two.
+ * Case matters: `Acme` and `acme` differ.
  */
 export const parseIdentifier = (
   field: string,

@@ -1,6 +1,6 @@
 /**
- * What the six typed trackers take, and the usage that they make of it. Each knows its service's units and writes the
- * metadata that reports group by.
+ * The input of the six typed trackers, and the usage they make of it. Each knows its service's units and writes the metadata
+ * that reports group by.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Result from "effect/Result"
@@ -70,7 +70,7 @@ type Usage = Result.Result<UsageInput, InvalidInput>
 const digits = (field: string, input: unknown): Result.Result<string, InvalidInput> =>
   Result.map(Decimal.parse(field, input, Decimal.amountBounds), Decimal.toText)
 
-/** A string that may be given as any text, also one that PostgreSQL could not read back from JSON: that is refused. */
+/** Accepts any text, except one that PostgreSQL could not read back from JSON. */
 const label = (field: string, input: unknown): Result.Result<string, InvalidInput> => {
   const refuse = (problem: string) =>
     Result.fail(new InvalidInput({ field, problem, remedy: "Give a text of 1 to 4096 characters" }))
@@ -149,7 +149,7 @@ export const functionInvocation = (input: FunctionInvocation): Usage =>
     return usage(input, "functions", "1", `{"function":${name},"duration_ms":${duration},"memory_mb":${memory}}`)
   })
 
-/** A tracker's input may come from plain JavaScript: what is no object, or throws when it is read, is refused like the rest. */
+/** Input may come from plain JavaScript: what is not an object, or throws when it is read, is refused like the rest. */
 export const guarded = <A>(toUsage: (input: A) => Usage, input: A): Usage => {
   try {
     if (typeof input === "object" && input !== null) return toUsage(input)

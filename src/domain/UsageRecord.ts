@@ -1,9 +1,9 @@
 /**
- * A usage record: so much of a service, used by a customer, at a time.
+ * A usage record: a quantity of a service that a customer used, at a time.
  *
  * `UsageInput` is what a caller gives; `make` checks it whole and turns it into the `UsageRecord` that the write path
- * carries, in which every value is in the form that the database takes. This runs for every record, so the usual cases
- * (whole amounts, times from `Date`) take no detour through big decimals.
+ * carries, whose values have the form that the database takes. This runs for every record, so the usual cases (whole amounts,
+ * times from `Date`) avoid big decimals.
  */
 import { hash } from "node:crypto"
 import * as BigDecimal from "effect/BigDecimal"
@@ -24,7 +24,7 @@ import { parseIdentifier } from "./Text.ts"
  * - `quantity`: in the service's billing unit (GB, CPU-hours), or instead
  * - `amount`: in its base unit (bytes, CPU-seconds); exactly one of the two, zero or more
  * - `recordedAt`: when it was used; now, if absent
- * - `metadata`: an object, or its JSON as text, which is kept to the letter
+ * - `metadata`: an object, or its JSON as text, which is kept verbatim
  * - `unitCost`: of a billing unit; the price in force at `recordedAt`, if absent
  * - `idempotencyKey`: the caller's own name for this usage, unique for the customer: a second record with the same key and
  *   the same content is a duplicate and is not stored, one with other content is a conflict
@@ -44,7 +44,7 @@ export interface UsageInput {
 
 /**
  * A record's idempotency key. The fingerprint (32 hexadecimal digits) covers what the caller sent and nothing that was
- * filled in: neither the price nor a time that was not given, because a second delivery would get others.
+ * filled in: neither the price nor a time that was not given, because a second delivery would get different ones.
  *
  * @since 0.1.0
  */

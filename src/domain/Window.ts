@@ -1,7 +1,7 @@
 /**
  * Windows of time as people write them: `2026-01`, `yesterday`, `2026-01-01` to `2026-01-31`.
  *
- * Windows are half-open. A written end includes the whole unit that it states: `2026-01-31` ends with the last microsecond
+ * Windows are half-open. A written end includes the whole unit that it names: `2026-01-31` ends with the last microsecond
  * of that day, `23:59` with that of its minute. Text without an offset is read on the wall clock of the window's zone; a
  * time that a clock change skips moves forward by the gap, one that happens twice is the first.
  */
@@ -82,7 +82,7 @@ export const resolve = (options: {
   readonly tz?: string | undefined
   readonly now: number
 }): Result.Result<Window, InvalidInput> => {
-  // Node takes +05:30 for a zone too, and so does PostgreSQL, which means by it the west.
+  // Node accepts +05:30 as a zone, and so does PostgreSQL, for which it lies in the west.
   const zone = /^[+-]/.test(options.tz ?? "") ? Option.none() : DateTime.zoneMakeNamed(options.tz || "UTC")
   if (Option.isNone(zone)) {
     return Result.fail(
@@ -217,8 +217,8 @@ export const spans: (
 ) => ReadonlyArray<Calendar.CalendarSpan> = Calendar.spans
 
 /**
- * The window directly before, to compare with. Before whole months of the zone it is as many months, before whole days as
- * many days, whatever the clock did meanwhile; before anything else it is just as long.
+ * The window directly before, for comparison: for whole months of the zone as many months, for whole days as many days,
+ * whatever the clock did meanwhile; for anything else, just as long.
  *
  * @since 0.1.0
  */
@@ -240,7 +240,7 @@ const startBefore = (window: Window, zone: DateTime.TimeZone): Instant.Instant =
   return (2 * window.start - window.end) as Instant.Instant
 }
 
-/** The last `count` days of a zone, today included and whole. @since 0.1.0 */
+/** The last `count` days of a zone, including the whole of today. @since 0.1.0 */
 export const lastDays = (count: number, tz: string | undefined, now: number): Result.Result<Window, InvalidInput> =>
   Result.gen(function* () {
     if (!Number.isInteger(count) || count < 1 || count > maxDays) {
