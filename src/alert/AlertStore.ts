@@ -5,20 +5,16 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { atomically, Database } from "../database/Database.ts"
+import * as Sql from "../database/Sql.ts"
+import { sql, t } from "../database/Sql.ts"
+import type { Filter } from "../domain/Filter.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { type Alert, levels } from "../domain/Alert.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
-import {
-  type Percents,
-  parameters,
-  type QuotaState,
-  type Scope,
-  stateFields,
-  stateOf
-} from "../quota/QuotaStateStore.ts"
+import { type QuotaState, stateFields, stateOf } from "../quota/QuotaStateStore.ts"
 import * as QuotaStatesSql from "../quota/QuotaStatesSql.ts"
 import * as Sequences from "../database/Sequences.ts"
 import { timestamp } from "../database/Timestamp.ts"
@@ -39,7 +35,7 @@ export interface Change {
 /** An alert that is to be recorded. */
 export type NewAlert = Omit<Alert, "id">
 
-const KnownRow = Schema.Struct({ ...stateFields, known_level: Schema.Int, known_highest: Schema.Int })
+const KnownRow = Schema.Struct({ ...stateFields, knownLevel: Schema.Int, knownHighest: Schema.Int })
 
 const AlertRow = Schema.Struct({
   alert_id: Schema.String,
@@ -74,8 +70,8 @@ export class AlertStore extends Context.Service<
      */
     readonly pass: (
       now: Instant,
-      scope: Scope,
-      percents: Percents,
+      scope: Filter,
+      percents: QuotaStatesSql.Percents,
       channels: ReadonlyArray<string>,
       decide: (found: ReadonlyArray<KnownState>) => {
         readonly changes: ReadonlyArray<Change>
@@ -93,7 +89,7 @@ export class AlertStore extends Context.Service<
     /** Alerts since a time, the latest first. */
     readonly history: (
       since: Instant,
-      scope: Scope,
+      scope: Filter,
       limit: number
     ) => Effect.Effect<ReadonlyArray<Alert>, DatabaseError>
   }
@@ -115,14 +111,15 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
       Result: result,
       execute: (given) => own.unsafe(text, given).unprepared
     })
-  const readKnown = read(
-    KnownRow,
-    `with ${QuotaStatesSql.notable(name)}
-      select ${QuotaStatesSql.columns}, coalesce(k.level, 0)::int as known_level, coalesce(k.highest, 0)::int as known_highest
-      from states s left join ${statesTable} k using (customer_id, service_name, period_start)
-      where s.level > 0 or k.level > 0 or k.highest > 0
-      order by s.customer_id, s.service_name`
-  )
+  const { own: ours } = Sql.make(database)
+  const readKnown = (now: Instant, filter: Filter, percents: QuotaStatesSql.Percents) =>
+    ours.all(
+      KnownRow,
+      sql`with ${QuotaStatesSql.notable(now, filter, percents)}
+        select ${QuotaStatesSql.columns}, coalesce(k.level, 0)::int as "knownLevel", coalesce(k.highest, 0)::int as "knownHighest"
+        from states s left join ${t.alert_states} k using (customer_id, service_name, period_start)
+        where s.level > 0 or k.level > 0 or k.highest > 0 order by 1, 2`
+    )
   const readHistory = read(
     AlertRow,
     `select ${alertColumns} from ${alertsTable} a
@@ -182,9 +179,9 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
         yield* own.unsafe(`set local lock_timeout = '10s'`).unprepared
         yield* own.unsafe(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage alerts ${schema}`])
           .unprepared
-        const states = (yield* readKnown(parameters(now, scope, percents))).map((row) => ({
+        const states = (yield* readKnown(now, scope, percents)).map((row) => ({
           state: stateOf(row),
-          known: { level: row.known_level, highest: row.known_highest }
+          known: { level: row.knownLevel, highest: row.knownHighest }
         }))
         const { alerts, changes } = decide(states)
         yield* putStates(changes, now)

@@ -10,7 +10,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
-import type { Scope } from "../quota/QuotaStateStore.ts"
+import type { Filter } from "../domain/Filter.ts"
 import { timestamp } from "../database/Timestamp.ts"
 
 /** Amounts in base units. */
@@ -38,7 +38,7 @@ export class SpikeStore extends Context.Service<
      * Of the hour that begins at `hour`: those whose usage is over three times the median of their hours with usage in
      * the week before, and more than six scaled median deviations above it.
      */
-    readonly find: (hour: Instant, scope: Scope) => Effect.Effect<ReadonlyArray<Spike>, DatabaseError>
+    readonly find: (hour: Instant, scope: Filter) => Effect.Effect<ReadonlyArray<Spike>, DatabaseError>
   }
 >()("effect-usage/alert/SpikeStore") {
   static readonly layer: Layer.Layer<SpikeStore, never, Database> = Layer.effect(

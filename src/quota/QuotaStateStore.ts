@@ -4,17 +4,19 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { sql } from "../database/Sql.ts"
 import { type AlertLevel, levels } from "../domain/Alert.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
-import * as Decimal from "../domain/Decimal.ts"
+import type * as Decimal from "../domain/Decimal.ts"
+import type { Filter } from "../domain/Filter.ts"
 import type { Instant } from "../domain/Instant.ts"
 import * as Quota from "../domain/QuotaRule.ts"
-import * as Service from "../domain/Service.ts"
-import * as QuotaStatesSql from "./QuotaStatesSql.ts"
-import { timestamp } from "../database/Timestamp.ts"
+import { type ServiceName, toQuantity } from "../domain/Service.ts"
+import { all, columns, type Percents } from "./QuotaStatesSql.ts"
 
 /**
  * A quota in its current period.
@@ -28,7 +30,7 @@ import { timestamp } from "../database/Timestamp.ts"
  */
 export interface QuotaState {
   readonly customer: CustomerId
-  readonly service: Service.ServiceName
+  readonly service: ServiceName
   readonly unit: string
   readonly used: Decimal.Decimal
   readonly amount: Decimal.Decimal
@@ -43,39 +45,24 @@ export interface QuotaState {
   readonly overageUnitCost: Decimal.Decimal | undefined
 }
 
-/** The thresholds that hold where neither quota nor plan says another, in percent. */
-export type Percents = readonly [warning: string, critical: string, exceeded: string]
-
-/** What a pass is about; absent means all. */
-export interface Scope {
-  readonly customer: CustomerId | undefined
-  readonly service: Service.ServiceName | undefined
-}
-
+/** What `QuotaStatesSql.columns` selects. */
 export const stateFields = {
-  customer_id: Schema.String,
-  service_name: Schema.String,
-  period: Schema.Literals(Quota.periods),
+  customer: Column.Customer,
+  service: Column.Service,
+  unit: Schema.String,
+  amount: Column.Decimal,
+  unitSize: Column.Decimal,
+  limit: Column.Decimal,
+  percent: Column.BigInt,
+  level: Schema.Int,
+  start: Column.Instant,
+  end: Column.Instant,
+  every: Schema.Literals(Quota.periods),
   basis: Schema.Literals(Quota.bases),
   hard: Schema.Boolean,
-  overage_unit_cost: Schema.NullOr(Schema.String),
-  quota_limit: Schema.String,
-  unit: Schema.String,
-  unit_size: Schema.String,
-  amount: Schema.String,
-  percent: Schema.String,
-  level: Schema.Int,
-  period_start: Schema.String,
-  period_end: Schema.String
+  overageUnitCost: Column.orUndefined(Column.Decimal)
 }
 const StateRow = Schema.Struct(stateFields)
-/** The parameters of `QuotaStatesSql`. */
-export const parameters = (now: Instant, scope: Scope, percents: Percents): ReadonlyArray<string | null> => [
-  timestamp(now),
-  scope.customer ?? null,
-  scope.service ?? null,
-  ...percents
-]
 
 export class QuotaStateStore extends Context.Service<
   QuotaStateStore,
@@ -83,52 +70,39 @@ export class QuotaStateStore extends Context.Service<
     /** Every quota in force. */
     readonly states: (
       now: Instant,
-      scope: Scope,
+      filter: Filter,
       percents: Percents
     ) => Effect.Effect<ReadonlyArray<QuotaState>, DatabaseError>
   }
 >()("effect-usage/quota/QuotaStateStore") {
   static readonly layer: Layer.Layer<QuotaStateStore, never, Database> = Layer.effect(
     QuotaStateStore,
-    Effect.gen(function* () {
-      const { bounded, name, own } = yield* Database
-      const read = SqlSchema.findAll({
-        Request: Schema.Array(Schema.NullOr(Schema.String)),
-        Result: StateRow,
-        execute: (given) =>
-          own.unsafe(
-            `with ${QuotaStatesSql.all(name)} select ${QuotaStatesSql.columns} from states s order by s.customer_id, s.service_name`,
-            given
-          ).unprepared
-      })
+    Effect.map(Database, (database) => {
+      const { own } = Sql.make(database)
       return QuotaStateStore.of({
-        states: (now, scope, percents) =>
-          Effect.map(Effect.mapError(bounded(read(parameters(now, scope, percents))), fromUnknown), (rows) =>
-            rows.map(stateOf)
+        states: (now, filter, percents) =>
+          Effect.map(
+            own.all(StateRow, sql`with ${all(now, filter, percents)} select ${columns} from states s order by 1, 2`),
+            (rows) => rows.map(stateOf)
           )
       })
     })
   )
 }
 
-export const stateOf = (row: typeof StateRow.Type): QuotaState => {
-  const unitSize = Decimal.fromDatabase(row.unit_size)
-  const limit = Decimal.fromDatabase(row.quota_limit)
-  const amount = Decimal.fromDatabase(row.amount)
-  return {
-    customer: row.customer_id as CustomerId,
-    service: row.service_name as Service.ServiceName,
-    unit: row.unit,
-    used: Service.toQuantity(amount, { unitSize }),
-    amount,
-    unitSize,
-    limit: BigDecimal.isNegative(limit) ? undefined : limit,
-    percent: BigInt(row.percent),
-    level: levels[row.level - 1],
-    period: { start: Number(row.period_start) as Instant, end: Number(row.period_end) as Instant },
-    every: row.period,
-    basis: row.basis,
-    hard: row.hard,
-    overageUnitCost: row.overage_unit_cost === null ? undefined : Decimal.fromDatabase(row.overage_unit_cost)
-  }
-}
+export const stateOf = (found: typeof StateRow.Type): QuotaState => ({
+  customer: found.customer,
+  service: found.service,
+  unit: found.unit,
+  used: toQuantity(found.amount, found),
+  amount: found.amount,
+  unitSize: found.unitSize,
+  limit: BigDecimal.isNegative(found.limit) ? undefined : found.limit,
+  percent: found.percent,
+  level: levels[found.level - 1],
+  period: { start: found.start, end: found.end },
+  every: found.every,
+  basis: found.basis,
+  hard: found.hard,
+  overageUnitCost: found.overageUnitCost
+})

@@ -1,34 +1,36 @@
 /**
  * Every quota that is in force, its current period, and how much of it is used: for all customers in one statement, or
  * for one. Amounts are in base units; what is compared is compared exactly.
- *
- * Parameters: `$1` the time, `$2` a customer or null, `$3` a service or null, `$4` to `$6` the thresholds in percent that
- * hold where neither quota nor plan says another.
  */
+import { at, type Fragment, literal, micros, narrow, sql, t } from "../database/Sql.ts"
+import type { CustomerId } from "../domain/CustomerId.ts"
+import type { Filter } from "../domain/Filter.ts"
+import type { Instant } from "../domain/Instant.ts"
+import type { ServiceName } from "../domain/Service.ts"
 
-type Name = (table: string) => string
+/** The thresholds that hold where neither quota nor plan says another, in percent. */
+export type Percents = readonly [warning: string, critical: string, exceeded: string]
 
-const now = "$1::text::timestamptz"
-const utcNow = `(${now} at time zone 'UTC')`
+const utc = (now: Fragment) => sql`(${now} at time zone 'UTC')`
 
 /** The rules of customers and of plans that took effect last, and who is on which plan. */
-const inForce = (name: Name): string => `direct as (
-    select distinct on (customer_id, service_name) * from ${name("billing_quotas")}
-    where customer_id is not null and effective_from <= ${now} and ($2::text is null or customer_id = $2)
+const inForce = (now: Fragment, customer: CustomerId | undefined) => sql`direct as (
+    select distinct on (customer_id, service_name) * from ${t.quotas} q
+    where customer_id is not null and effective_from <= ${now} ${narrow("q", { customer })}
     order by customer_id, service_name, effective_from desc
   ), planned as (
     select distinct on (plan_name, service_name) q.*, coalesce(q.warning_percent, n.warning_percent) as warning,
       coalesce(q.critical_percent, n.critical_percent) as critical, coalesce(q.exceeded_percent, n.exceeded_percent) as exceeded
-    from ${name("billing_quotas")} q join ${name("billing_plans")} n using (plan_name)
+    from ${t.quotas} q join ${t.plans} n using (plan_name)
     where plan_name is not null and effective_from <= ${now}
     order by plan_name, service_name, effective_from desc
   ), subscribed as (
-    select customer_id, plan_name, every, anchor at time zone 'UTC' as anchor from ${name("billing_subscriptions")}
-    where started_at <= ${now} and (ended_at is null or ended_at > ${now}) and ($2::text is null or customer_id = $2)
+    select customer_id, plan_name, every, anchor at time zone 'UTC' as anchor from ${t.subscriptions} s
+    where started_at <= ${now} and (ended_at is null or ended_at > ${now}) ${narrow("s", { customer })}
   )`
 
 /** Which quota holds for whom: the customer's own, else that of his plan. `condition` is on `customer_id`. */
-const rules = (condition: string): string => `rules as (
+const rules = (condition: Fragment) => sql`rules as (
     select d.customer_id, d.service_name, d.quota_limit, d.period, d.basis, d.hard, d.overage_unit_cost,
       d.warning_percent, d.critical_percent, d.exceeded_percent, d.warning_at, d.critical_at, d.exceeded_at
     from direct d where d.quota_limit is not null and d.${condition}
@@ -42,44 +44,44 @@ const rules = (condition: string): string => `rules as (
     )
   )`
 
-/** The lowest of a rule's thresholds, in hundredths of base units. */
-const lowest = (r: string, percents: readonly [string, string, string]) => {
-  const threshold = (level: string, percent: string, parameter: number) =>
-    `coalesce(${r}.${level}_at * v.unit_size * 100, ${r}.quota_limit * v.unit_size * coalesce(${r}.${percent}, $${parameter}::text::numeric))`
-  return `least(${threshold("warning", percents[0], 4)}, ${threshold("critical", percents[1], 5)}, ${threshold("exceeded", percents[2], 6)})`
+/** The lowest of a rule's thresholds, in hundredths of base units. `suffix`: of its columns of percents. */
+const lowest = (r: string, suffix: string, [warning, critical, exceeded]: Percents) => {
+  const threshold = (level: string, percent: string) =>
+    sql`coalesce(${literal(`${r}.${level}_at * v.unit_size * 100, ${r}.quota_limit * v.unit_size * coalesce(${r}.${level}${suffix}`)},
+      ${percent}::numeric))`
+  return sql`least(${threshold("warning", warning)}, ${threshold("critical", critical)}, ${threshold("exceeded", exceeded)})`
 }
 
 /**
  * The customers that a pass has to look at: nearly all are far from their quotas, and one comparison with the month's row
  * says so. Where a quota is not a month's sum, the customer is looked at.
  */
-const candidates = (name: Name): string => {
+const candidates = (now: Fragment, percents: Percents) => {
   // Asked once: a condition on every row would work it out for every row.
-  const month = `(select date_trunc('month', ${now}, 'UTC'))`
-  const nextMonth = `(select (date_trunc('month', ${utcNow}) + interval '1 month') at time zone 'UTC')`
-  const monthly = (r: string) => `${r}.period = 'month' and ${r}.basis = 'sum' and ${r}.quota_limit >= 0`
-  const other = (r: string) => `(${r}.period <> 'month' or ${r}.basis <> 'sum') and ${r}.quota_limit >= 0`
-  const months = name("billing_usage_months")
-  return `plan_limits as materialized (
-    select p.plan_name, p.service_name, ${lowest("p", ["warning", "critical", "exceeded"])} * 0.01 as least
-    from planned p join ${name("billing_services")} v using (service_name) where ${monthly("p")}
+  const month = sql`(select date_trunc('month', ${now}, 'UTC'))`
+  const nextMonth = sql`(select (date_trunc('month', ${utc(now)}) + interval '1 month') at time zone 'UTC')`
+  const monthly = (r: string) => literal(`${r}.period = 'month' and ${r}.basis = 'sum' and ${r}.quota_limit >= 0`)
+  const other = (r: string) => literal(`(${r}.period <> 'month' or ${r}.basis <> 'sum') and ${r}.quota_limit >= 0`)
+  return sql`plan_limits as materialized (
+    select p.plan_name, p.service_name, ${lowest("p", "", percents)} * 0.01 as least
+    from planned p join ${t.services} v using (service_name) where ${monthly("p")}
   ), own_limits as materialized (
-    select d.customer_id, d.service_name, ${lowest("d", ["warning_percent", "critical_percent", "exceeded_percent"])} * 0.01 as least
-    from direct d join ${name("billing_services")} v using (service_name) where ${monthly("d")}
+    select d.customer_id, d.service_name, ${lowest("d", "_percent", percents)} * 0.01 as least
+    from direct d join ${t.services} v using (service_name) where ${monthly("d")}
   ), used as (
     select r.customer_id, r.service_name, r.amount + coalesce(m.amount, 0) as amount from (
       select customer_id, service_name, sum(amount) as amount from tail
       where recorded_at >= ${month} and recorded_at < ${nextMonth} group by 1, 2
-    ) r left join ${months} m on m.month = ${month} and m.customer_id = r.customer_id and m.service_name = r.service_name
+    ) r left join ${t.usage_months} m on m.month = ${month} and m.customer_id = r.customer_id and m.service_name = r.service_name
   ), candidates as materialized (
-    select m.customer_id from ${months} m join plan_limits p on p.service_name = m.service_name and m.amount >= p.least
+    select m.customer_id from ${t.usage_months} m join plan_limits p on p.service_name = m.service_name and m.amount >= p.least
       join subscribed s on s.customer_id = m.customer_id and s.plan_name = p.plan_name
     where m.month = ${month}
     union
     select u.customer_id from used u join plan_limits p on p.service_name = u.service_name and u.amount >= p.least
       join subscribed s on s.customer_id = u.customer_id and s.plan_name = p.plan_name
     union
-    select d.customer_id from own_limits d join ${months} m
+    select d.customer_id from own_limits d join ${t.usage_months} m
       on m.month = ${month} and m.customer_id = d.customer_id and m.service_name = d.service_name and m.amount >= d.least
     union
     select d.customer_id from own_limits d join used u using (customer_id, service_name) where u.amount >= d.least
@@ -88,22 +90,22 @@ const candidates = (name: Name): string => {
     union
     select s.customer_id from subscribed s join planned p using (plan_name) where ${other("p")}
     union
-    select k.customer_id from ${name("billing_alert_states")} k where k.period_start = ${month} and (k.level > 0 or k.highest > 0)
+    select k.customer_id from ${t.alert_states} k where k.period_start = ${month} and (k.level > 0 or k.highest > 0)
   )`
 }
 
 /** Steps of a subscription's period from its anchor: a month from the 31st ends on the last of a shorter one. */
-const periods = (name: Name, unlimited: boolean): string => `own_periods as (
+const periods = (now: Fragment, service: ServiceName | undefined, unlimited: boolean) => sql`own_periods as (
     select customer_id, (anchor + steps * step) at time zone 'UTC' as period_start,
       (anchor + (steps + 1) * step) at time zone 'UTC' as period_end
     from (
-      select customer_id, anchor, step, guess - (anchor + guess * step > ${utcNow})::integer as steps from (
+      select customer_id, anchor, step, guess - (anchor + guess * step > ${utc(now)})::integer as steps from (
         select customer_id, anchor,
           case every when 'year' then interval '1 year' when 'month' then interval '1 month' when 'week' then interval '7 days' else interval '1 day' end as step,
           case when every in ('year', 'month') then floor((
-              (extract(year from ${utcNow}) - extract(year from anchor)) * 12 + extract(month from ${utcNow}) - extract(month from anchor)
+              (extract(year from ${utc(now)}) - extract(year from anchor)) * 12 + extract(month from ${utc(now)}) - extract(month from anchor)
             ) / case every when 'year' then 12 else 1 end)
-          else floor(extract(epoch from ${utcNow} - anchor) / case every when 'week' then 604800 else 86400 end) end::integer as guess
+          else floor(extract(epoch from ${utc(now)} - anchor) / case every when 'week' then 604800 else 86400 end) end::integer as guess
         from subscribed where customer_id in (select customer_id from rules where period = 'subscription')
       ) guessed
     ) stepped
@@ -112,47 +114,45 @@ const periods = (name: Name, unlimited: boolean): string => `own_periods as (
       case when r.period = 'subscription' then coalesce(o.period_start, date_trunc('month', ${now}, 'UTC'))
         else date_trunc(r.period, ${now}, 'UTC') end as period_start,
       case when r.period = 'subscription' and o.period_end is not null then o.period_end
-        else (date_trunc(case r.period when 'subscription' then 'month' else r.period end, ${utcNow})
+        else (date_trunc(case r.period when 'subscription' then 'month' else r.period end, ${utc(now)})
           + case r.period when 'day' then interval '1 day' when 'week' then interval '7 days' else interval '1 month' end) at time zone 'UTC'
       end as period_end
     from rules r left join own_periods o using (customer_id)
-      join ${name("billing_services")} s using (service_name)
-    where ($3::text is null or r.service_name = $3) and (${unlimited} or r.quota_limit >= 0)
+      join ${t.services} s using (service_name)
+    where ${unlimited ? literal("true") : literal("r.quota_limit >= 0")} ${narrow("r", { service })}
   )`
 
 /** Records that no rollup has yet. */
-const tail = (name: Name): string => `tail as materialized (
-    select customer_id, service_name, recorded_at, amount, metadata, batch_id, position from ${name("billing_usage_records")}
-    where batch_id = any(array(select batch_id from ${name("billing_usage_batches")} where rolled_at is null))
-      and ($2::text is null or customer_id = $2)
+const tail = (customer: CustomerId | undefined) => sql`tail as materialized (
+    select customer_id, service_name, recorded_at, amount, metadata, batch_id, position from ${t.usage_records} r
+    where batch_id = any(array(select batch_id from ${t.usage_batches} where rolled_at is null))
+      ${narrow("r", { customer })}
   )`
 
 /** The bytes that a storage record says are there; of any other record its amount. */
 const level = (r: string) =>
-  `case when json_typeof(${r}.metadata -> 'bytes') = 'number' then (${r}.metadata ->> 'bytes')::numeric else ${r}.amount end`
+  literal(
+    `case when json_typeof(${r}.metadata -> 'bytes') = 'number' then (${r}.metadata ->> 'bytes')::numeric else ${r}.amount end`
+  )
 
-const measured = (name: Name): string => {
-  const months = name("billing_usage_months")
-  const days = name("billing_usage_days")
-  const quarters = name("billing_usage_quarters")
-  const records = name("billing_usage_records")
-  const dayUp = `date_trunc('day', l.period_start + interval '24 hours' - interval '1 microsecond', 'UTC')`
-  const dayDown = `date_trunc('day', l.period_end, 'UTC')`
-  return `sums as (
-    select l.customer_id, l.service_name, m.amount from limits l join ${months} m
+const measured = (now: Fragment) => {
+  const dayUp = literal(`date_trunc('day', l.period_start + interval '24 hours' - interval '1 microsecond', 'UTC')`)
+  const dayDown = literal(`date_trunc('day', l.period_end, 'UTC')`)
+  return sql`sums as (
+    select l.customer_id, l.service_name, m.amount from limits l join ${t.usage_months} m
       on m.month = date_trunc('month', ${now}, 'UTC') and m.customer_id = l.customer_id and m.service_name = l.service_name
     where l.basis = 'sum' and l.period = 'month'
     union all
-    select l.customer_id, l.service_name, d.amount from limits l join ${days} d
+    select l.customer_id, l.service_name, d.amount from limits l join ${t.usage_days} d
       on d.customer_id = l.customer_id and d.day >= ${dayUp} and d.day < ${dayDown} and d.service_name = l.service_name
     where l.basis = 'sum' and l.period <> 'month'
     union all
-    select l.customer_id, l.service_name, q.amount from limits l join ${quarters} q
+    select l.customer_id, l.service_name, q.amount from limits l join ${t.usage_quarters} q
       on q.customer_id = l.customer_id and q.service_name = l.service_name
         and q.quarter >= l.period_start and q.quarter < least(${dayUp}, l.period_end)
     where l.basis = 'sum' and l.period = 'subscription' and l.period_start < ${dayUp}
     union all
-    select l.customer_id, l.service_name, q.amount from limits l join ${quarters} q
+    select l.customer_id, l.service_name, q.amount from limits l join ${t.usage_quarters} q
       on q.customer_id = l.customer_id and q.service_name = l.service_name
         and q.quarter >= greatest(${dayDown}, ${dayUp}) and q.quarter < l.period_end
     where l.basis = 'sum' and l.period = 'subscription' and l.period_end > ${dayDown}
@@ -164,9 +164,9 @@ const measured = (name: Name): string => {
     union all
     select l.customer_id, l.service_name, x.amount from limits l cross join lateral (
       select found.amount from (
-        (select r.recorded_at, r.batch_id, r.position, ${level("r")} as amount from ${records} r
+        (select r.recorded_at, r.batch_id, r.position, ${level("r")} as amount from ${t.usage_records} r
           where r.customer_id = l.customer_id and r.service_name = l.service_name and r.recorded_at = (
-            select d.last_event from ${days} d
+            select d.last_event from ${t.usage_days} d
             where d.customer_id = l.customer_id and d.service_name = l.service_name and d.day <= ${now}
             order by d.day desc limit 1
           ) order by r.batch_id desc, r.position desc limit 1)
@@ -184,30 +184,42 @@ const measured = (name: Name): string => {
 }
 
 /** Whether an amount has reached a threshold; nothing used reaches none. */
-const reached = (which: string, parameter: number) =>
-  `m.amount > 0 and m.amount * 100 >= coalesce(m.${which}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${which}_percent, $${parameter}::text::numeric))`
+const reached = (level: string, percent: string) =>
+  sql`m.amount > 0 and m.amount * 100 >= coalesce(${literal(`m.${level}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${level}_percent`)},
+    ${percent}::numeric))`
 
 /** `with` clauses that end in `states`: a row a customer and service that has a quota. */
-export const all = (name: Name): string =>
-  `${inForce(name)}, ${tail(name)}, ${rules("customer_id is not null")}, ${states(name, true)}`
+export const all = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
+  const now = at(at_)
+  return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${rules(literal("customer_id is not null"))},
+    ${states(now, filter.service, percents, true)}`
+}
 
 /** The same of those who may have reached a threshold, or had; without quotas that are unlimited. */
-export const notable = (name: Name): string =>
-  `${inForce(name)}, ${tail(name)}, ${candidates(name)}, ${rules("customer_id in (select customer_id from candidates)")}, ${states(name, false)}`
+export const notable = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
+  const now = at(at_)
+  return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${candidates(now, percents)},
+    ${rules(literal("customer_id in (select customer_id from candidates)"))}, ${states(now, filter.service, percents, false)}`
+}
 
-const states = (name: Name, unlimited: boolean): string => `${periods(name, unlimited)}, ${measured(name)},
+const states = (
+  now: Fragment,
+  service: ServiceName | undefined,
+  [warning, critical, exceeded]: Percents,
+  unlimited: boolean
+) => sql`${periods(now, service, unlimited)}, ${measured(now)},
   states as (
     select m.customer_id, m.service_name, m.period, m.basis, m.hard, m.overage_unit_cost, m.quota_limit, m.period_start, m.period_end,
       m.unit_size, case when m.basis = 'level' and m.service_name = 'storage' then 'GB' else m.unit end as unit, m.amount,
       case when m.quota_limit < 0 then 0 when m.limit_amount = 0 then case when m.amount > 0 then 100 else 0 end
         else div(m.amount * 100, m.limit_amount) end as percent,
-      case when m.quota_limit < 0 then 0 when ${reached("exceeded", 6)} then 3 when ${reached("critical", 5)} then 2
-        when ${reached("warning", 4)} then 1 else 0 end as level
+      case when m.quota_limit < 0 then 0 when ${reached("exceeded", exceeded)} then 3 when ${reached("critical", critical)} then 2
+        when ${reached("warning", warning)} then 1 else 0 end as level
     from measured m
   )`
 
-/** A state's columns, as text. */
-export const columns = `s.customer_id, s.service_name, s.period, s.basis, s.hard, trim_scale(s.overage_unit_cost)::text as overage_unit_cost,
-  trim_scale(s.quota_limit)::text as quota_limit, s.unit, s.unit_size::text as unit_size, s.amount::text as amount, s.percent::text as percent, s.level,
-  (extract(epoch from s.period_start) * 1000000)::bigint::text as period_start,
-  (extract(epoch from s.period_end) * 1000000)::bigint::text as period_end`
+/** A state's columns, for `QuotaStateStore`'s rows. */
+export const columns = sql`s.customer_id as customer, s.service_name as service, s.period as every, s.basis, s.hard,
+  trim_scale(s.overage_unit_cost)::text as "overageUnitCost", trim_scale(s.quota_limit)::text as "limit", s.unit,
+  s.unit_size::text as "unitSize", s.amount::text as amount, s.percent::text as percent, s.level,
+  ${micros("s.period_start")} as start, ${micros("s.period_end")} as "end"`
