@@ -10,11 +10,14 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import { inject } from "vitest"
-import { Database, serialized } from "../src/database/Database.ts"
+import { Database } from "../src/database/Database.ts"
+import * as Sql from "../src/database/Sql.ts"
+import { sql } from "../src/database/Sql.ts"
 import { isSerialization } from "../src/database/DatabaseError.ts"
 import * as Embedded from "../src/database/embedded/Embedded.ts"
 import { administer, emptyDatabase, newDatabase, postgres, snapshot } from "./support/engines.ts"
@@ -134,20 +137,24 @@ const newRole = Effect.acquireRelease(
 describe("what the server could not serialize", () => {
   it.live("is run again, but not in a transaction of the caller's", () =>
     Effect.gen(function* () {
-      const { bounded, own, sql } = yield* Database
+      const database = yield* Database
+      const { caller, own } = Sql.make(database)
       // Sequences remember what is rolled back.
-      yield* sql.unsafe("create sequence tries")
-      yield* sql.unsafe(`create function flaky() returns integer language plpgsql as $$
+      yield* database.sql.unsafe("create sequence tries")
+      yield* database.sql.unsafe(`create function flaky() returns integer language plpgsql as $$
         begin
           if nextval('tries') % 3 <> 0 then raise exception 'again' using errcode = '40001'; end if;
           return 1;
         end $$`)
-      const flaky = "select flaky() as found"
-      assert.deepStrictEqual(yield* bounded(own.unsafe(flaky)), [{ found: 1 }])
-      assert.deepStrictEqual(yield* serialized(sql, sql.unsafe(flaky)), [{ found: 1 }])
-      const error = yield* Effect.flip(sql.withTransaction(serialized(sql, sql.unsafe(flaky))))
+      const Found = Schema.Struct({ found: Schema.Int })
+      const flaky = sql`select flaky() as found`
+      assert.deepStrictEqual(yield* own.one(Found, flaky), { found: 1 })
+      assert.deepStrictEqual(yield* caller.one(Found, flaky), { found: 1 })
+      const error = yield* Effect.flip(database.sql.withTransaction(caller.run(flaky)))
       assert.isTrue(isSerialization(error))
-      assert.deepStrictEqual(yield* sql.unsafe("select last_value::integer as tries from tries"), [{ tries: 7 }])
+      assert.deepStrictEqual(yield* database.sql.unsafe("select last_value::integer as tries from tries"), [
+        { tries: 7 }
+      ])
     }).pipe(Effect.provide(postgres.layer))
   )
 })

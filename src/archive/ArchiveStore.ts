@@ -31,7 +31,7 @@ import type { Reading } from "../database/Reading.ts"
 import { rollupLock } from "../rollup/RollupStore.ts"
 import * as Sequences from "../database/Sequences.ts"
 import { monthText, timestamp } from "../database/Timestamp.ts"
-import type { Filter } from "../rollup/UsageSourcesSql.ts"
+import type { Filter } from "../domain/Filter.ts"
 
 /**
  * What was handed over, as the database adds it up.

@@ -5,7 +5,6 @@
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import { BeginTransaction } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Cells } from "../files/Column.ts"
@@ -168,16 +167,9 @@ export const atomically = <A, E, R>(
   )
 
 /**
- * Runs a statement that is a transaction of its own, again where the server could not serialize it: with a default isolation of
- * SERIALIZABLE it may say so at any time, also of what only reads. In a transaction of the caller's it is run once: that
- * transaction is over then.
+ * Runs what is a transaction of its own, again where the server could not serialize it: with a default isolation of SERIALIZABLE
+ * it may say so at any time, also of what only reads.
  */
-export const serialized = <A, E, R>(client: PgClient, statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Effect.serviceOption(client.transactionService), (open) =>
-    Option.isSome(open) ? statement : retrySerialization(statement)
-  )
-
-/** The same of what is known not to be in a transaction. */
 export const retrySerialization: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.retry({
   while: isSerialization,
   times: 20

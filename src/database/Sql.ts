@@ -18,8 +18,8 @@
  *   is neither text nor boolean nor a small integer is selected as text, `::text` or `micros(…)`, and read by a `Column`: the
  *   connections give other types differently, and a session's settings would change their text.
  * - `own` is the package's connections: a statement has a time limit, and runs again where the server could not serialize it.
- *   `caller` is the application's client: its statements are part of the transaction that is open there. `on` runs statements in
- *   a transaction of COPY or on a snapshot. All of them fail with `DatabaseError` only.
+ *   `caller` is the application's client: its statements are part of the transaction that is open there. `on({ name, query })` runs
+ *   them in a transaction of COPY or on a snapshot. All fail with `DatabaseError` only.
  * - Statements are planned for their values; `Database` says why. Only what stores records is prepared.
  *
  * A store uses this and nothing else of the database's to run a statement. `CatalogStore` and `QuotaStore` are examples.
@@ -34,8 +34,9 @@ import * as Decimals from "../domain/Decimal.ts"
 import type * as Instants from "../domain/Instant.ts"
 import type { Filter } from "../domain/Filter.ts"
 import { arrayText } from "./ArrayText.ts"
+import type { Reading } from "./Reading.ts"
 import { timestamp } from "./Timestamp.ts"
-import { atomically, type Database, qualifier, type Query, retrySerialization, type Row } from "./Database.ts"
+import { atomically, type Database, retrySerialization, type Row } from "./Database.ts"
 import { DatabaseError, fromUnknown, mapSqlError, Unexpected } from "./DatabaseError.ts"
 
 export type Fragment = Statement.Fragment
@@ -74,6 +75,9 @@ export const replaced = (columns: ReadonlyArray<string>): Fragment =>
 export const texts = (values: Iterable<string>): Fragment => sql`${arrayText([...values])}::text[]`
 export const at = (instant: Instants.Instant | undefined): Fragment =>
   sql`${instant === undefined ? undefined : timestamp(instant)}::timestamptz`
+
+export const instants = (values: ReadonlyArray<Instants.Instant>): Fragment =>
+  sql`${arrayText(values.map(timestamp))}::timestamptz[]`
 
 /** Whether a column is in a span of time. */
 export const during = (column: string, span: { readonly start: Instants.Instant; readonly end: Instants.Instant }) =>
@@ -138,15 +142,13 @@ export interface Sql {
 
 type RowSchema = Schema.Top & { readonly DecodingServices: never }
 
-/** Statements of an open transaction or of a snapshot. `instead`: what stands for a table there, as SQL text. */
-export const on = (schema: string, query: Query, instead: { readonly [Name in keyof typeof t]?: string } = {}): Sql => {
-  const standsFor: Readonly<Record<string, string | undefined>> = instead
-  const qualified = qualifier(schema)
+/** Statements of an open transaction, or of a snapshot. */
+export const on = ({ name, query }: Reading): Sql => {
   const compiler = Statement.makeCompiler<Named>({
     dialect: "pg",
     placeholder: (place) => `$${place}`,
     onIdentifier: Statement.defaultEscape('"'),
-    onCustom: ({ paramA: name }) => [standsFor[name] ?? qualified(`billing_${name}`), []],
+    onCustom: ({ paramA: table }) => [name(`billing_${table}`), []],
     onRecordUpdate: () => {
       throw new Error("values are updated from a `values` clause or `unnest`")
     }
@@ -192,22 +194,22 @@ export interface Client extends Sql {
 }
 
 /** The two clients of a database. */
-export const make = ({ bounded, own, schema, sql }: Database["Service"]) => ({
-  own: client(schema, own, bounded, (body) => bounded(atomically(own, body))),
-  caller: client(schema, sql, retrySerialization, (body) => atomically(sql, body))
+export const make = ({ bounded, name, own, sql }: Database["Service"]) => ({
+  own: client(name, own, bounded, (body) => bounded(atomically(own, body))),
+  caller: client(name, sql, retrySerialization, (body) => atomically(sql, body))
 })
 
 /** A statement that is a transaction of its own is guarded. Of several not each: what guards them is around them all. */
 const client = (
-  schema: string,
+  name: Reading["name"],
   pg: PgClient,
-  guard: (statement: ReturnType<Query>) => ReturnType<Query>,
+  guard: (statement: ReturnType<Reading["query"]>) => ReturnType<Reading["query"]>,
   transaction: Client["transaction"]
 ): Client => {
   const isOpen = Effect.map(Effect.serviceOption(pg.transactionService), Option.isSome)
-  const query: Query = (text, params) => {
+  const query: Reading["query"] = (text, params) => {
     const statement = mapSqlError(pg.unsafe<Row>(text, params).unprepared)
     return Effect.flatMap(isOpen, (open) => (open ? statement : guard(statement)))
   }
-  return { ...on(schema, query), transaction, isOpen }
+  return { ...on({ name, query }), transaction, isOpen }
 }

@@ -5,16 +5,22 @@
  * number; the expressions here are the same in a tenth of the time, and leave to it what lies just between two results.
  */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Column from "../database/Column.ts"
 import type { Pull, Select, Snapshot } from "../database/Database.ts"
-import type { Cells } from "../files/Column.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
+import type { Reading } from "../database/Reading.ts"
+import * as Sql from "../database/Sql.ts"
+import { type Fragment, join, literal, narrow, sql, t, texts } from "../database/Sql.ts"
+import { timestamp } from "../database/Timestamp.ts"
+import type { Cells } from "../files/Column.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
-import * as Decimal from "../domain/Decimal.ts"
+import type * as Decimal from "../domain/Decimal.ts"
+import type { Filter } from "../domain/Filter.ts"
 import type { Instant } from "../domain/Instant.ts"
 import { bytesPerGB, type ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
 import * as SpanCuts from "../rollup/SpanCutsSql.ts"
-import { timestamp } from "../database/Timestamp.ts"
 import * as Sources from "../rollup/UsageSourcesSql.ts"
 
 /**
@@ -63,7 +69,7 @@ type Read = Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
 /** Reads one snapshot, one result at a time and each to its end. */
 export interface ExportReader {
   /** By service, as the catalog has them. */
-  readonly totals: (window: Window, filter: Sources.Filter) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
+  readonly totals: (window: Window, filter: Filter) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
   readonly customers: (
     window: Window,
     service: ServiceName | undefined
@@ -75,22 +81,17 @@ export interface ExportReader {
     customers: ReadonlyArray<CustomerId>
   ) => Effect.Effect<ReadonlyMap<string, ReadonlyArray<ServiceTotal>>, DatabaseError>
   /** Records, the newest first. */
-  readonly records: (window: Window, filter: Sources.Filter, columns: ReadonlyArray<RecordColumn>) => Read
+  readonly records: (window: Window, filter: Filter, columns: ReadonlyArray<RecordColumn>) => Read
   /** The same as CSV, with the guard against formulas; `undefined` where there is no server to write it. */
   readonly csv:
     | ((
         window: Window,
-        filter: Sources.Filter,
+        filter: Filter,
         columns: ReadonlyArray<RecordColumn>
       ) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
     | undefined
   /** Sums by service and hour, day or month of the window's zone, of each customer if his id is among the columns. */
-  readonly spans: (
-    window: Window,
-    filter: Sources.Filter,
-    unit: SpanCuts.Unit,
-    columns: ReadonlyArray<SpanColumn>
-  ) => Read
+  readonly spans: (window: Window, filter: Filter, unit: SpanCuts.Unit, columns: ReadonlyArray<SpanColumn>) => Read
   /** Records of some customers, one customer after the other in the order of their ids, each the newest first. */
   readonly recordsOfEach: (
     window: Window,
@@ -108,200 +109,163 @@ export interface ExportReader {
   ) => Read
 }
 
-type Name = (table: string) => string
+const TotalRow = Schema.Struct({
+  service: Column.Service,
+  unit: Schema.String,
+  events: Column.BigInt,
+  quantity: Column.Decimal,
+  cost: Column.Decimal
+})
+const CustomerRow = Schema.Struct({ customer: Column.Customer, events: Column.BigInt })
 
 /** Reads a snapshot. `name`: what the tables are called in it. */
-export const exportsOn = (name: Name, snapshot: Snapshot): ExportReader => {
+export const exportsOn = (name: Reading["name"], snapshot: Snapshot): ExportReader => {
+  const { all, compile } = Sql.on({ name, query: snapshot.query })
   const { csv } = snapshot
+  /** COPY has settings for parameters, which are text and never null. */
+  const select = (statement: Fragment, columns: ReadonlyArray<string>): Select => {
+    const { params, text } = compile(statement)
+    return { text, columns: columns.length, params: params.map((value) => value ?? "") }
+  }
   return {
-    totals: (window, filter) => {
-      const { params, text } = totalsOf(name, Sources.usage(name, window, filter, "month"), undefined)
-      return Effect.map(snapshot.query(text, params), (rows) => rows.map(totalOf))
-    },
-    totalsOfEach: (window, service, customers) => {
-      const { params, text } = totalsOf(name, Sources.usageByCustomer(name, window, service), customers)
-      return Effect.map(snapshot.query(text, params), (rows) => {
-        const found = new Map<string, Array<ServiceTotal>>()
-        for (const row of rows) {
-          const customer = `${row["customer_id"]}`
-          const totals = found.get(customer)
-          if (totals === undefined) found.set(customer, [totalOf(row)])
-          else totals.push(totalOf(row))
-        }
-        return found
-      })
-    },
-    customers: (window, service) => {
-      const { params, text } = Sources.usageByCustomer(name, window, service)
-      return Effect.map(
-        snapshot.query(
-          `select customer_id, sum(event_count)::bigint::text as events from (${text}) u
-            group by customer_id order by customer_id collate "C"`,
-          params
+    totals: (window, filter) => all(TotalRow, totalsOf(Sources.usage(window, filter, "month"))),
+    totalsOfEach: (window, service, customers) =>
+      Effect.map(
+        all(
+          Schema.Struct({ customer: Column.Customer, ...TotalRow.fields }),
+          totalsOf(Sources.usageByCustomer(window, service), customers)
         ),
-        (rows) =>
-          rows.map((row) => ({
-            customer: `${row["customer_id"]}` as CustomerId,
-            events: BigInt(`${row["events"]}`)
-          }))
-      )
-    },
-    records: (window, filter, columns) => snapshot.rows(recordsOf(name, window, filter, columns, asText)),
+        (rows) => Map.groupBy(rows, ({ customer }) => customer)
+      ),
+    customers: (window, service) =>
+      all(
+        CustomerRow,
+        sql`select customer_id as customer, sum(event_count)::bigint::text as events
+          from (${Sources.usageByCustomer(window, service)}) u group by customer_id order by customer_id collate "C"`
+      ),
+    records: (window, filter, columns) => snapshot.rows(select(recordsOf(window, filter, columns, asText), columns)),
     csv:
-      csv === undefined ? undefined : (window, filter, columns) => csv(recordsOf(name, window, filter, columns, asCsv)),
-    spans: (window, filter, unit, columns) => snapshot.rows(spansOf(name, window, filter, unit, columns)),
+      csv === undefined
+        ? undefined
+        : (window, filter, columns) => csv(select(recordsOf(window, filter, columns, asCsv), columns)),
+    spans: (window, filter, unit, columns) => snapshot.rows(select(spansOf(window, filter, unit, columns), columns)),
     recordsOfEach: (window, service, customers, columns) =>
-      snapshot.rows(recordsOf(name, window, { customer: undefined, service }, columns, asText, customers)),
+      snapshot.rows(select(recordsOf(window, { customer: undefined, service }, columns, asText, customers), columns)),
     spansOfEach: (window, service, customers, unit, columns) =>
-      snapshot.rows(spansOf(name, window, { customer: undefined, service }, unit, columns, customers))
+      snapshot.rows(select(spansOf(window, { customer: undefined, service }, unit, columns, customers), columns))
   }
 }
 
-/** An array as text, which is all that stands in for a parameter of COPY. */
-const arrayOf = (texts: ReadonlyArray<string>): string =>
-  `{${texts.map((text) => `"${text.replace(/["\\]/g, "\\$&")}"`).join(",")}}`
+/** Those customers, where some are meant. */
+const among = (column: string, customers: ReadonlyArray<CustomerId> | undefined) =>
+  customers === undefined ? literal("true") : sql`${literal(column)} = any(${texts(customers)})`
 
-const totalOf = (row: { readonly [column: string]: unknown }): ServiceTotal => ({
-  service: `${row["service_name"]}` as ServiceName,
-  unit: `${row["unit"]}`,
-  events: BigInt(`${row["events"]}`),
-  quantity: Decimal.fromDatabase(`${row["quantity"]}`),
-  cost: Decimal.fromDatabase(`${row["cost"]}`)
-})
-
-/** By service; and by customer, where the source has customers and some of them are meant. */
-const totalsOf = (
-  name: Name,
-  source: Sources.Source,
-  customers: ReadonlyArray<CustomerId> | undefined
-): Sources.Source => {
-  const params = [...source.params]
-  const quantity = name("billing_quantity")
-  const key = customers === undefined ? "service_name" : "customer_id, service_name"
-  const meant =
-    customers === undefined ? "" : `where customer_id = any($${params.push(arrayOf(customers))}::text::text[])`
-  return {
-    text: `select ${key}, s.unit, u.events::text as events,
-        ${quantity}(u.amount, s.unit_size)::text as quantity, ${quantity}(u.weighted, s.unit_size)::text as cost
-      from (
-        select ${key}, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
-        from (${source.text}) u ${meant} group by ${key}
-      ) u join ${name("billing_services")} s using (service_name) order by s.place`,
-    params
-  }
+/** By service; and by customer, where some are meant. */
+const totalsOf = (source: Fragment, customers?: ReadonlyArray<CustomerId>) => {
+  const key = literal(customers === undefined ? "service_name" : "customer_id, service_name")
+  return sql`select ${literal(customers === undefined ? "" : "customer_id as customer,")} service_name as service, s.unit,
+      u.events::text as events, ${t.quantity}(u.amount, s.unit_size)::text as quantity,
+      ${t.quantity}(u.weighted, s.unit_size)::text as cost
+    from (
+      select ${key}, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
+      from (${source}) u where ${among("customer_id", customers)} group by ${key}
+    ) u join ${t.services} s using (service_name) order by s.place`
 }
 
 /** A quotient by the service's unit: twice the quotient at 30 decimals, rounded down, tells which way to round. */
-const divided = (name: Name, dividend: string): string => {
-  const twice = `(${dividend}) * 2e30`
-  return `case when mod(${twice}, s.unit_size) = 0 and mod(div(${twice}, s.unit_size), 2) = 1
-    then ${name("billing_quantity")}(${dividend}, s.unit_size)
+const divided = (dividend: string) => {
+  const twice = literal(`(${dividend}) * 2e30`)
+  return sql`case when mod(${twice}, s.unit_size) = 0 and mod(div(${twice}, s.unit_size), 2) = 1
+    then ${t.quantity}(${literal(dividend)}, s.unit_size)
     else trim_scale(div(div(${twice}, s.unit_size) + 1, 2) * 1e-30) end`
 }
 
 /** 1 ÷ 2^30, exactly. */
-const perGB = "0.000000000931322574615478515625"
+const perGB = literal("0.000000000931322574615478515625")
 
 /** What `formulaGuard` of `src/export` does. */
-const guarded = (text: string): string =>
-  `case when left(${text}, 1) in ('=', '+', '-', '@', E'\\t', E'\\r', '＝', '＋', '－', '＠') then '''' || ${text} else ${text} end`
+const guarded = (text: Fragment) =>
+  sql`case when left(${text}, 1) in ('=', '+', '-', '@', E'\\t', E'\\r', '＝', '＋', '－', '＠') then '''' || ${text} else ${text} end`
+
+// Most services count one by one, and a record's amount has no more than 18 decimals.
+const quantity = sql`case when s.unit_size = 1 then trim_scale(r.amount)
+  when s.unit_size = ${literal(`${bytesPerGB}`)} and scale(r.amount) = 0 then trim_scale(r.amount * ${perGB})
+  else ${divided("r.amount")} end`
 
 /** The values of the columns, each of its own type, whose text is what is exported. */
-const recordColumns = (name: Name): Record<RecordColumn, string> => {
-  // Most services count one by one, and a record's amount has no more than 18 decimals.
-  const quantity = `case when s.unit_size = 1 then trim_scale(r.amount)
-    when s.unit_size = ${bytesPerGB} and scale(r.amount) = 0 then trim_scale(r.amount * ${perGB})
-    else ${divided(name, "r.amount")} end`
-  return {
-    customer_id: "r.customer_id",
-    timestamp: "(r.recorded_at at time zone 'UTC')",
-    service: "r.service_name",
-    quantity,
-    rounded_amount: `case when (${quantity}) * s.unit_size <> r.amount then trim_scale(r.amount) end`,
-    unit_cost: "trim_scale(r.unit_cost)",
-    total_cost: `case when s.unit_size = 1 and scale(r.unit_cost) <= 12 then trim_scale(r.amount * r.unit_cost)
-      else ${divided(name, "r.amount * r.unit_cost")} end`,
-    metadata: "r.metadata",
-    batch_id: "r.batch_id",
-    position: "r.position"
-  }
+const recordColumns: Record<RecordColumn, Fragment> = {
+  customer_id: literal("r.customer_id"),
+  timestamp: literal("(r.recorded_at at time zone 'UTC')"),
+  service: literal("r.service_name"),
+  quantity,
+  rounded_amount: sql`case when (${quantity}) * s.unit_size <> r.amount then trim_scale(r.amount) end`,
+  unit_cost: literal("trim_scale(r.unit_cost)"),
+  total_cost: sql`case when s.unit_size = 1 and scale(r.unit_cost) <= 12 then trim_scale(r.amount * r.unit_cost)
+    else ${divided("r.amount * r.unit_cost")} end`,
+  metadata: literal("r.metadata"),
+  batch_id: literal("r.batch_id"),
+  position: literal("r.position")
 }
 
+type Show = (column: RecordColumn, value: Fragment) => Fragment
+
 /** CSV is what the server makes of the values; other formats get their text, and guard it themselves. */
-const asCsv = (column: RecordColumn, value: string): string =>
-  column === "customer_id" || column === "service" ? guarded(value) : value
-const asText = (_column: RecordColumn, value: string): string => `(${value})::text`
+const asCsv: Show = (column, value) => (column === "customer_id" || column === "service" ? guarded(value) : value)
+const asText: Show = (_column, value) => sql`(${value})::text`
 
 /**
  * An instant in the statement's text: it is a number, so it says nothing else. COPY has no parameters, and what stands for
  * them would be read again for each record; nor would the planner know how many records there are.
  */
-const literal = (instant: Instant): string => `'${timestamp(instant)}'::timestamptz`
+const written = (instant: Instant) => literal(`'${timestamp(instant)}'::timestamptz`)
 
 const recordsOf = (
-  name: Name,
   window: Window,
-  filter: Sources.Filter,
+  filter: Filter,
   columns: ReadonlyArray<RecordColumn>,
-  show: (column: RecordColumn, value: string) => string,
+  show: Show,
   customers?: ReadonlyArray<CustomerId>
-): Select => {
-  const params: Array<string> = []
-  const meant =
-    customers === undefined ? "" : ` and r.customer_id = any($${params.push(arrayOf(customers))}::text::text[])`
-  const of = (column: string, value: string | undefined) =>
-    value === undefined ? "" : ` and r.${column} = $${params.push(value)}::text`
-  const values = recordColumns(name)
-  const selected = columns.map((column) => `${show(column, values[column])} as "${column}"`)
-  return {
-    text: `select ${selected.join(", ")}
-      from ${name("billing_usage_records")} r join ${name("billing_services")} s on s.service_name = r.service_name
-      where r.recorded_at >= ${literal(window.start)} and r.recorded_at < ${literal(window.end)}
-        ${of("customer_id", filter.customer)}${of("service_name", filter.service)}${meant}
-      order by ${customers === undefined ? "" : `r.customer_id collate "C", `}r.recorded_at desc, r.batch_id desc, r.position desc`,
-    columns: columns.length,
-    params
-  }
+) => {
+  const selected = columns.map((column) => sql`${show(column, recordColumns[column])} as ${literal(`"${column}"`)}`)
+  return sql`select ${join(", ", selected)}
+    from ${t.usage_records} r join ${t.services} s on s.service_name = r.service_name
+    where r.recorded_at >= ${written(window.start)} and r.recorded_at < ${written(window.end)}
+      ${narrow("r", filter)} and ${among("r.customer_id", customers)}
+    order by ${literal(customers === undefined ? "" : `r.customer_id collate "C", `)} r.recorded_at desc, r.batch_id desc, r.position desc`
 }
 
 const spansOf = (
-  name: Name,
   window: Window,
-  filter: Sources.Filter,
+  filter: Filter,
   unit: SpanCuts.Unit,
   columns: ReadonlyArray<SpanColumn>,
   customers?: ReadonlyArray<CustomerId>
-): Select => {
+) => {
   const { label, longest, seams, start } = SpanCuts.make(window, unit)
   const each = columns.includes("customer_id") && filter.customer === undefined
   const source = each
-    ? Sources.usageByCustomer(name, window, filter.service, longest, seams)
-    : Sources.usage(name, window, filter, longest, seams)
-  const params = [...source.params]
-  const bind = (value: string) => `$${params.push(value)}::text`
-  const customer = each ? "customer_id" : bind(filter.customer ?? "")
-  const meant = customers === undefined ? "" : `where customer_id = any(${bind(arrayOf(customers))}::text[])`
-  const quantity = name("billing_quantity")
-  const texts: Record<SpanColumn, string> = {
-    customer_id: "u.customer_id",
-    service_name: "s.service_name",
-    span: label(bind, "u.span"),
-    event_count: "u.events::text",
-    total_quantity: `${quantity}(u.amount, s.unit_size)::text`,
-    total_cost: `${quantity}(u.weighted, s.unit_size)::text`,
-    avg_quantity: `${quantity}(u.amount, s.unit_size * u.events)::text`
+    ? Sources.usageByCustomer(window, filter.service, longest, seams)
+    : Sources.usage(window, filter, longest, seams)
+  const values: Record<SpanColumn, Fragment> = {
+    customer_id: literal("u.customer_id"),
+    service_name: literal("s.service_name"),
+    span: label("u.span"),
+    event_count: literal("u.events::text"),
+    total_quantity: sql`${t.quantity}(u.amount, s.unit_size)::text`,
+    total_cost: sql`${t.quantity}(u.weighted, s.unit_size)::text`,
+    avg_quantity: sql`${t.quantity}(u.amount, s.unit_size * u.events)::text`
   }
-  return {
-    text: `select ${columns.map((column) => `${texts[column]} as "${column}"`).join(", ")}
+  return sql`select ${join(
+    ", ",
+    columns.map((column) => sql`${values[column]} as ${literal(`"${column}"`)}`)
+  )}
+    from (
+      select customer_id, span, service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
       from (
-        select customer_id, span, service_name, sum(event_count)::bigint as events, sum(amount) as amount, sum(weighted) as weighted
-        from (
-          select ${customer} as customer_id, ${start(bind, "at")} as span, service_name, event_count, amount, weighted
-          from (${source.text}) t ${meant}
-        ) t group by customer_id, span, service_name
-      ) u join ${name("billing_services")} s using (service_name)
-      order by u.customer_id collate "C", u.span, s.place`,
-    columns: columns.length,
-    params
-  }
+        select ${each ? literal("customer_id") : sql`${filter.customer ?? ""}::text as customer_id`}, ${start("at")} as span,
+          service_name, event_count, amount, weighted
+        from (${source}) t where ${among("customer_id", customers)}
+      ) t group by customer_id, span, service_name
+    ) u join ${t.services} s using (service_name)
+    order by u.customer_id collate "C", u.span, s.place`
 }

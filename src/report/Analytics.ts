@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
+import * as Sql from "../database/Sql.ts"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -189,7 +190,9 @@ const make = Effect.gen(function* () {
     const spans = approximate ? dayEdges(window) : [window]
     const need = { spans, filter, fromFiles: query.includeArchives === true }
     const { found, sum } = yield* need.fromFiles
-      ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(reading), statisticsOn(reading)))
+      ? readSnapshot(archives, storage, window, need, (reading) =>
+          read(reportsOn(Sql.on(reading)), statisticsOn(Sql.on(reading)))
+        )
       : readSteady(archives, need, read(store, statisticsStore))
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)

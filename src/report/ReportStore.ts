@@ -3,18 +3,19 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
+import { versionText } from "../catalog/CatalogStore.ts"
+import * as Column from "../database/Column.ts"
 import { Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { during, join, literal, micros, narrow, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
-import * as Decimal from "../domain/Decimal.ts"
+import type * as Decimal from "../domain/Decimal.ts"
+import type { Filter } from "../domain/Filter.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
-import { versionText } from "../catalog/CatalogStore.ts"
-import { ofDatabase, type Reading } from "../database/Reading.ts"
 import * as SpanCuts from "../rollup/SpanCutsSql.ts"
-import { timestamp } from "../database/Timestamp.ts"
 import * as Sources from "../rollup/UsageSourcesSql.ts"
 
 /**
@@ -59,57 +60,41 @@ export interface GroupSum {
   readonly weighted: Decimal.Decimal
 }
 
-const sumFields = {
-  service_name: Schema.String,
-  events: Schema.String,
-  amount: Schema.String,
-  weighted: Schema.String,
-  least: Schema.String,
-  most: Schema.String,
-  first: Schema.String,
-  last: Schema.String
-}
-const SumRow = Schema.Struct({ ...sumFields, at: Schema.NullOr(Schema.String) })
+const billed = { service: Column.Service, events: Column.BigInt, amount: Column.Decimal, weighted: Column.Decimal }
 
-const TotalRow = Schema.Struct({
-  service_name: Schema.String,
-  events: Schema.String,
-  amount: Schema.String,
-  weighted: Schema.String,
-  version: Schema.String
+const SumRow = Schema.Struct({
+  ...billed,
+  at: Column.orUndefined(Column.Instant),
+  least: Column.Decimal,
+  most: Column.Decimal,
+  first: Column.Instant,
+  last: Column.Instant
 })
 
+const TotalRow = Schema.Struct({ ...billed, version: Schema.String })
+
 const CustomerRow = Schema.Struct({
-  customer_id: Schema.String,
-  events: Schema.String,
-  amount: Schema.String,
-  cost: Schema.String
+  customer: Column.Customer,
+  events: Column.BigInt,
+  amount: Column.Decimal,
+  cost: Column.Decimal
 })
 
 const GroupRow = Schema.Struct({
-  service_name: Schema.String,
-  group_values: Schema.String,
-  rest: Schema.Boolean,
-  events: Schema.String,
-  amount: Schema.String,
-  weighted: Schema.String
+  ...billed,
+  values: Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String))),
+  rest: Schema.Boolean
 })
-
-const Values = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
-const decodeValues = Schema.decodeUnknownSync(Values)
-
-type Params = ReadonlyArray<string | null>
-const Params = Schema.Array(Schema.NullOr(Schema.String))
 
 export class ReportStore extends Context.Service<
   ReportStore,
   {
     /** Sums by service over the whole window. */
-    readonly sums: (window: Window, filter: Sources.Filter) => Effect.Effect<ReadonlyArray<UsageSum>, DatabaseError>
+    readonly sums: (window: Window, filter: Filter) => Effect.Effect<ReadonlyArray<UsageSum>, DatabaseError>
     /** What is billed of them, with the version of the catalog that was then; none if there are no sums. */
     readonly totals: (
       window: Window,
-      filter: Sources.Filter
+      filter: Filter
     ) => Effect.Effect<
       { readonly sums: ReadonlyArray<UsageTotal>; readonly version: string | undefined },
       DatabaseError
@@ -117,7 +102,7 @@ export class ReportStore extends Context.Service<
     /** Sums by service and hour, day or month of the window's zone, in order; spans without usage have none. */
     readonly series: (
       window: Window,
-      filter: Sources.Filter,
+      filter: Filter,
       unit: SpanCuts.Unit
     ) => Effect.Effect<ReadonlyArray<UsageSum>, DatabaseError>
     /** The customers with the highest cost, or the largest amount of a service; the largest first. */
@@ -129,7 +114,7 @@ export class ReportStore extends Context.Service<
     /** Sums by service and the values of metadata keys, straight from the records; the largest first. */
     readonly groups: (
       window: Window,
-      filter: Sources.Filter,
+      filter: Filter,
       keys: ReadonlyArray<string>,
       limit: number
     ) => Effect.Effect<ReadonlyArray<GroupSum>, DatabaseError>
@@ -138,159 +123,85 @@ export class ReportStore extends Context.Service<
   static readonly layer: Layer.Layer<ReportStore, never, Database> = Layer.suspend(() =>
     Layer.effect(
       ReportStore,
-      Effect.map(Database, (database) => ReportStore.of(reportsOn(ofDatabase(database))))
+      Effect.map(Database, (database) => ReportStore.of(reportsOn(Sql.make(database).caller)))
     )
   )
 }
 
 /** The store on a database, or on a snapshot of it. */
-export const reportsOn = (reading: Reading): ReportStore["Service"] => {
-  const { name } = reading
-  const query = <S extends Schema.Top & { readonly DecodingServices: never }>(
-    result: S,
-    text: string,
-    params: Params
-  ) =>
-    Effect.mapError(
-      SqlSchema.findAll({ Request: Params, Result: result, execute: (given) => reading.query(text, given) })(params),
-      fromUnknown
-    )
-
-  const sums = Effect.fn("ReportStore.sums")(function* (window: Window, filter: Sources.Filter) {
-    const { params, text } = Sources.usage(name, window, filter, "month")
-    const rows = yield* query(
+export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
+  sums: Effect.fn("ReportStore.sums")((window: Window, filter: Filter) =>
+    all(
       SumRow,
-      `select service_name, null as at, ${Sources.sums} from (${text}) u group by service_name`,
-      params
+      sql`select service_name as service, null as at, ${Sources.sums}
+        from (${Sources.usage(window, filter, "month")}) u group by service_name`
     )
-    return rows.map(toSum)
-  })
+  ),
 
-  const totals = Effect.fn("ReportStore.totals")(function* (window: Window, filter: Sources.Filter) {
-    const { params, text } = Sources.usage(name, window, filter, "month")
-    const rows = yield* query(
+  totals: Effect.fn("ReportStore.totals")(function* (window: Window, filter: Filter) {
+    const sums = yield* all(
       TotalRow,
-      `select service_name, ${Sources.totals}, (select ${versionText} from ${name("billing_catalog")}) as version
-        from (${text}) u group by service_name`,
-      params
+      sql`select service_name as service, ${Sources.totals}, (select ${literal(versionText)} from ${t.catalog}) as version
+        from (${Sources.usage(window, filter, "month")}) u group by service_name`
     )
-    const found = rows.map((row) => ({
-      service: row.service_name as ServiceName,
-      events: BigInt(row.events),
-      amount: Decimal.fromDatabase(row.amount),
-      weighted: Decimal.fromDatabase(row.weighted)
-    }))
-    return { sums: found, version: rows[0]?.version }
-  })
+    return { sums, version: sums[0]?.version }
+  }),
 
-  const series = Effect.fn("ReportStore.series")(function* (
-    window: Window,
-    filter: Sources.Filter,
-    unit: SpanCuts.Unit
-  ) {
+  series: Effect.fn("ReportStore.series")((window: Window, filter: Filter, unit: SpanCuts.Unit) => {
     const cuts = SpanCuts.make(window, unit)
-    const { params, text } = Sources.usage(name, window, filter, cuts.longest, cuts.seams)
-    const given = [...params]
-    const bind = (value: string) => `$${given.push(value)}::text`
-    const rows = yield* query(
+    return all(
       SumRow,
-      `select service_name, (extract(epoch from span) * 1000000)::bigint::text as at, ${Sources.sums} from (
-          select ${cuts.start(bind, "u.at")} as span, service_name, ${Sources.sumColumns}
-          from (${text}) u
-        ) spans group by span, service_name order by span, service_name`,
-      given
+      sql`select service_name as service, ${micros("span")} as at, ${Sources.sums} from (
+          select ${cuts.start("u.at")} as span, service_name, ${Sources.sumColumns}
+          from (${Sources.usage(window, filter, cuts.longest, cuts.seams)}) u
+        ) spans group by span, service_name order by span, service_name`
     )
-    return rows.map(toSum)
-  })
+  }),
 
-  const customers = Effect.fn("ReportStore.customers")(function* (
-    window: Window,
-    service: ServiceName | undefined,
-    limit: number
-  ) {
-    const { params, text } = Sources.usageByCustomer(name, window, service)
-    const rows = yield* query(
+  customers: Effect.fn("ReportStore.customers")((window: Window, service: ServiceName | undefined, limit: number) => {
+    const cost = sql`sum(${t.quantity}(weighted, s.unit_size))`
+    return all(
       CustomerRow,
-      `select customer_id, sum(events)::bigint::text as events, sum(amount)::text as amount,
-          sum(${name("billing_quantity")}(weighted, s.unit_size))::text as cost
+      sql`select customer_id as customer, sum(events)::bigint::text as events, sum(amount)::text as amount, ${cost}::text as cost
         from (
           select customer_id, service_name, sum(event_count) as events, sum(amount) as amount, sum(weighted) as weighted
-          from (${text}) u group by customer_id, service_name
-        ) sums join ${name("billing_services")} s using (service_name)
+          from (${Sources.usageByCustomer(window, service)}) u group by customer_id, service_name
+        ) sums join ${t.services} s using (service_name)
         group by customer_id
-        order by ${service === undefined ? `sum(${name("billing_quantity")}(weighted, s.unit_size))` : "sum(amount)"} desc,
-          sum(events) desc, customer_id collate "C"
-        limit $${params.length + 1}::text::integer`,
-      [...params, `${limit}`]
+        order by ${service === undefined ? cost : literal("sum(amount)")} desc, sum(events) desc, customer_id collate "C"
+        limit ${limit}`
     )
-    return rows.map((row) => ({
-      customer: row.customer_id as CustomerId,
-      events: BigInt(row.events),
-      amount: Decimal.fromDatabase(row.amount),
-      cost: Decimal.fromDatabase(row.cost)
-    }))
-  })
+  }),
 
-  const groups = Effect.fn("ReportStore.groups")(function* (
-    window: Window,
-    filter: Sources.Filter,
-    keys: ReadonlyArray<string>,
-    limit: number
-  ) {
+  groups: Effect.fn("ReportStore.groups")((window, filter, keys, limit) => {
+    const columns = keys.map((_, index) => literal(`v${index}`))
     // `->>` gives what a key holds as text; what is no object has no keys.
     const values = keys.map(
-      (_, index) => `case when json_typeof(metadata) = 'object' then metadata ->> $${index + 6} end`
+      (key, index) =>
+        sql`case when json_typeof(metadata) = 'object' then metadata ->> ${key}::text end as ${columns[index]}`
     )
-    const columns = keys.map((_, index) => `v${index}`)
-    const rows = yield* query(
+    return all(
       GroupRow,
-      `select service_name, coalesce(json_agg(json_build_array(${columns.join(", ")})) filter (where not rest) ->> 0, '[]') as group_values,
-          rest, sum(events)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted
+      sql`select service_name as service, rest, sum(events)::bigint::text as events, sum(amount)::text as amount,
+          sum(weighted)::text as weighted,
+          coalesce(json_agg(json_build_array(${join(", ", columns)})) filter (where not rest) ->> 0, '[]') as values
         from (
-          select *, place > $5::text::integer as rest, least(place, $5::text::integer + 1) as shown from (
+          select *, place > ${limit}::integer as rest, least(place, ${limit}::integer + 1) as shown from (
             select *, row_number() over (
-              partition by service_name order by weighted desc, amount desc, events desc, ${columns.map((column) => `${column} collate "C"`).join(", ")}
+              partition by service_name order by weighted desc, amount desc, events desc,
+                ${join(
+                  ", ",
+                  columns.map((column) => sql`${column} collate "C"`)
+                )}
             ) as place
             from (
-              select service_name, ${values.map((value, index) => `${value} as v${index}`).join(", ")},
+              select service_name, ${join(", ", values)},
                 count(*) as events, sum(amount) as amount, sum(amount * unit_cost) as weighted
-              from ${name("billing_usage_records")} r
-              where recorded_at >= $1::text::timestamptz and recorded_at < $2::text::timestamptz
-                and ($3::text is null or customer_id = $3) and ($4::text is null or service_name = $4)
-              group by service_name, ${columns.join(", ")}
+              from ${t.usage_records} r where ${during("recorded_at", window)} ${narrow("r", filter)}
+              group by service_name, ${join(", ", columns)}
             ) grouped
           ) ranked
-        ) cut group by service_name, rest, shown order by service_name, shown`,
-      [
-        timestamp(window.start),
-        timestamp(window.end),
-        filter.customer ?? null,
-        filter.service ?? null,
-        `${limit}`,
-        ...keys
-      ]
+        ) cut group by service_name, rest, shown order by service_name, shown`
     )
-    return rows.map((row) => ({
-      service: row.service_name as ServiceName,
-      values: decodeValues(row.group_values),
-      rest: row.rest,
-      events: BigInt(row.events),
-      amount: Decimal.fromDatabase(row.amount),
-      weighted: Decimal.fromDatabase(row.weighted)
-    }))
   })
-
-  return { sums, totals, series, customers, groups }
-}
-
-const toSum = (row: typeof SumRow.Type): UsageSum => ({
-  service: row.service_name as ServiceName,
-  at: row.at === null ? undefined : (Number(row.at) as Instant),
-  events: BigInt(row.events),
-  amount: Decimal.fromDatabase(row.amount),
-  weighted: Decimal.fromDatabase(row.weighted),
-  least: Decimal.fromDatabase(row.least),
-  most: Decimal.fromDatabase(row.most),
-  first: Number(row.first) as Instant,
-  last: Number(row.last) as Instant
 })

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import { PeriodArchived, PeriodRemoved } from "../archive/PeriodArchived.ts"
+import * as Sql from "../database/Sql.ts"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
@@ -248,7 +249,7 @@ const make = Effect.gen(function* () {
     const read = (from: ReportStore["Service"]) => from.groups(window, filter, keys, limit)
     const sums = yield* Effect.mapError(
       need.fromFiles
-        ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(reading)))
+        ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(Sql.on(reading))))
         : readSteady(archives, need, read(store)),
       ReporterError.from
     )

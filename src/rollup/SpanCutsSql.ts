@@ -5,14 +5,11 @@
 import * as Calendar from "../domain/Calendar.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { Window } from "../domain/Window.ts"
-import { timestamp } from "../database/Timestamp.ts"
+import { type Fragment, instants, literal, sql } from "../database/Sql.ts"
 import type { Level } from "./UsageSourcesSql.ts"
 
 /** What sums are cut into. */
 export type Unit = "hour" | "day" | "month"
-
-/** Sends a text along; gives what stands for it. */
-type Bind = (text: string) => string
 
 /**
  * - `longest`: the longest rows of which each is in one span
@@ -23,8 +20,8 @@ type Bind = (text: string) => string
 export interface SpanCuts {
   readonly longest: Level
   readonly seams: ReadonlyArray<Instant.Instant>
-  readonly start: (bind: Bind, at: string) => string
-  readonly label: (bind: Bind, start: string) => string
+  readonly start: (at: string) => Fragment
+  readonly label: (start: string) => Fragment
 }
 
 type Span = Pick<Window, "start" | "end" | "tz">
@@ -33,8 +30,7 @@ const hour = 3_600 * Instant.microsPerSecond
 const day = 24 * hour
 
 /** Where the server is to look something up for every row: worked out once, and not for every row. */
-const array = (bind: Bind, type: string, values: ReadonlyArray<string>): string =>
-  `(select ${bind(`{${values.map((value) => `"${value}"`).join(",")}}`)}::${type}[])`
+const once = (array: Fragment) => sql`(select ${array})`
 
 const seamsOf = (starts: ReadonlyArray<Instant.Instant>, { end, start }: Span): ReadonlyArray<Instant.Instant> =>
   starts.filter((at) => at > start && at < end && at % (hour / 4) !== 0)
@@ -47,28 +43,23 @@ export const make = (window: Span, unit: Unit): SpanCuts => {
   const stretches = Calendar.stretches({ ...window, start: (window.start - day) as Instant.Instant })
   const changes = stretches.map(({ from }) => from)
   const starts = unit === "hour" ? changes : Calendar.spans(window, unit).map((span) => span.start)
-  const from = (bind: Bind, instants: ReadonlyArray<Instant.Instant>) =>
-    array(bind, "timestamptz", instants.map(timestamp))
+  const pick = (values: Fragment, from: ReadonlyArray<Instant.Instant>, at: string) =>
+    sql`(${once(values)})[width_bucket(${literal(at)}, ${once(instants(from))})]`
   return {
     longest: longestOf(starts, unit),
     seams: seamsOf(starts, window),
-    start: (bind, at) => {
-      const of = `width_bucket(${at}, ${from(bind, starts)})`
-      if (unit !== "hour") return `(${from(bind, starts)})[${of}]`
+    start: (at) => {
+      if (unit !== "hour") return pick(instants(starts), starts, at)
       // Hours of a stretch are counted from one on which its clock shows a full hour.
       const origins = stretches.map(
         (one) => (Math.floor(one.from / hour) * hour - (((one.offset % hour) + hour) % hour)) as Instant.Instant
       )
-      return `date_bin('1 hour', ${at}, (${from(bind, origins)})[${of}])`
+      return sql`date_bin('1 hour', ${literal(at)}, ${pick(instants(origins), starts, at)})`
     },
-    label: (bind, start) => {
-      const offsets = array(
-        bind,
-        "integer",
-        stretches.map(({ offset }) => `${offset / Instant.microsPerSecond}`)
-      )
-      const offset = `(${offsets})[width_bucket(${start}, ${from(bind, changes)})]`
-      return `to_char((${start} at time zone 'UTC') + ${offset} * interval '1 second', '${patterns[unit]}')`
+    label: (start) => {
+      const offsets = sql`${`{${stretches.map(({ offset }) => offset / Instant.microsPerSecond).join(",")}}`}::integer[]`
+      return sql`to_char((${literal(start)} at time zone 'UTC') + ${pick(offsets, changes, start)} * interval '1 second',
+        ${literal(`'${patterns[unit]}'`)})`
     }
   }
 }

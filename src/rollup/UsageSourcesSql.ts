@@ -6,25 +6,14 @@
  * counted twice. A statement has only the parts that its window has: the server plans a statement for each call, and that
  * takes longer than reading a month.
  */
+import { at, during, type Fragment, instants, join, literal, micros, narrow, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
+import type { Filter } from "../domain/Filter.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
-import { timestamp } from "../database/Timestamp.ts"
+import { bucketOf } from "./Sketch.ts"
 
-/** Whose usage, and of which service; absent means all. */
-export interface Filter {
-  readonly customer: CustomerId | undefined
-  readonly service: ServiceName | undefined
-}
-
-/** A query and its parameters, `$1` and on. What is added to it numbers its own from `params.length + 1`. */
-export interface Source {
-  readonly text: string
-  readonly params: ReadonlyArray<string>
-}
-
-type Name = (table: string) => string
 type Span = Pick<Window, "start" | "end">
 
 /** What sums may be read from: rows no longer than this, of UTC. */
@@ -35,7 +24,7 @@ interface Piece extends Span {
   readonly of: "record" | Level
 }
 
-const micros = { quarter: 900 * Instant.microsPerSecond, day: 86_400 * Instant.microsPerSecond } as const
+const lengths = { quarter: 900 * Instant.microsPerSecond, day: 86_400 * Instant.microsPerSecond } as const
 
 const month = (at: Instant.Instant, more: number): Instant.Instant => {
   const date = new Date(Instant.toMillis(at))
@@ -43,12 +32,12 @@ const month = (at: Instant.Instant, more: number): Instant.Instant => {
 }
 
 const down = (at: Instant.Instant, level: Level): Instant.Instant =>
-  level === "month" ? month(at, 0) : ((Math.floor(at / micros[level]) * micros[level]) as Instant.Instant)
+  level === "month" ? month(at, 0) : ((Math.floor(at / lengths[level]) * lengths[level]) as Instant.Instant)
 
 const up = (at: Instant.Instant, level: Level): Instant.Instant => {
   const start = down(at, level)
   if (start === at) return at
-  return level === "month" ? month(at, 1) : ((start + micros[level]) as Instant.Instant)
+  return level === "month" ? month(at, 1) : ((start + lengths[level]) as Instant.Instant)
 }
 
 /** Cuts a span: its middle into the longest rows, what is left at both ends into shorter ones. */
@@ -67,31 +56,16 @@ const cut = (of: Piece["of"], { end, start }: Span, [level, ...longer]: Readonly
 const levels: ReadonlyArray<Level> = ["quarter", "day", "month"]
 const levelsUpTo = (longest: Level) => levels.slice(0, levels.indexOf(longest) + 1)
 
-/** Collects parameters. Instants and names are sent as text. */
-const binder = () => {
-  const params: Array<string> = []
-  const text = (value: string) => `$${params.push(value)}::text`
-  return {
-    params,
-    text,
-    at: (instant: Instant.Instant) => `${text(timestamp(instant))}::timestamptz`,
-    all: (instants: ReadonlyArray<Instant.Instant>) =>
-      `${text(`{${instants.map((instant) => `"${timestamp(instant)}"`).join(",")}}`)}::timestamptz[]`
-  }
-}
-type Binder = ReturnType<typeof binder>
-
 /** The columns that every source has. `at` lies in the quarter, the day or the month. */
-export const sumColumns = "event_count, amount, weighted, min_amount, max_amount, first_event, last_event"
+export const sumColumns = literal("event_count, amount, weighted, min_amount, max_amount, first_event, last_event")
 
 /** Sums over rows of the sources. */
-export const totals = `sum(event_count)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted`
-export const sums = `${totals}, min(min_amount)::text as least, max(max_amount)::text as most,
-  (extract(epoch from min(first_event)) * 1000000)::bigint::text as first,
-  (extract(epoch from max(last_event)) * 1000000)::bigint::text as last`
+export const totals = sql`sum(event_count)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted`
+export const sums = sql`${totals}, min(min_amount)::text as least, max(max_amount)::text as most,
+  ${micros("min(first_event)")} as first, ${micros("max(last_event)")} as last`
 
 /** Of the rollups' types and collations: only then is nothing computed that the sums do not ask for. */
-const recordColumns = `r.customer_id collate "C" as customer_id, r.service_name collate "C" as service_name, r.recorded_at as at,
+const recordColumns = sql`r.customer_id collate "C" as customer_id, r.service_name collate "C" as service_name, r.recorded_at as at,
   1::bigint as event_count, r.amount, r.amount * r.unit_cost as weighted, r.amount as min_amount, r.amount as max_amount,
   r.recorded_at as first_event, r.recorded_at as last_event`
 
@@ -99,46 +73,40 @@ const recordColumns = `r.customer_id collate "C" as customer_id, r.service_name 
 const between = ({ end, start }: Span, seams: ReadonlyArray<Instant.Instant>): ReadonlyArray<Span> =>
   [start, ...seams].map((from, index) => ({ start: from, end: seams[index] ?? end }))
 
-/** What narrows rows down to a filter. */
-const narrow = (bind: Binder, alias: string, filter: Filter): string =>
-  (filter.customer === undefined ? "" : ` and ${alias}.customer_id = ${bind.text(filter.customer)}`) +
-  (filter.service === undefined ? "" : ` and ${alias}.service_name = ${bind.text(filter.service)}`)
-
 /** Those who used anything on the days of a span: the way to all records or quarters of a moment, without an index of its own. */
-const customersOf = (name: Name, bind: Binder, { end, start }: Span, filter: Filter): string =>
-  `select distinct d.customer_id from ${name("billing_usage_days")} d
-    where d.customer_id <> '' and d.day >= date_trunc('day', ${bind.at(start)}, 'UTC') and d.day < ${bind.at(end)}
-    ${narrow(bind, "d", { customer: filter.customer, service: undefined })}`
+const customersOf = ({ end, start }: Span, filter: Filter): Fragment =>
+  sql`select distinct d.customer_id from ${t.usage_days} d
+    where d.customer_id <> '' and d.day >= date_trunc('day', ${at(start)}, 'UTC') and d.day < ${at(end)}
+    ${narrow("d", { customer: filter.customer })}`
 
 /**
  * Records that are in the rollups, of a span that is shorter than their rows. Archived ones, where they are read too, may be of
  * batches that are no longer in the ledger.
  */
-const edge = (name: Name, bind: Binder, span: Span, filter: Filter, columns: string): string =>
-  `select ${columns} from (${customersOf(name, bind, span, filter)}) c join ${name("billing_usage_records")} r on r.customer_id = c.customer_id
-    where r.recorded_at >= ${bind.at(span.start)} and r.recorded_at < ${bind.at(span.end)}
-      ${narrow(bind, "r", { customer: undefined, service: filter.service })}
-      and not exists (select from ${name("billing_usage_batches")} b where b.batch_id = r.batch_id and b.rolled_at is null)`
+const edge = (span: Span, filter: Filter, columns: Fragment): Fragment =>
+  sql`select ${columns} from (${customersOf(span, filter)}) c join ${t.usage_records} r on r.customer_id = c.customer_id
+    where ${during("r.recorded_at", span)}
+      ${narrow("r", { service: filter.service })}
+      and not exists (select from ${t.usage_batches} b where b.batch_id = r.batch_id and b.rolled_at is null)`
 
 /** Batches and records up to which a tail is short: read whole in a tenth of a second. */
-const shortTail = { batches: 10_000, records: 100_000 }
+const shortTail = { batches: literal("10000"), records: literal("100000") }
 
 /** Records that are not in the rollups yet. */
-const tail = (name: Name, bind: Binder, span: Span, filter: Filter, columns: string): string => {
-  const records = name("billing_usage_records")
-  const unrolled = `${name("billing_usage_batches")} b where b.rolled_at is null`
-  const [start, end] = [bind.at(span.start), bind.at(span.end)]
+const tail = (span: Span, filter: Filter, columns: Fragment): Fragment => {
+  const unrolled = sql`${t.usage_batches} b where b.rolled_at is null`
+  const [start, end] = [at(span.start), at(span.end)]
   // The same as `recorded_at < end`. Two plain bounds without values are taken for one row in 200, and a long tail is then
   // sorted on disk instead of hashed.
-  const inSpan = `r.recorded_at >= ${start} and (r.recorded_at < ${end} or r.recorded_at < ${start})`
-  const inTail = `${records} r where r.batch_id = any(array(select b.batch_id from ${unrolled})) and ${inSpan}`
-  if (filter.customer === undefined) return `select ${columns} from ${inTail}${narrow(bind, "r", filter)}`
+  const inSpan = sql`r.recorded_at >= ${start} and (r.recorded_at < ${end} or r.recorded_at < ${start})`
+  const inTail = sql`${t.usage_records} r where r.batch_id = any(array(select b.batch_id from ${unrolled})) and ${inSpan}`
+  if (filter.customer === undefined) return sql`select ${columns} from ${inTail}${narrow("r", filter)}`
   // How long the tail is, the planner cannot know: left alone it may read all that the customer ever used to find nothing.
-  const isShort = `(select count(*) < ${shortTail.batches} and coalesce(sum(b.record_count), 0) <= ${shortTail.records}
+  const isShort = sql`(select count(*) < ${shortTail.batches} and coalesce(sum(b.record_count), 0) <= ${shortTail.records}
       from (select b.record_count from ${unrolled} limit ${shortTail.batches}) b)`
-  const filtered = narrow(bind, "r", filter)
-  return `select ${columns} from (select * from ${inTail} offset 0) r where ${isShort}${filtered}
-    union all select ${columns} from ${records} r where not ${isShort} and ${inSpan}${filtered}
+  const filtered = narrow("r", filter)
+  return sql`select ${columns} from (select * from ${inTail} offset 0) r where ${isShort}${filtered}
+    union all select ${columns} from ${t.usage_records} r where not ${isShort} and ${inSpan}${filtered}
       and exists (select from ${unrolled} and b.batch_id = r.batch_id)`
 }
 
@@ -149,87 +117,74 @@ const monthsOf = ({ end, start }: Span): ReadonlyArray<Instant.Instant> => {
 }
 
 /** Rows of the rollups of one customer, or of `''`, which is all of them. */
-const rolled = (name: Name, bind: Binder, { of, ...span }: Piece & { readonly of: Level }, filter: Filter): string => {
+const rolled = ({ of, ...span }: Piece & { readonly of: Level }, filter: Filter): Fragment => {
   // Months have their time first in their key, so each is looked up.
-  const during =
-    of === "month"
-      ? `t.month = any(${bind.all(monthsOf(span))})`
-      : `t.${of} >= ${bind.at(span.start)} and t.${of} < ${bind.at(span.end)}`
-  return `select t.customer_id, t.service_name, t.${of} as at, ${sumColumns} from ${name(`billing_usage_${of}s`)} t
-    where ${during} ${narrow(bind, "t", { ...filter, customer: filter.customer ?? ("" as CustomerId) })}`
+  const inSpan = of === "month" ? sql`t.month = any(${instants(monthsOf(span))})` : during(`t.${of}`, span)
+  return sql`select t.customer_id, t.service_name, ${literal(`t.${of}`)} as at, ${sumColumns} from ${t[`usage_${of}s`]} t
+    where ${inSpan} ${narrow("t", { ...filter, customer: filter.customer ?? ("" as CustomerId) })}`
 }
 
 /** The same of every customer. */
-const rolledOfEach = (
-  name: Name,
-  bind: Binder,
-  { of, ...span }: Piece & { readonly of: Level },
-  filter: Filter
-): string => {
-  const table = `${name(`billing_usage_${of}s`)} t`
+const rolledOfEach = ({ of, ...span }: Piece & { readonly of: Level }, filter: Filter): Fragment => {
+  const table = sql`${t[`usage_${of}s`]} t`
   // Quarters have the customer first in their key.
   const from =
     of === "quarter"
-      ? `(${customersOf(name, bind, span, filter)}) c join ${table} on t.customer_id = c.customer_id where true`
-      : `${table} where t.customer_id <> ''`
-  return `select t.customer_id, t.service_name, t.${of} as at, ${sumColumns} from ${from}
-    and t.${of} >= ${bind.at(span.start)} and t.${of} < ${bind.at(span.end)} ${narrow(bind, "t", filter)}`
+      ? sql`(${customersOf(span, filter)}) c join ${table} on t.customer_id = c.customer_id where true`
+      : sql`${table} where t.customer_id <> ''`
+  return sql`select t.customer_id, t.service_name, ${literal(`t.${of}`)} as at, ${sumColumns} from ${from}
+    and ${during(`t.${of}`, span)} ${narrow("t", filter)}`
 }
 
-const union = (parts: ReadonlyArray<string>) => parts.join(" union all ")
+const union = (parts: ReadonlyArray<Fragment>) => join(" union all ", parts)
 
 /**
  * Rows of `customer_id`, `service_name`, `at` and `sumColumns`, from rows no longer than `longest`. The customer is of no
  * meaning where all are asked for. No row goes over one of the `seams`.
  */
 export const usage = (
-  name: Name,
   window: Span,
   filter: Filter,
   longest: Level,
   seams: ReadonlyArray<Instant.Instant> = []
-): Source => {
-  const bind = binder()
+): Fragment => {
   const pieces = between(window, seams).flatMap((span) => cut("record", span, levelsUpTo(longest)))
   const parts = pieces.map(({ of, ...span }) =>
-    of === "record" ? edge(name, bind, span, filter, recordColumns) : rolled(name, bind, { of, ...span }, filter)
+    of === "record" ? edge(span, filter, recordColumns) : rolled({ of, ...span }, filter)
   )
-  return { text: union([...parts, tail(name, bind, window, filter, recordColumns)]), params: bind.params }
+  return union([...parts, tail(window, filter, recordColumns)])
 }
 
 /** The same of all customers, each by himself. */
 export const usageByCustomer = (
-  name: Name,
   window: Span,
   service: ServiceName | undefined,
   longest: Level = "month",
   seams: ReadonlyArray<Instant.Instant> = []
-): Source => {
-  const bind = binder()
+): Fragment => {
   const filter = { customer: undefined, service }
   const pieces = between(window, seams).flatMap((span) => cut("record", span, levelsUpTo(longest)))
   const parts = pieces.map(({ of, ...span }) =>
-    of === "record" ? edge(name, bind, span, filter, recordColumns) : rolledOfEach(name, bind, { of, ...span }, filter)
+    of === "record" ? edge(span, filter, recordColumns) : rolledOfEach({ of, ...span }, filter)
   )
-  return { text: union([...parts, tail(name, bind, window, filter, recordColumns)]), params: bind.params }
+  return union([...parts, tail(window, filter, recordColumns)])
 }
 
 /** Rows of `bucket` and `event_count`: how many records of a service have an amount in which bucket of a sketch. */
-export const buckets = (name: Name, window: Span, filter: Filter, bucketOf: (amount: string) => string): Source => {
-  const bind = binder()
-  const columns = `${bucketOf("r.amount")} as bucket, 1 as event_count`
+export const buckets = (window: Span, filter: Filter): Fragment => {
+  const columns = sql`${literal(bucketOf("r.amount"))} as bucket, 1 as event_count`
   // Of one customer there are sketches by day only.
   const longest = filter.customer === undefined ? "month" : "day"
   const parts = cut("record", window, levelsUpTo(longest).slice(1)).map(({ of, ...span }) => {
-    if (of === "record") return edge(name, bind, span, filter, columns)
+    if (of === "record") return edge(span, filter, columns)
     if (of === "month") {
-      return `select k.bucket, k.event_count from ${name("billing_usage_month_sketches")} k
-        where k.month = any(${bind.all(monthsOf(span))}) ${narrow(bind, "k", filter)}`
+      return sql`select k.bucket, k.event_count from ${t.usage_month_sketches} k
+        where k.month = any(${instants(monthsOf(span))}) ${narrow("k", filter)}`
     }
     // Sketches have their day first in their key, so each is looked up. A day of hours needs no zone.
-    return `select k.bucket, k.event_count from ${name("billing_usage_sketches")} k
-      where k.day = any(array(select generate_series(${bind.at(span.start)}, ${bind.at(span.end)} - interval '24 hours', interval '24 hours')))
-      ${narrow(bind, "k", { ...filter, customer: filter.customer ?? ("" as CustomerId) })}`
+    return sql`select k.bucket, k.event_count from ${t.usage_sketches} k
+      where k.day = any(array(select generate_series(${at(span.start)}, ${at(span.end)} - interval '24 hours', interval '24 hours')))
+      ${narrow("k", { ...filter, customer: filter.customer ?? ("" as CustomerId) })}`
   })
-  return { text: union([...parts, tail(name, bind, window, filter, columns)]), params: bind.params }
+  return union([...parts, tail(window, filter, columns)])
 }

@@ -3,6 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Aggregator } from "../../src/rollup/Aggregator.ts"
 import { Database } from "../../src/database/Database.ts"
+import * as Sql from "../../src/database/Sql.ts"
+import type { Filter } from "../../src/domain/Filter.ts"
 import type { CustomerId } from "../../src/domain/CustomerId.ts"
 import type { Instant } from "../../src/domain/Instant.ts"
 import { Recorder } from "../../src/record/Recorder.ts"
@@ -62,16 +64,18 @@ layer(Layer.provideMerge(Layer.mergeAll(Recorder.layer(), Aggregator.layer), pos
 })("plans", (it) => {
   it.effect("no report reads a whole partition, be it new, analysed or planned without its values", () =>
     Effect.gen(function* () {
-      const { name, sql } = yield* Database
+      const database = yield* Database
+      const { name, sql } = database
+      const { own } = Sql.make(database)
       const check = (when: string) =>
         Effect.gen(function* () {
-          const filters: ReadonlyArray<Sources.Filter> = [
+          const filters: ReadonlyArray<Filter> = [
             { customer: undefined, service: undefined },
             { customer: "c1" as CustomerId, service: undefined }
           ]
           for (const filter of filters) {
             for (const mode of ["force_custom_plan", "force_generic_plan"]) {
-              const { params, text } = Sources.usage(name, window, filter, "month")
+              const { params, text } = own.compile(Sources.usage(window, filter, "month"))
               const plan = yield* sql.withTransaction(
                 Effect.gen(function* () {
                   yield* sql.unsafe(`set local plan_cache_mode = ${mode}`)
