@@ -8,6 +8,7 @@ import * as Scope from "effect/Scope"
 import { readFileSync } from "node:fs"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Batcher } from "../src/record/Batcher.ts"
+import { Spool } from "../src/spool/Spool.ts"
 import { Database } from "../src/database/Database.ts"
 import * as Embedded from "../src/database/embedded/Embedded.ts"
 import * as Postgres from "../src/database/postgres/Postgres.ts"
@@ -23,7 +24,7 @@ export interface Options {
   /** Records have idempotency keys, and so many per cent of them were delivered before. */
   readonly duplicates?: number | undefined
   readonly size: number
-  readonly flushes: number
+  readonly writers: number
   readonly count: number
 }
 
@@ -42,9 +43,12 @@ export const contest = async (options: Options): Promise<Contest> => {
     Layer.buildWithScope(
       Layer.provideMerge(
         options.spool === undefined
-          ? Batcher.layer({ size: options.size, flushes: options.flushes })
-          : // The tables are emptied between rounds: what is kept would be delivered again, as after a fail-over.
-            Batcher.layerSpooled({ directory: options.spool, size: options.size, keepDelivered: 0 }),
+          ? Batcher.layer({ size: options.size, writers: options.writers })
+          : Layer.provide(
+              Batcher.layerSpooled({ size: options.size }),
+              // The tables are emptied between rounds: what is kept would be delivered again, as after a fail-over.
+              Spool.layer({ directory: options.spool, keepDelivered: 0 })
+            ),
         database
       ),
       scope

@@ -8,7 +8,7 @@ export const benchmark: Benchmark = {
   name: "ingest-durable",
   run: async (setting) => {
     const count = setting.size(500_000)
-    const options: Options = { url: setting.server.url(), size: 5_000, flushes: 1, count }
+    const options: Options = { url: setting.server.url(), size: 5_000, writers: 1, count }
     const spool = join(setting.directory, "spool")
     mkdirSync(spool)
     const durable = startProcess("batcher", { ...options, spool })

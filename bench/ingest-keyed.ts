@@ -23,7 +23,7 @@ export const benchmark: Benchmark = {
     const count = setting.size(200_000)
     const rows: Array<Row> = []
     for (const duplicates of [0, 1, 50, 100]) {
-      const options: Options = { url: setting.server.url(), size, flushes: 1, count, duplicates }
+      const options: Options = { url: setting.server.url(), size, writers: 1, count, duplicates }
       const process = startProcess("batcher", options)
       const client = await connect(setting.server)
       try {

@@ -27,11 +27,11 @@ export const benchmark: Benchmark = {
       const count = setting.size(full)
       const batches = [...makeBatches(count, size)]
       const client = await connect(setting.server)
-      const ours = [1, 2].map((flushes) => {
-        const options: Options = { url: setting.server.url(), size, flushes, count }
+      const ours = [1, 2].map((writers) => {
+        const options: Options = { url: setting.server.url(), size, writers, count }
         const process = startProcess("batcher", options)
-        const words = `${flushes} flush${flushes === 1 ? "" : "es"}`
-        return { flushes, words, process, contestant: process.contestant(`ours, ${words}`) }
+        const words = `${writers} writer${writers === 1 ? "" : "s"}`
+        return { writers, words, process, contestant: process.contestant(`ours, ${words}`) }
       })
       const statements = [insertValues(client, batches), insertUnnest(client, batches)]
       const copy = copyBatches(
@@ -47,7 +47,7 @@ export const benchmark: Benchmark = {
         )
         const time = ({ name }: Contestant) => median(millisOf(results.get(name)!))
         const [fastest] = statements.sort((a, b) => time(a) - time(b))
-        for (const { contestant, flushes, process, words } of ours) {
+        for (const { contestant, writers, process, words } of ours) {
           for (const [peer, aim] of [
             [fastest!, "≥ 1.0"],
             [copy, copyAim]
@@ -58,7 +58,7 @@ export const benchmark: Benchmark = {
               ours: rate(results.get(contestant.name)!, count),
               peer: rate(results.get(peer.name)!, count),
               ratios: speedRatios(results.get(contestant.name)!, results.get(peer.name)!),
-              aim: flushes === 1 ? aim : "",
+              aim: writers === 1 ? aim : "",
               peakMemory: process.peakMemory()
             })
           }

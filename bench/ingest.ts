@@ -8,8 +8,8 @@ import { writeRows } from "./workload.ts"
 const size = 5_000
 
 const aims = [
-  { flushes: 1, aim: "≥ 0.95" },
-  { flushes: 2, aim: "≥ 1.3" }
+  { writers: 1, aim: "≥ 0.95" },
+  { writers: 2, aim: "≥ 1.3" }
 ]
 
 export const benchmark: Benchmark = {
@@ -19,10 +19,10 @@ export const benchmark: Benchmark = {
     const file = join(setting.directory, "rows.txt")
     await writeRows(file, count, size)
     const client = await connect(setting.server)
-    const ours = aims.map(({ aim, flushes }) => {
-      const options: Options = { url: setting.server.url(), size, flushes, count }
+    const ours = aims.map(({ aim, writers }) => {
+      const options: Options = { url: setting.server.url(), size, writers, count }
       const process = startProcess("batcher", options)
-      const words = `${flushes} flush${flushes === 1 ? "" : "es"}`
+      const words = `${writers} writer${writers === 1 ? "" : "s"}`
       return { aim, words, process, contestant: process.contestant(`ours, ${words}`) }
     })
     const psql = hasPsql() ? psqlCopy(setting.server, file) : undefined

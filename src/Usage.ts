@@ -121,20 +121,29 @@ const batchSize = 1_000
 export const layerServices = (
   options: UsageOptions = {}
 ): Layer.Layer<Services, DatabaseError | InvalidInput | SpoolError, Database> => {
+  const ready = Layer.effectDiscard(options.migrate === true ? Migrations.migrate : Migrations.check)
+  return withSpool(options).pipe(Layer.provide(ready), graced(options))
+}
+
+/** The services with the spool that all of them share, if there is to be one. */
+const withSpool = (options: UsageOptions) => {
   const batch = { size: batchSize, ...options.batch }
-  const { spool } = options
-  const batcher = spool === undefined ? Batcher.layer(batch) : Batcher.layerSpilling({ ...batch, ...spool })
-  const recorder =
-    spool === undefined
-      ? Recorder.layer()
-      : Layer.unwrap(
-          Effect.map(Spool, ({ put }) => Recorder.layer({ setAside: ({ key, records }) => put(key, records) }))
-        ).pipe(Layer.provide(Spool.layer(spool)))
-  const watched = Layer.merge(Health.layer(options.health), Metrics.layer).pipe(Layer.provide(batcher))
-  const observed = spool === undefined ? watched : Layer.provide(watched, Spool.layer(spool))
+  if (options.spool === undefined) return servicesWith(options, Batcher.layer(batch), Recorder.layer())
+  const recorder = Layer.unwrap(
+    Effect.map(Spool, ({ put }) => Recorder.layer({ setAside: ({ key, records }) => put(key, records) }))
+  )
+  return Layer.provide(servicesWith(options, Batcher.layerSpilling(batch), recorder), Spool.layer(options.spool))
+}
+
+/** `Health` and `Metrics` look at the batcher, and at the spool if there is one. */
+const servicesWith = <E, R>(
+  options: UsageOptions,
+  batcher: Layer.Layer<Batcher, E, R>,
+  recorder: Layer.Layer<Recorder, E, R>
+) => {
+  const observed = Layer.merge(Health.layer(options.health), Metrics.layer).pipe(Layer.provide(batcher))
   const meter = Metered.layer.pipe(Layer.provideMerge(Meter.layer(options.meter)), Layer.provideMerge(batcher))
   const alerts = Layer.mergeAll(AlertMonitor.layer(), AlertDelivery.layer).pipe(Layer.provideMerge(AlertChannels.layer))
-  const ready = Layer.effectDiscard(options.migrate === true ? Migrations.migrate : Migrations.check)
   return Layer.mergeAll(
     recorder,
     meter,
@@ -152,7 +161,7 @@ export const layerServices = (
     Quotas.layer,
     Reporter.layer,
     Retention.layer()
-  ).pipe(Layer.provide(ready), graced(options))
+  )
 }
 
 /** One deadline for the end of the services and of their database. */

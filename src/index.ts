@@ -61,8 +61,7 @@ export {
   Closed,
   InTransaction,
   QueueFull,
-  type SpillingBatcherOptions,
-  type SpooledBatcherOptions
+  type SpillingBatcherOptions
 } from "./record/Batcher.ts"
 export { type Direction, Meter, type MeterOptions, type MeterState } from "./record/Meter.ts"
 export { StorageMeter, type StorageMeterOptions } from "./record/StorageMeter.ts"

@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -200,6 +201,30 @@ describe("Usage.layerEmbedded and Usage.layerConfig", () => {
       const amounts = yield* Effect.provide(program, Usage.layerEmbedded({ snapshot: snapshot() }))
       assert.deepStrictEqual(amounts, ["2"])
     })
+  )
+
+  it.live("opens one spool, for all that use it", () =>
+    Effect.gen(function* () {
+      const opened: Array<string> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          if (options.name === "Spool.open") opened.push(options.name)
+          return new Tracer.NativeSpan(options)
+        }
+      })
+      const directory = join(yield* folder, "spool")
+      const { checks } = yield* Effect.provide(
+        Usage.health,
+        Usage.layerEmbedded({ snapshot: snapshot(), spool: { directory } }).pipe(
+          Layer.provide(Layer.succeed(Tracer.Tracer, tracer))
+        )
+      )
+      assert.include(
+        checks.map(({ check }) => check),
+        "spool"
+      )
+      assert.strictEqual(opened.length, 1)
+    }).pipe(Effect.scoped)
   )
 
   it.live("where the environment says: a server, with the spool at home", () =>

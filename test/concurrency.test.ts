@@ -20,7 +20,7 @@ const usage = (customer: string, month = 1): UsageInput => ({
 
 eachEngine("concurrency", (engine) => {
   layer(
-    Layer.mergeAll(Recorder.layer(), Batcher.layer({ size: 600, timeout: "20 millis", flushes: 2 })).pipe(
+    Layer.mergeAll(Recorder.layer(), Batcher.layer({ size: 600, timeout: "20 millis", writers: 2 })).pipe(
       Layer.provideMerge(engine.layer)
     ),
     { excludeTestServices: true }

@@ -14,6 +14,7 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync, unlinkSync } from "node:
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Batcher } from "../src/record/Batcher.ts"
+import { Spool } from "../src/spool/Spool.ts"
 import { Recorder } from "../src/record/Recorder.ts"
 import { administer, freshDatabase, postgresLayer } from "./support/engines.ts"
 import { assertConsistent, assertExactlyOnce, storedCustomers } from "./support/stored.ts"
@@ -55,16 +56,16 @@ describe("the database's disk is full", () => {
         // 600 go by COPY, 50 in one statement.
         const waiting = yield* batcherOf(Batcher.layer({ size: 600, capacity: 1_200, timeout: "20 millis" }))
         const spilling = yield* batcherOf(
-          Batcher.layerSpilling({
-            directory: spilledTo,
-            size: 50,
-            capacity: 100,
-            timeout: "20 millis",
-            patience: "20 millis"
-          })
+          Layer.provide(
+            Batcher.layerSpilling({ size: 50, capacity: 100, timeout: "20 millis", patience: "20 millis" }),
+            Spool.layer({ directory: spilledTo })
+          )
         )
         const spooled = yield* batcherOf(
-          Batcher.layerSpooled({ directory: join(directory, "spooled"), size: 50, timeout: "20 millis" })
+          Layer.provide(
+            Batcher.layerSpooled({ size: 50, timeout: "20 millis" }),
+            Spool.layer({ directory: join(directory, "spooled") })
+          )
         )
 
         // One that is stored makes the month's table.

@@ -190,15 +190,17 @@ const writers = Effect.fnUntraced(function* (
   }
   const batchers = {
     memory: Batcher.layer({ size: 50, timeout: "50 millis" }),
-    spooled: Batcher.layerSpooled({ directory: spooled, size: 50, timeout: "100 millis" }),
+    spooled: Layer.provide(
+      Batcher.layerSpooled({ size: 50, timeout: "100 millis" }),
+      Spool.layer({ directory: spooled })
+    ),
     spilled: Batcher.layerSpilling({
-      directory: spilled,
       size: 50,
       capacity: 200,
       timeout: "50 millis",
       patience: "50 millis",
       drainTimeout: "5 seconds"
-    })
+    }).pipe(Layer.provide(Spool.layer({ directory: spilled })))
   }
   for (const [door, layer] of Object.entries(batchers)) {
     const batcher = Context.get(yield* Layer.build(Layer.fresh(layer).pipe(Layer.provide(database()))), Batcher)

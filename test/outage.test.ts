@@ -90,14 +90,18 @@ describe("an outage", () => {
       const context = yield* Layer.buildWithScope(
         Layer.fresh(
           Batcher.layerSpilling({
-            directory,
             size: 50,
             capacity: 200,
             timeout: "20 millis",
             patience: "30 millis",
             drainTimeout: "300 millis"
           })
-        ).pipe(Layer.provide(Postgres.layer({ url: Redacted.make(server.url()), connectTimeout: "1 second" }))),
+        ).pipe(
+          Layer.provide([
+            Postgres.layer({ url: Redacted.make(server.url()), connectTimeout: "1 second" }),
+            Spool.layer({ directory })
+          ])
+        ),
         scope
       )
       const batcher = Context.get(context, Batcher)
@@ -143,7 +147,8 @@ describe("an outage", () => {
         yield* batcher.flush
       }).pipe(
         Effect.provide(
-          Layer.fresh(Batcher.layerSpooled({ directory, size: 100, timeout: "20 millis" })).pipe(
+          Layer.fresh(Batcher.layerSpooled({ size: 100, timeout: "20 millis" })).pipe(
+            Layer.provide(Spool.layer({ directory })),
             Layer.provide(
               Postgres.layer({
                 url: Redacted.make(server.url()),

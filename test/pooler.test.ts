@@ -11,6 +11,7 @@ import { join } from "node:path"
 import pg from "pg"
 import { Aggregator } from "../src/rollup/Aggregator.ts"
 import { Batcher } from "../src/record/Batcher.ts"
+import { Spool } from "../src/spool/Spool.ts"
 import { Database } from "../src/database/Database.ts"
 import { Recorder } from "../src/record/Recorder.ts"
 import { usage as command } from "./support/cli.ts"
@@ -150,7 +151,10 @@ const suite = (start: (direct: string, size: number) => Promise<InBetween>) => {
         Effect.provide(
           Layer.mergeAll(
             Recorder.layer(),
-            Batcher.layerSpilling({ directory: spool, size: 1_000, timeout: "20 millis" }),
+            Layer.provide(
+              Batcher.layerSpilling({ size: 1_000, timeout: "20 millis" }),
+              Spool.layer({ directory: spool })
+            ),
             Aggregator.layer
           ).pipe(Layer.provideMerge(database))
         )

@@ -21,6 +21,8 @@ export class Collector {
   readonly #clock: Clock.Clock
   /** Ends the wait for a batch to fill. */
   readonly #wake = Latch.makeUnsafe(false)
+  /** Released whenever something is taken, and at the end. */
+  readonly #taken = Latch.makeUnsafe(false)
   #queued = 0
   #flushes = 0
   #isClosed = false
@@ -56,6 +58,15 @@ export class Collector {
   /** Free places. */
   get room(): number {
     return this.#options.capacity - Queue.sizeUnsafe(this.#queue)
+  }
+
+  /** Waits until there are so many free places, or until it is closed. */
+  awaitRoom(places: number): Effect.Effect<void> {
+    return Effect.whileLoop({
+      while: () => this.room < places && !this.#isClosed,
+      body: () => this.#taken.await,
+      step: () => {}
+    })
   }
 
   get #isFull(): boolean {
@@ -135,8 +146,9 @@ export class Collector {
   /** Takes what is there, a batch at most; `Done` once it is closed and empty. */
   readonly take: Effect.Effect<ReadonlyArray<Item | Marker>, Cause.Done> = Effect.suspend(() =>
     Effect.tap(Queue.takeBetween(this.#queue, 1, this.#options.size), (items) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         for (const item of items) this.#uncount(item)
+        return this.#taken.release
       })
     )
   )
@@ -152,11 +164,10 @@ export class Collector {
   }
 
   /** Takes nothing more in; what is there can be taken out. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+  readonly close: Effect.Effect<unknown> = Effect.suspend(() => {
     this.#isClosed = true
-    return Effect.map(Queue.end(this.#queue), () => {
-      this.#wake.openUnsafe()
-    })
+    this.#wake.openUnsafe()
+    return Effect.andThen(Queue.end(this.#queue), this.#taken.release)
   })
 
   #offer(item: Group | Marker, refused: () => void): Effect.Effect<boolean> {

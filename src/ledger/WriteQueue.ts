@@ -46,8 +46,9 @@ export interface WriteQueue {
   readonly offerUnsafe: (record: UsageRecord) => "accepted" | "full" | "closed"
   /** Adds records, waiting for room. `false`: the queue is closed. */
   readonly offerAll: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean>
-  /** Free places. */
-  readonly room: () => number
+  readonly hasRoom: (records: number) => boolean
+  /** Waits until there is room for so many records, without holding it, or until the queue is closed. */
+  readonly awaitRoom: (records: number) => Effect.Effect<void>
   /** Adds records that are stored in one transaction, and waits until they are. `undefined`: the queue is closed. */
   readonly store: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<Appended | void, DatabaseError>
   /** Waits until all that was offered before is settled; fails with the first failure among it. */
@@ -135,7 +136,8 @@ export const make = Effect.fnUntraced(function* (
   return {
     offerUnsafe: (record) => collector.offerUnsafe(record),
     offerAll: (records) => collector.offerAll(records),
-    room: () => collector.room,
+    hasRoom: (records) => collector.room >= records,
+    awaitRoom: (records) => collector.awaitRoom(records),
     store: (records) =>
       Effect.suspend(() => {
         const group = new Group(records)

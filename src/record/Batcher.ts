@@ -8,61 +8,31 @@
  * What is promised: a record that was accepted is stored exactly once, unless the process dies first. Closing the layer's
  * scope drains the queue. Where records must survive the death of the process, use `Recorder`.
  */
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
-import { isRefusal } from "../database/Bisect.ts"
+import { CatalogStore } from "../catalog/CatalogStore.ts"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import { untilItWorks } from "../database/Retry.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
+import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
 import { makeIntake } from "../ledger/Intake.ts"
+import { UsageStore } from "../ledger/UsageStore.ts"
 import { QuotaLedger } from "../quota/QuotaLedger.ts"
+import { type Spool, SpoolError } from "../spool/Spool.ts"
+import { SpoolDelivery } from "../spool/SpoolDelivery.ts"
 import * as Settings from "../system/Settings.ts"
 import { Shutdown } from "../system/Shutdown.ts"
-import * as SpooledQueue from "../spool/SpooledQueue.ts"
-import * as WriteQueue from "../ledger/WriteQueue.ts"
-import { CatalogStore } from "../catalog/CatalogStore.ts"
-import { Spool, SpoolError, type SpoolOptions } from "../spool/Spool.ts"
-import { SpoolDelivery } from "../spool/SpoolDelivery.ts"
-import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
-import { UsageStore } from "../ledger/UsageStore.ts"
+import * as Buffer from "./Buffer.ts"
+import { Closed, InTransaction, QueueFull } from "./NotTaken.ts"
 
-/** The queue is full, and `onFull` is `fail`. @since 0.1.0 */
-export class QueueFull extends Schema.TaggedError<QueueFull>()("QueueFull", { capacity: Schema.Int }) {
-  readonly isRetryable = true
-  override get message(): string {
-    return `the queue is full (${this.capacity} records): wait, or give it more capacity`
-  }
-}
-
-/** The batcher is shutting down. @since 0.1.0 */
-export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
-  readonly isRetryable = false
-  override get message(): string {
-    return "the batcher is closed"
-  }
-}
-
-/**
- * The embedded database has one connection, and the caller's transaction holds it: waiting for another write would never
- * end. `recordInTransaction` writes in that transaction.
- *
- * @since 0.1.0
- */
-export class InTransaction extends Schema.TaggedError<InTransaction>()("InTransaction", {}) {
-  readonly isRetryable = false
-  override get message(): string {
-    return "the transaction that is open holds the embedded database's only connection: use recordInTransaction, or write after it"
-  }
-}
+export { Closed, InTransaction, QueueFull } from "./NotTaken.ts"
 
 /** @since 0.1.0 */
 export class BatcherError extends ServiceError<BatcherError>()("BatcherError", [
@@ -98,12 +68,14 @@ export interface BatcherState {
 }
 
 /**
- * - `size`: records in a batch, 100
- * - `timeout`: longest wait of a record for its batch to fill, 5 s
- * - `capacity`: records that may wait, ten batches and at least 1,000
- * - `onFull`: `wait` for room, or `fail` with `QueueFull`
- * - `flushes`: batches written at the same time, 1
- * - `drainTimeout`: how long closing waits for what is queued, at most: the deadline of the whole end may be earlier
+ * - `size`: records in a batch, 100; of `layerSpooled` in a segment, which is one batch, 1,000
+ * - `timeout`: longest wait of a record for its batch to fill, 5 s; of `layerSpooled` also between looks at what others have
+ *   put into the spool
+ * - `capacity`: records that may wait in memory, ten batches and at least 1,000
+ * - `onFull`: `wait` for room, or `fail` with `QueueFull`, or with `SpoolFull` where there is a spool
+ * - `writers`: batches written at the same time, 1
+ * - `drainTimeout`: how long closing waits for what is queued, at most: the deadline of the whole end may be earlier. What is
+ *   left then stays in the spool, if there is one.
  *
  * @since 0.1.0
  */
@@ -112,25 +84,17 @@ export interface BatcherOptions {
   readonly timeout?: Duration.Input | undefined
   readonly capacity?: number | undefined
   readonly onFull?: "wait" | "fail" | undefined
-  readonly flushes?: number | undefined
+  readonly writers?: number | undefined
   readonly drainTimeout?: Duration.Input | undefined
 }
 
 /**
- * - `directory`: the spool, which other processes may share
- * - `maxBytes`: what the spool may hold, 1 GiB
- * - `size`: records in a segment, which is one batch, 1,000
- * - `timeout`: longest wait of a segment to fill, and between looks at what others have put into the spool, 5 s
- * - `onFull`: `wait` until the spool has room, or `fail` with `SpoolError`
- * - `drainTimeout`: how long closing delivers, at most; what is left stays in the spool
+ * - `patience`: how long a caller waits for room in memory before its record goes to the spool, 1 s
  *
  * @since 0.1.0
  */
-export interface SpooledBatcherOptions extends SpoolOptions {
-  readonly size?: number | undefined
-  readonly timeout?: Duration.Input | undefined
-  readonly onFull?: "wait" | "fail" | undefined
-  readonly drainTimeout?: Duration.Input | undefined
+export interface SpillingBatcherOptions extends BatcherOptions {
+  readonly patience?: Duration.Input | undefined
 }
 
 /** @since 0.1.0 */
@@ -152,7 +116,10 @@ export class Batcher extends Context.Service<
   static readonly layerNoDeps = (
     options: BatcherOptions = {}
   ): Layer.Layer<Batcher, never, UsageStore | CatalogStore | DeadLetterStore> =>
-    Layer.provide(Layer.effect(Batcher, make(options)), [Shutdown.layer, QuotaLedger.layer])
+    Layer.provide(Layer.effect(Batcher, make(Buffer.memory(decide(options)), options.onFull !== "fail")), [
+      Shutdown.layer,
+      QuotaLedger.layer
+    ])
 
   /** A batcher on a database. */
   static readonly layer = (options: BatcherOptions = {}): Layer.Layer<Batcher, never, Database> =>
@@ -164,167 +131,71 @@ export class Batcher extends Context.Service<
   )
 
   /**
-   * A batcher in memory that spills into a spool: when its queue has been full for longer than `patience`, and for what is
-   * cannot be stored when it closes. So a database that is slow or gone stops neither the application nor
-   * its end, and what was accepted is stored; only the death of the process still takes the queue along.
+   * A batcher in memory that spills into the `Spool`: when its queue has been full for longer than `patience`, and what cannot
+   * be stored when it closes. So a database that is slow or gone stops neither the application nor its end, and what was
+   * accepted is stored; only the death of the process still takes the queue along.
    */
-  static readonly layerSpilling = (options: SpillingBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
-    Layer.effect(Batcher, makeSpilling(options)).pipe(
-      Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
+  static readonly layerSpilling = (
+    options: SpillingBatcherOptions = {}
+  ): Layer.Layer<Batcher, SpoolError, Database | Spool> =>
+    Layer.provide(
+      Layer.effect(Batcher, make(Buffer.memoryThenSpool(decide(options)), options.onFull !== "fail")),
+      overSpool()
     )
 
   /**
-   * A batcher over a spool: the same interface, and records survive the death of the process. `enqueue` returns when the
+   * A batcher over the `Spool`: the same interface, and records survive the death of the process. `enqueue` returns when the
    * record is synced to the disk; it is brought into the database behind that, also by another process that shares the
    * spool. Where the database refuses a record, that becomes a dead letter.
    */
-  static readonly layerSpooled = (options: SpooledBatcherOptions): Layer.Layer<Batcher, SpoolError, Database> =>
-    Layer.effect(Batcher, makeSpooled(options)).pipe(
-      Layer.provide(SpoolDelivery.layerNoDeps()),
-      Layer.provide([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer, Spool.layer(options)])
+  static readonly layerSpooled = (
+    options: Omit<BatcherOptions, "capacity" | "writers"> = {}
+  ): Layer.Layer<Batcher, SpoolError, Database | Spool> =>
+    Layer.provide(
+      Layer.effect(
+        Batcher,
+        Effect.gen(function* () {
+          // Records are checked with it; once it is read the database may go away.
+          yield* Effect.ignore((yield* CatalogStore).current)
+          return yield* make(Buffer.spool(decide({ ...options, size: options.size ?? 1_000 })), false)
+        })
+      ),
+      overSpool()
     )
 }
 
-/**
- * Both kinds of options; `onFull` is what happens when the spool is full too.
- *
- * - `patience`: how long a caller waits for room in the queue before its record goes to the spool, 1 s
- *
- * @since 0.1.0
- */
-export interface SpillingBatcherOptions extends BatcherOptions, SpoolOptions {
-  readonly patience?: Duration.Input | undefined
-}
+/** Not one value: layers that are built together would share it, and each has its own `Spool`. */
+const overSpool = () =>
+  SpoolDelivery.layerNoDeps().pipe(
+    Layer.provideMerge([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer])
+  )
 
-const durationOf = (input: Duration.Input | undefined) =>
-  input === undefined ? undefined : Duration.fromInputUnsafe(input)
+/** A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever. */
+const patiently = Schedule.upTo(untilItWorks, { duration: "30 seconds" })
 
-/** Where records go that the queue has no room for, or no time. */
-interface Overflow {
-  readonly patience: Duration.Duration
-  readonly put: Spool["Service"]["put"]
-  readonly queue: SpooledQueue.SpooledQueue
-}
-
-const makeSpilling = Effect.fnUntraced(function* (options: SpillingBatcherOptions) {
-  const spool = yield* Spool
-  const queue = yield* SpooledQueue.make(spool, yield* SpoolDelivery, {
-    size: Math.max(options.size ?? 100, 1_000),
-    timeout: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
-    onFull: options.onFull ?? "wait",
-    // What is in the spool is safe there.
-    drainTimeout: Duration.zero
-  })
-  return yield* make(options, {
-    patience: Duration.fromInputUnsafe(options.patience ?? "1 second"),
-    put: spool.put,
-    queue
-  })
-})
-
-const make = Effect.fnUntraced(function* (options: BatcherOptions, overflow?: Overflow) {
-  const shutdown = yield* Shutdown
-  const store = yield* UsageStore
-  const letters = yield* DeadLetterStore
-  // A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever.
-  const patience = options.onFull === "fail" ? undefined : Schedule.upTo(untilItWorks, { duration: "30 seconds" })
-  const intake = makeIntake(yield* CatalogStore, patience)
+const decide = (options: SpillingBatcherOptions): Buffer.Options => {
   const size = options.size ?? 100
-  const capacity = Math.max(options.capacity ?? Math.max(1_000, size * 10), size)
-  const queue = yield* WriteQueue.make(store, {
-    source: "batcher",
-    // The caller of `enqueue` is long gone: what the database refuses, and a conflict, become dead letters.
-    letters,
-    capacity,
+  return {
     size,
-    linger: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
-    writers: options.flushes ?? 1,
-    ahead: 1,
-    drainTimeout: durationOf(options.drainTimeout),
-    retry: untilItWorks,
-    setAside: overflow === undefined ? undefined : ({ key, records }) => overflow.put(key, records),
-    // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
-    isRetryable: (error) => !isRefusal(error)
-  })
-
-  const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
-    if (overflow !== undefined) return yield* enqueueOrSpill(overflow, records)
-    if (queue.room() < records.length && (options.onFull === "fail" || (yield* store.heldByCaller))) {
-      return yield* new BatcherError({ reason: new QueueFull({ capacity }) })
-    }
-    if (!(yield* queue.offerAll(records))) return yield* new BatcherError({ reason: new Closed() })
-  })
-
-  /** Waits for room in the queue, without holding a place in it; then takes the spool. */
-  const enqueueOrSpill = Effect.fnUntraced(function* (
-    { patience, queue: spooled }: Overflow,
-    records: ReadonlyArray<UsageRecord>
-  ) {
-    const wanted = records.length
-    const end = (yield* Clock.currentTimeMillis) + Duration.toMillis(patience)
-    while (queue.room() < wanted && !shutdown.isClosing() && (yield* Clock.currentTimeMillis) < end) {
-      yield* Effect.sleep("10 millis")
-    }
-    const accepted =
-      queue.room() >= wanted
-        ? yield* queue.offerAll(records)
-        : yield* Effect.mapError(spooled.append(records), BatcherError.from)
-    if (!accepted) return yield* new BatcherError({ reason: new Closed() })
-  })
-
-  const state = (): BatcherState => {
-    const own = queue.state()
-    if (overflow === undefined) return own
-    const spilled = overflow.queue.state()
-    return {
-      ...own,
-      queued: own.queued + spilled.queued,
-      committed: own.committed + spilled.committed,
-      failed: own.failed + spilled.failed,
-      lastFlush: latest(own.lastFlush, spilled.lastFlush)
-    }
-  }
-
-  const flushAll = overflow === undefined ? queue.flush : Effect.andThen(queue.flush, overflow.queue.flush)
-
-  return Batcher.of({
-    enqueue: Effect.fnUntraced(function* (usage) {
-      const record = yield* Effect.mapError(intake.check(usage), BatcherError.from)
-      if (queue.offerUnsafe(record) !== "accepted") yield* enqueueRecords([record])
-      return record
-    }),
-    enqueueAll: Effect.fnUntraced(function* (usages) {
-      const records = yield* Effect.mapError(intake.checkAll(usages), BatcherError.from)
-      yield* enqueueRecords(records)
-      return records
-    }),
-    enqueueRecords,
-    flush: Effect.flatMap(store.heldByCaller, (held) =>
-      held
-        ? Effect.fail(new BatcherError({ reason: new InTransaction() }))
-        : Effect.mapError(flushAll, BatcherError.from)
-    ),
-    state: Effect.sync(state)
-  })
-})
-
-const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions) {
-  const catalogs = yield* CatalogStore
-  const intake = makeIntake(catalogs)
-  // Records are checked with it; once it is read the database may go away.
-  yield* Effect.ignore(catalogs.current)
-  const queue = yield* SpooledQueue.make(yield* Spool, yield* SpoolDelivery, {
-    size: options.size ?? 1_000,
     timeout: Duration.fromInputUnsafe(options.timeout ?? "5 seconds"),
+    capacity: Math.max(options.capacity ?? Math.max(1_000, size * 10), size),
     onFull: options.onFull ?? "wait",
-    drainTimeout: durationOf(options.drainTimeout)
-  })
-  const enqueueRecords = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
-    if (records.length === 0) return
-    const appended = yield* Effect.mapError(queue.append(records), BatcherError.from)
-    if (!appended) return yield* new BatcherError({ reason: new Closed() })
-  })
+    writers: options.writers ?? 1,
+    drainTimeout: options.drainTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.drainTimeout),
+    patience: Duration.fromInputUnsafe(options.patience ?? "1 second")
+  }
+}
+
+const make = Effect.fnUntraced(function* <E, R>(
+  makeBuffer: Effect.Effect<Buffer.Buffer, E, R>,
+  waitsForCatalog: boolean
+) {
+  const { heldByCaller } = yield* UsageStore
+  const intake = makeIntake(yield* CatalogStore, waitsForCatalog ? patiently : undefined)
+  const buffer = yield* makeBuffer
+  const enqueueRecords = (records: ReadonlyArray<UsageRecord>) =>
+    Effect.mapError(buffer.append(records), BatcherError.from)
+
   return Batcher.of({
     enqueue: Effect.fnUntraced(function* (usage) {
       const record = yield* Effect.mapError(intake.check(usage), BatcherError.from)
@@ -337,10 +208,9 @@ const makeSpooled = Effect.fnUntraced(function* (options: SpooledBatcherOptions)
       return records
     }),
     enqueueRecords,
-    flush: queue.flush,
-    state: Effect.sync(() => ({ ...queue.state(), inFlight: 0, lost: 0, lastError: undefined }))
+    flush: Effect.flatMap(heldByCaller, (held) =>
+      Effect.mapError(held ? Effect.fail(new InTransaction()) : buffer.flush, BatcherError.from)
+    ),
+    state: Effect.sync(buffer.state)
   })
 })
-
-const latest = (a: number | undefined, b: number | undefined): number | undefined =>
-  a === undefined || b === undefined ? (a ?? b) : Math.max(a, b)

@@ -7,7 +7,7 @@
  * - `recordAll`: several in one transaction, all or none.
  * - `recordInTransaction`: in the caller's own transaction, so that usage and, say, the order commit or roll back together.
  *
- * `Recorder.layerBatched` gives the same interface with `record` and `track…` returning as soon as the record is queued.
+ * A `Batcher` takes usage at higher rates, and answers before it is stored.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -17,7 +17,6 @@ import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
-import { Batcher, Closed, InTransaction, QueueFull } from "./Batcher.ts"
 import type { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import { backoff } from "../database/Retry.ts"
@@ -25,14 +24,14 @@ import { CurrentCustomer } from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
-import { makeIntake } from "../ledger/Intake.ts"
+import { type Intake, makeIntake } from "../ledger/Intake.ts"
 import { type Ledger, QuotaLedger } from "../quota/QuotaLedger.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as WriteQueue from "../ledger/WriteQueue.ts"
-import { SpoolError } from "../spool/Spool.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { UsageStore } from "../ledger/UsageStore.ts"
 import * as Tracking from "../domain/Tracking.ts"
+import { Closed, InTransaction } from "./NotTaken.ts"
 
 /** `recordInTransaction` was called outside a transaction. @since 0.1.0 */
 export class NotInTransaction extends Schema.TaggedError<NotInTransaction>()("NotInTransaction", {}) {
@@ -48,15 +47,13 @@ export class RecorderError extends ServiceError<RecorderError>()("RecorderError"
   DatabaseError,
   NotInTransaction,
   InTransaction,
-  QueueFull,
-  Closed,
-  SpoolError
+  Closed
 ]) {}
 
 /**
  * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
- * - `writers`: batches on their way at the same time, 2
- * - `maxBatch`: callers that share a write, 1,000
+ * - `size`: callers that share a batch, 1,000
+ * - `writers`: batches written at the same time, 2
  * - `setAside`: takes over records that could not be stored within `retryFor`, such as `Spool.put`. If it succeeds, so do
  *   the callers. An attempt may have stored the records without an answer, so what it keeps must be stored under `key`.
  *
@@ -64,8 +61,8 @@ export class RecorderError extends ServiceError<RecorderError>()("RecorderError"
  */
 export interface RecorderOptions {
   readonly retryFor?: Duration.Input | undefined
+  readonly size?: number | undefined
   readonly writers?: number | undefined
-  readonly maxBatch?: number | undefined
   readonly setAside?:
     | ((
         unstored: { readonly key: string; readonly records: ReadonlyArray<UsageRecord> },
@@ -116,11 +113,6 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
     Layer.provide(Recorder.layerNoDeps(options), UsageStore.layer)
 
-  /** The same interface over a `Batcher`: `record`, `track…` and `recordAll` return when the usage is queued. */
-  static readonly layerBatched: Layer.Layer<Recorder, never, Batcher | Database> = Layer.suspend(() =>
-    Layer.provide(Layer.effect(Recorder, makeBatched), [UsageStore.layer, QuotaLedger.layer])
-  )
-
   // For the `CurrentCustomer`, whom the application's authentication provides.
 
   /** Records one API request of the current customer. */
@@ -139,7 +131,6 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   static readonly record: ForCurrent<UsageInput> = forCurrent((_) => _.record)
 }
 
-/** The trackers are `record` behind a door of their own. */
 const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const store = yield* UsageStore
   const catalogs = yield* CatalogStore
@@ -149,7 +140,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   const queue = yield* WriteQueue.make(store, {
     source: "recorder",
     capacity: 10_000,
-    size: options.maxBatch ?? 1_000,
+    size: options.size ?? 1_000,
     linger: Duration.zero,
     writers: options.writers ?? 2,
     // A batch that was taken early would be a small one: callers gather until a writer is free.
@@ -165,33 +156,38 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     if (appended === undefined) return yield* RecorderError.from(new Closed())
   })
 
-  return fromRecord({
-    record: Effect.fnUntraced(function* (usage: UsageInput) {
-      const record = yield* Effect.mapError(intake.check(usage), RecorderError.from)
-      yield* persist([record])
-      return record
-    }),
+  const record = Effect.fnUntraced(function* (usage: UsageInput) {
+    const record = yield* Effect.mapError(intake.check(usage), RecorderError.from)
+    yield* persist([record])
+    return record
+  })
+
+  /** The trackers are `record` behind a door of their own. */
+  const track =
+    <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
+    (input: A) =>
+      Effect.flatMap(Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), RecorderError.from), record)
+
+  return Recorder.of({
+    trackApiRequest: track(Tracking.apiRequest),
+    trackStorage: track(Tracking.storage),
+    trackBandwidth: track(Tracking.bandwidth),
+    trackCompute: track(Tracking.compute),
+    trackDatabaseQuery: track(Tracking.databaseQuery),
+    trackFunction: track(Tracking.functionInvocation),
+    record,
     recordAll: Effect.fn("Recorder.recordAll")(function* (usages: ReadonlyArray<UsageInput>) {
       const records = yield* Effect.mapError(intake.checkAll(usages), RecorderError.from)
       if (records.length > 0) yield* persist(records)
       return records
     }),
-    recordInTransaction: inTransaction(store, catalogs, yield* QuotaLedger)
+    recordInTransaction: inTransaction(store, makeIntake(catalogs), yield* QuotaLedger)
   })
 })
 
-const makeBatched = Effect.gen(function* () {
-  const batcher = yield* Batcher
-  return fromRecord({
-    record: (usage: UsageInput) => Effect.mapError(batcher.enqueue(usage), RecorderError.from),
-    recordAll: (usages: ReadonlyArray<UsageInput>) => Effect.mapError(batcher.enqueueAll(usages), RecorderError.from),
-    recordInTransaction: inTransaction(yield* UsageStore, yield* CatalogStore, yield* QuotaLedger)
-  })
-})
-
-const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Service"], ledger: Ledger) => {
-  const intake = makeIntake(catalogs)
-  return Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
+/** A caller's transaction cannot wait for the catalog as `record` does. */
+const inTransaction = (store: UsageStore["Service"], intake: Intake, ledger: Ledger) =>
+  Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
     if (!(yield* store.inTransaction)) return yield* RecorderError.from(new NotInTransaction())
     const records = yield* Effect.mapError(intake.checkAll(usages), RecorderError.from)
     if (records.length > 0) {
@@ -209,23 +205,3 @@ const inTransaction = (store: UsageStore["Service"], catalogs: CatalogStore["Ser
     }
     return records
   })
-}
-
-const fromRecord = (base: Pick<Interface, "record" | "recordAll" | "recordInTransaction">): Interface => {
-  const track =
-    <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
-    (input: A): Effect.Effect<UsageRecord, RecorderError> =>
-      Effect.flatMap(
-        Effect.mapError(Effect.fromResult(Tracking.guarded(toUsage, input)), RecorderError.from),
-        base.record
-      )
-  return {
-    ...base,
-    trackApiRequest: track(Tracking.apiRequest),
-    trackStorage: track(Tracking.storage),
-    trackBandwidth: track(Tracking.bandwidth),
-    trackCompute: track(Tracking.compute),
-    trackDatabaseQuery: track(Tracking.databaseQuery),
-    trackFunction: track(Tracking.functionInvocation)
-  }
-}

@@ -67,7 +67,7 @@ export class Spool extends Context.Service<Spool, Interface>()("effect-usage/Spo
   static readonly layer = (options: SpoolOptions): Layer.Layer<Spool, SpoolError> => Layer.effect(Spool, make(options))
 }
 
-const make = Effect.fnUntraced(function* (options: SpoolOptions) {
+const make = Effect.fn("Spool.open")(function* (options: SpoolOptions) {
   const maxBytes = options.maxBytes ?? 1_073_741_824
   const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
     Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), SpoolError.from)

@@ -13,6 +13,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 
@@ -27,8 +28,8 @@ const backgroundLimit = Duration.seconds(2)
 export class Shutdown extends Context.Service<
   Shutdown,
   {
-    /** Whether a part is closing. */
-    readonly isClosing: () => boolean
+    /** Returns once a part is closing. */
+    readonly closing: Effect.Effect<void>
     /** Runs the closing of a part, which is told how long the database, and then the disk, may take. */
     readonly close: <A, E, R>(closing: (limits: Limits) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
     /** Makes a resource whose closing is waited for until the deadline, or for `atMost`, and not after that. */
@@ -63,7 +64,8 @@ const pauseMillis = 1_000
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const grace = Duration.toMillis(yield* GracePeriod)
-  let closing = 0
+  let parts = 0
+  const closing = yield* Latch.make(false)
   let beganAt = -Infinity
   let quietSince = -Infinity
 
@@ -74,11 +76,12 @@ const make = Effect.gen(function* () {
   const close: Shutdown["Service"]["close"] = (run) =>
     Effect.suspend(() => {
       const now = clock.currentTimeMillisUnsafe()
-      if (closing++ === 0 && now - quietSince > pauseMillis) beganAt = now
+      if (parts++ === 0 && now - quietSince > pauseMillis) beganAt = now
+      closing.openUnsafe()
       return Effect.ensuring(
         run(limits),
         Effect.sync(() => {
-          closing--
+          if (--parts === 0) closing.closeUnsafe()
           quietSince = clock.currentTimeMillisUnsafe()
         })
       )
@@ -98,7 +101,7 @@ const make = Effect.gen(function* () {
     })
 
   return Shutdown.of({
-    isClosing: () => closing > 0,
+    closing: closing.await,
     close,
     bounded,
     background: (effect) => Effect.asVoid(bounded(Effect.forkScoped(effect), backgroundLimit))

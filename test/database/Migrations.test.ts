@@ -133,7 +133,7 @@ describe("a server that a later version has migrated", () => {
           yield* migrateTo([...steps, later(8, true)])
           yield* batcher.enqueue({ customer: "acme", service: "api", quantity: 1 })
         }),
-        Layer.provideMerge(Batcher.layerSpilling(spool), postgres.layer)
+        Layer.provideMerge(Batcher.layerSpilling(), [postgres.layer, Spool.layer(spool)])
       )
       const { readyBatches } = yield* Effect.provide(
         Effect.flatMap(Spool, ({ status }) => status),

@@ -276,12 +276,34 @@ describe("WriteQueue: bounds", () => {
       // One batch is being written and one is encoded ahead of it.
       assert.strictEqual(accepted, 40)
       assert.strictEqual(queue.offerUnsafe(named("more")), "full")
-      assert.strictEqual(queue.room(), 0)
+      assert.isFalse(queue.hasRoom(1))
       const { inFlight, queued } = queue.state()
       assert.deepStrictEqual([queued, inFlight], [20, 20])
       yield* gate.open
       yield* settle
       assert.strictEqual(queue.offerUnsafe(named("more")), "accepted")
+    })
+  )
+
+  it.effect("tells of room as soon as there is enough, and at the end", () =>
+    Effect.gen(function* () {
+      const gate = yield* Latch.make(false)
+      const store = new FakeStore((attempt) => Effect.andThen(gate.await, attempt.commit))
+      const { close, queue } = yield* makeClosable(store, { capacity: 10 })
+      for (const batch of ["a", "b", "c"]) {
+        offer(queue, names(10, batch))
+        yield* settle
+      }
+      const one = yield* Effect.forkChild(queue.awaitRoom(1))
+      const more = yield* Effect.forkChild(queue.awaitRoom(11))
+      yield* settle
+      assert.deepStrictEqual([one.pollUnsafe(), more.pollUnsafe(), queue.hasRoom(1)], [undefined, undefined, false])
+      yield* gate.open
+      yield* settle
+      assert.isDefined(one.pollUnsafe())
+      assert.deepStrictEqual([queue.hasRoom(10), queue.hasRoom(11), more.pollUnsafe()], [true, false, undefined])
+      yield* close
+      yield* Fiber.join(more)
     })
   )
 

@@ -11,6 +11,7 @@ import * as Schedule from "effect/Schedule"
 import { TestClock } from "effect/testing"
 import { join } from "node:path"
 import { Batcher } from "../../src/record/Batcher.ts"
+import { Spool } from "../../src/spool/Spool.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { Database } from "../../src/database/Database.ts"
 import { CurrentCustomer, CustomerId } from "../../src/domain/CustomerId.ts"
@@ -278,14 +279,11 @@ eachEngine("Quota", (engine) => {
           const timing = { timeout: "200 millis" } as const
           const ways = {
             memory: Batcher.layer(timing),
-            spooled: Batcher.layerSpooled({ ...timing, directory: join(directory, "a") }),
-            spilling: Batcher.layerSpilling({
-              ...timing,
-              directory: join(directory, "b"),
-              size: 5,
-              capacity: 5,
-              patience: 0
-            })
+            spooled: Layer.provide(Batcher.layerSpooled(timing), Spool.layer({ directory: join(directory, "a") })),
+            spilling: Layer.provide(
+              Batcher.layerSpilling({ ...timing, size: 5, capacity: 5, patience: 0 }),
+              Spool.layer({ directory: join(directory, "b") })
+            )
           }
           const flow = Effect.fnUntraced(function* (
             customer: string,

@@ -8,7 +8,6 @@ import * as Scope from "effect/Scope"
 import { Batcher, type BatcherOptions } from "../../src/record/Batcher.ts"
 import { Database } from "../../src/database/Database.ts"
 import type { UsageInput } from "../../src/domain/UsageRecord.ts"
-import { Recorder } from "../../src/record/Recorder.ts"
 import { type Given, refusable, storable } from "../support/badInput.ts"
 import { eachEngine } from "../support/engines.ts"
 import { assertConsistent, assertExactlyOnce, ledger, storedCustomers, storedRecords } from "../support/stored.ts"
@@ -168,23 +167,6 @@ eachEngine("Batcher", (engine) => {
         }
         yield* assertConsistent
       })
-    )
-
-    it.effect("the recorder's interface over a batcher", () =>
-      Effect.gen(function* () {
-        const recorder = yield* Recorder
-        const batcher = yield* Batcher
-        yield* recorder.trackApiRequest({ customer: "batched", endpoint: "/" })
-        yield* recorder.recordAll([usage("batched"), usage("batched")])
-        assert.strictEqual((yield* batcher.state).queued, 3)
-        yield* batcher.flush
-        assert.strictEqual((yield* storedRecords("batched")).length, 3)
-        const error = yield* Effect.flip(recorder.record(usage("batched", { quantity: -1 })))
-        assert.strictEqual(error.reason._tag, "InvalidInput")
-        const { sql } = yield* Database
-        yield* sql.withTransaction(recorder.recordInTransaction(usage("batched")))
-        assert.strictEqual((yield* storedRecords("batched")).length, 4)
-      }).pipe(Effect.provide(Recorder.layerBatched.pipe(Layer.provideMerge(Batcher.layer({ timeout: "1 hour" })))))
     )
 
     it.effect("size and timeout come from the environment", () =>

@@ -254,7 +254,7 @@ eachEngine("Aggregator", (engine) => {
       Layer.mergeAll(
         Recorder.layer(),
         Reporter.layer,
-        Batcher.layer({ size: 150, timeout: "5 millis", flushes: 2 }),
+        Batcher.layer({ size: 150, timeout: "5 millis", writers: 2 }),
         Aggregator.layerScheduled({ every: "20 millis" }),
         Layer.fresh(Aggregator.layerScheduled({ every: "15 millis" }))
       ),

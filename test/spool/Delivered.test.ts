@@ -28,7 +28,9 @@ const spooled = (directory: string, customers: ReadonlyArray<string>, more: { ke
     )
   ).pipe(
     Effect.provide(
-      Layer.fresh(Batcher.layerSpooled({ directory, size: 10, timeout: "10 millis", ...(more as object) }))
+      Layer.fresh(Batcher.layerSpooled({ size: 10, timeout: "10 millis" })).pipe(
+        Layer.provide(Spool.layer({ directory, ...(more as object) }))
+      )
     )
   )
 

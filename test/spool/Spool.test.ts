@@ -42,8 +42,8 @@ const withSpooled = <A, E>(directory: string, body: Effect.Effect<A, E, Batcher>
     const database = yield* Database
     return yield* Effect.provide(
       body,
-      Layer.fresh(Batcher.layerSpooled({ directory, size: 100, timeout: "50 millis" })).pipe(
-        Layer.provide(Layer.succeed(Database, database))
+      Layer.fresh(Batcher.layerSpooled({ size: 100, timeout: "50 millis" })).pipe(
+        Layer.provide([Layer.succeed(Database, database), Spool.layer({ directory })])
       )
     )
   })

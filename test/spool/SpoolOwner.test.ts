@@ -98,8 +98,8 @@ describe("a spool", () => {
         Effect.andThen(batcher.enqueue({ customer: "enqueued", service: "api", quantity: 1 }), batcher.flush)
       ).pipe(
         Effect.provide(
-          Layer.fresh(Batcher.layerSpooled({ directory, size: 10, timeout: "20 millis" })).pipe(
-            Layer.provide(postgresLayer(other))
+          Layer.fresh(Batcher.layerSpooled({ size: 10, timeout: "20 millis" })).pipe(
+            Layer.provide([postgresLayer(other), Spool.layer({ directory })])
           )
         )
       )

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Batcher } from "../../src/record/Batcher.ts"
+import { Spool } from "../../src/spool/Spool.ts"
 import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
 const [mode, url, directory, prefix] = process.argv.slice(2)
@@ -22,11 +23,13 @@ const program = Effect.gen(function* () {
   }
 })
 
-const options = { directory: directory!, size: 40, timeout: "30 millis" } as const
+const options = { size: 40, timeout: "30 millis" } as const
 const batcher =
   mode === "spilling"
     ? Batcher.layerSpilling({ ...options, capacity: 40, patience: "20 millis" })
     : Batcher.layerSpooled(options)
 const database = Postgres.layer({ url: Redacted.make(url!), connectTimeout: "1 second" })
 
-await Effect.runPromise(Effect.provide(program, Layer.provide(batcher, database)))
+const spool = Spool.layer({ directory: directory! })
+
+await Effect.runPromise(Effect.provide(program, Layer.provide(batcher, [database, spool])))

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { writeSync } from "node:fs"
 import { Batcher } from "../../src/record/Batcher.ts"
+import { Spool } from "../../src/spool/Spool.ts"
 import * as Embedded from "../../src/database/embedded/Embedded.ts"
 import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
@@ -24,13 +25,13 @@ const program = Effect.gen(function* () {
 })
 
 const layer = Batcher.layerSpilling({
-  directory: directory!,
   size: 100,
   capacity: 300,
   timeout: "100 millis",
   patience: "20 millis",
   drainTimeout: "500 millis"
 }).pipe(
+  Layer.provide(Spool.layer({ directory: directory! })),
   Layer.provide(
     url!.startsWith("postgresql:")
       ? Postgres.layer({ url: Redacted.make(url!), connectTimeout: "1 second" })

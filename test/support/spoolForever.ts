@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Batcher } from "../../src/record/Batcher.ts"
+import { Spool } from "../../src/spool/Spool.ts"
 import * as Postgres from "../../src/database/postgres/Postgres.ts"
 
 const [url, directory, prefix, size = "50"] = process.argv.slice(2)
@@ -26,8 +27,8 @@ const program = Effect.gen(function* () {
   )
 })
 
-const layer = Batcher.layerSpooled({ directory: directory!, size: Number(size), timeout: "20 millis" }).pipe(
-  Layer.provide(Postgres.layer({ url: Redacted.make(url!) }))
+const layer = Batcher.layerSpooled({ size: Number(size), timeout: "20 millis" }).pipe(
+  Layer.provide([Postgres.layer({ url: Redacted.make(url!) }), Spool.layer({ directory: directory! })])
 )
 
 await Effect.runPromise(Effect.provide(program, layer))
