@@ -10,7 +10,7 @@ import { once } from "node:events"
 import { mkdirSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { Archiver } from "../src/retention/Archiver.ts"
-import { columns } from "../src/archive/ArchiveRows.ts"
+import { columns } from "../src/archive/RecordText.ts"
 import * as Postgres from "../src/database/postgres/Postgres.ts"
 import {
   type Benchmark,

@@ -6,47 +6,9 @@ import * as Column from "../database/Column.ts"
 import { monthText } from "../database/Timestamp.ts"
 import { type Database, type Query, type Row } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import type { Month } from "../domain/Month.ts"
-import type { Selection } from "../domain/RetentionRule.ts"
+import { type Archive, archiveStates } from "./Archive.ts"
 import * as ArchivePath from "./ArchivePath.ts"
 import * as IdentityStore from "../database/IdentityStore.ts"
-
-export const archiveStates = ["written", "verified", "removed", "restored", "superseded"] as const
-
-/**
- * An archive of a month.
- *
- * - `file`: its path from the root, or its URL
- * - `records`: in the file
- * - `isOurs`: whether this database has made the file, so that it may be removed when it is of no more use
- * - `first`, `last`: when its first and last record were used; `createdAt`, `removedAt`: when the file was written, and the
- *   records left the database. ISO 8601, microseconds
- *
- * @since 0.1.0
- */
-export interface ArchiveRow {
-  readonly id: string
-  readonly month: Month
-  readonly generation: number
-  readonly file: string
-  /** The database that has made the file, or is that one's successor: see `IdentityStore`. @internal */
-  readonly owner: string
-  readonly isOurs: boolean
-  readonly state: (typeof archiveStates)[number]
-  readonly records: number
-  readonly bytes: number
-  readonly sha256: string
-  /** How many of the records came from the table; the others are from the archive before. @internal */
-  readonly takenCount: number
-  /** The highest batch of those. @internal */
-  readonly takenLast: string
-  /** Which records of the month were taken. @internal */
-  readonly selection: Selection
-  readonly first: string
-  readonly last: string
-  readonly createdAt: string
-  readonly removedAt: string | undefined
-}
 
 const iso = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
@@ -86,7 +48,7 @@ export interface ArchiveTable {
     condition: string,
     params?: ReadonlyArray<string>,
     query?: Query
-  ) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+  ) => Effect.Effect<ReadonlyArray<Archive>, DatabaseError>
   readonly paths: ArchivePath.Paths
   readonly identity: IdentityStore.IdentityStore["Service"]
 }
@@ -128,7 +90,7 @@ export const archiveTable = (database: Database["Service"]): ArchiveTable => {
   }
 }
 
-const archiveOf = (row: typeof ArchiveFields.Type, file: string, isOurs: boolean): ArchiveRow => ({
+const archiveOf = (row: typeof ArchiveFields.Type, file: string, isOurs: boolean): Archive => ({
   id: row.archive_id,
   month: row.month,
   generation: row.generation,

@@ -15,7 +15,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import { cells, columns as fileColumns } from "./ArchiveRows.ts"
+import { cells, columns as fileColumns } from "./RecordText.ts"
 import type { RollupsDiffer } from "./RollupsDiffer.ts"
 import { Database, type Query, type Row, type Snapshot } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
@@ -24,7 +24,8 @@ import type { Selection } from "../domain/RetentionRule.ts"
 import { reached } from "../database/Clocks.ts"
 import { columns, including, type Load, makeLoader, table } from "./StagingSql.ts"
 import type { Cells } from "../files/Column.ts"
-import { type ArchiveRow, archiveTable } from "./ArchiveSql.ts"
+import type { Archive } from "./Archive.ts"
+import { archiveTable } from "./ArchiveSql.ts"
 import { monthRows, textOf } from "./MonthRowsSql.ts"
 import * as Month from "../domain/Month.ts"
 import type { Reading } from "../database/Reading.ts"
@@ -50,7 +51,7 @@ export interface Taken {
   }>
 }
 
-/** Where the rows of a month go: cells as `archive/ArchiveRows` has the columns, or CSV of them if that is taken. */
+/** Where the rows of a month go: cells as `archive/RecordText` has the columns, or CSV of them if that is taken. */
 export interface RowWriter<E> {
   readonly rows: (page: ReadonlyArray<Cells>) => Effect.Effect<void, E>
   readonly csv: ((data: Uint8Array) => Effect.Effect<void, E>) | undefined
@@ -82,7 +83,7 @@ export class ArchiveStore extends Context.Service<
     /** Whether a month has batches that are not in the rollups. */
     readonly isRolledUp: (month: Month.Month) => Effect.Effect<boolean, DatabaseError>
     /** All archives, by month and generation. */
-    readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+    readonly list: Effect.Effect<ReadonlyArray<Archive>, DatabaseError>
     /**
      * Hands over the rows of a month, in one snapshot; those of `before`, records of the archive before which may have been
      * put back, are not among them. Gives what was taken.
@@ -98,17 +99,17 @@ export class ArchiveStore extends Context.Service<
      * up.
      */
     readonly written: (
-      archive: Omit<ArchiveRow, "id" | "owner" | "isOurs" | "state" | "createdAt" | "removedAt">
+      archive: Omit<Archive, "id" | "owner" | "isOurs" | "state" | "createdAt" | "removedAt">
     ) => Effect.Effect<"written" | "late", DatabaseError>
     readonly verified: (id: string) => Effect.Effect<void, DatabaseError>
     /** Names archives' files as they are called now; those that have another by now keep it. */
     readonly relocate: (
-      moves: ReadonlyArray<{ readonly archive: ArchiveRow; readonly file: string }>
+      moves: ReadonlyArray<{ readonly archive: Archive; readonly file: string }>
     ) => Effect.Effect<void, DatabaseError>
     /** Gives up a file that does not hold what it has to. */
     readonly supersede: (id: string) => Effect.Effect<void, DatabaseError>
     /** Removes the rows of a verified archive. `changed`: the partition holds other records by now. */
-    readonly remove: (archive: ArchiveRow) => Effect.Effect<"removed" | "changed", DatabaseError | RollupsDiffer>
+    readonly remove: (archive: Archive) => Effect.Effect<"removed" | "changed", DatabaseError | RollupsDiffer>
     /**
      * Puts records of an archive back, those that are not there; gives their number. `whole`: all of the file, so that the
      * month is as it was before. What is fed is the archive as it is then: its file may be another by now.
@@ -116,7 +117,7 @@ export class ArchiveStore extends Context.Service<
     readonly restore: <E>(
       id: string,
       whole: boolean,
-      feed: (archive: ArchiveRow, load: Load) => Effect.Effect<void, E>
+      feed: (archive: Archive, load: Load) => Effect.Effect<void, E>
     ) => Effect.Effect<number, E | DatabaseError>
     /**
      * Archives that hold records of a span which the table does not: now, or in a snapshot. Times as the server reads them.
@@ -126,7 +127,7 @@ export class ArchiveStore extends Context.Service<
       end: string,
       filter?: Filter,
       snapshot?: Snapshot
-    ) => Effect.Effect<ReadonlyArray<ArchiveRow>, DatabaseError>
+    ) => Effect.Effect<ReadonlyArray<Archive>, DatabaseError>
     /** Runs `body` on a snapshot. With `feed` the records table has archived records too: those that it loads. */
     readonly reading: <A, E, E1 = never>(
       feed: ((load: Load, snapshot: Snapshot) => Effect.Effect<void, E1>) | undefined,
@@ -155,7 +156,7 @@ export class ArchiveStore extends Context.Service<
       before:
         | {
             readonly id: string
-            readonly feed: (archive: ArchiveRow, load: Load) => Effect.Effect<void, E>
+            readonly feed: (archive: Archive, load: Load) => Effect.Effect<void, E>
           }
         | undefined
     ) => Effect.Effect<number | "changed", E | DatabaseError | RollupsDiffer>
@@ -346,7 +347,7 @@ const make = (database: Database["Service"]): ArchiveStore["Service"] => {
       })
     )
 
-  const remove = (archive: ArchiveRow) =>
+  const remove = (archive: Archive) =>
     patiently(
       database.transaction(
         ({ query }) =>

@@ -10,8 +10,9 @@ import * as Decimal from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { ObjectStore } from "../files/S3.ts"
 import * as Storage from "../files/Storage.ts"
-import { ArchiveFileError, compressionOf, problemOf } from "./ArchiveFile.ts"
-import { columns, type Totals } from "./ArchiveRows.ts"
+import { compressionOf, failed } from "./ArchiveFile.ts"
+import { columns } from "./RecordText.ts"
+import type { Totals } from "./Totals.ts"
 
 const Digits = Schema.String.check(Schema.isPattern(/^\d{1,60}(\.\d{1,60})?$/))
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
@@ -52,20 +53,22 @@ export const sumsOf = (totals: Totals): Manifest["sums"] =>
     weighted: Decimal.toText(weighted)
   }))
 
+/** What a manifest says of a file beside what was read of it. */
+export interface About {
+  readonly file: string
+  readonly database: string
+  readonly month: string
+  readonly generation: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
 /** Writes the manifest of a file, of which `totals` is what was read of it. */
 export const writeManifest = Effect.fnUntraced(function* (
   storage: ObjectStore | undefined,
-  archive: {
-    readonly file: string
-    readonly database: string
-    readonly month: string
-    readonly generation: number
-    readonly bytes: number
-    readonly sha256: string
-  },
+  { bytes, database, file, generation, month, sha256 }: About,
   totals: Totals
 ) {
-  const { bytes, database, file, generation, month, sha256 } = archive
   const manifest: Manifest = {
     schema: 1,
     kind: "effect-usage archive",
@@ -85,7 +88,7 @@ export const writeManifest = Effect.fnUntraced(function* (
   }
   yield* Effect.tryPromise({
     try: () => Storage.write(storage, manifestFile(file), `${JSON.stringify(manifest, undefined, 2)}\n`),
-    catch: (cause) => new ArchiveFileError({ file: manifestFile(file), problem: problemOf(cause), cause })
+    catch: failed(manifestFile(file))
   })
   return manifest
 })

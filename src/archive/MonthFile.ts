@@ -8,17 +8,16 @@ import * as Decimal from "../domain/Decimal.ts"
 import type { Month } from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
 import { codeOf } from "../files/Files.ts"
-import type { ObjectStore } from "../files/S3.ts"
-import * as Storage from "../files/Storage.ts"
 import type { Load } from "./StagingSql.ts"
 import type { ArchiveFilesStore } from "./ArchiveFilesStore.ts"
 import type { ArchiveStore } from "./ArchiveStore.ts"
 import type { Identity } from "../database/IdentityStore.ts"
-import { ArchiveBroken, ArchiveFileError, openWriter, problemOf, readBack, readKnown } from "./ArchiveFile.ts"
-import { cellsOf, Totals } from "./ArchiveRows.ts"
-import { type Manifest, manifestFile, sumsOf, writeManifest } from "./Manifest.ts"
+import { ArchiveBroken, type ArchiveFileError } from "./ArchiveFile.ts"
+import type { ArchiveFiles } from "./ArchiveFiles.ts"
+import { cellsOf } from "./RecordText.ts"
+import { Totals } from "./Totals.ts"
+import { type Manifest, manifestFile, sumsOf } from "./Manifest.ts"
 import type { Name } from "./Names.ts"
-import { removeArchiveFile, removeDoomed } from "./Removal.ts"
 
 /** Names to try, one after the other. */
 export type Names = (number: number) => Name
@@ -37,37 +36,32 @@ interface Progress {
 export const makeMonthFiles = ({
   files,
   identity,
-  storage,
+  notes,
   store
 }: {
-  readonly storage: ObjectStore | undefined
+  readonly files: ArchiveFiles
   readonly store: ArchiveStore["Service"]
-  readonly files: ArchiveFilesStore["Service"]
+  readonly notes: ArchiveFilesStore["Service"]
   readonly identity: Effect.Effect<Identity, DatabaseError>
 }) => {
   /** The first name that is free, noted as that of a file which is going to be written. */
   const begin = Effect.fnUntraced(function* (names: Names) {
-    const isTaken = (file: string) =>
-      Effect.tryPromise({
-        try: () => Storage.exists(storage, file),
-        catch: (cause) => new ArchiveFileError({ file, problem: problemOf(cause), cause })
-      })
     for (let number = 1; ; number++) {
       const name = names(number)
       if (
         !name.isOurs &&
-        ((yield* isTaken(name.file)) === true || (yield* isTaken(manifestFile(name.file))) === true)
+        ((yield* files.exists(name.file)) === true || (yield* files.exists(manifestFile(name.file))) === true)
       ) {
         continue
       }
-      if (yield* files.begin(name.file, name.isOurs)) return name
+      if (yield* notes.begin(name.file, name.isOurs)) return name
     }
   })
 
   /** Removes what runs before have left. What cannot be removed now is for the next one. */
   const tidy = Effect.gen(function* () {
-    yield* files.giveUpAll("old")
-    for (const error of yield* removeDoomed(storage, files)) {
+    yield* notes.giveUpAll("old")
+    for (const error of yield* files.removeDoomed(notes)) {
       yield* Effect.logWarning(`a file that no archive is in stays: ${error.message}`)
     }
   }).pipe(Effect.catch((error) => Effect.logWarning(`files that no archive is in stay: ${error.message}`)))
@@ -78,10 +72,10 @@ export const makeMonthFiles = ({
    */
   const discard = (file: string, isOurs: boolean, isNone: boolean) =>
     Effect.gen(function* () {
-      const isGivenUp = yield* files.giveUp(file, isOurs)
-      if (isGivenUp) yield* removeDoomed(storage, files)
+      const isGivenUp = yield* notes.giveUp(file, isOurs)
+      if (isGivenUp) yield* files.removeDoomed(notes)
       // Whoever gave it up has looked for it before it was there.
-      else if (isNone && isOurs) yield* removeArchiveFile(storage, file)
+      else if (isNone && isOurs) yield* files.remove(file)
       return isGivenUp
     }).pipe(
       Effect.timeout("10 seconds"),
@@ -130,9 +124,9 @@ export const makeMonthFiles = ({
     const expected = new Totals()
     const result = yield* Effect.scoped(
       Effect.gen(function* () {
-        const writer = yield* openWriter(storage, file)
+        const writer = yield* files.openWriter(file)
         const carryOver = (load: Load) =>
-          readKnown(storage, before!, (records) =>
+          files.readKnown(before!, (records) =>
             Effect.gen(function* () {
               for (const record of records) expected.add(record)
               yield* load(records)
@@ -159,10 +153,10 @@ export const makeMonthFiles = ({
     }
     const { bytes, sha256, totals } = written
     yield* requireSums(file, sumsOf(totals), sumsOf(expected))
-    yield* readBack(storage, file, written)
+    yield* files.readBack(file, written)
     const { id: database } = yield* identity
     const about = { file, database, month, generation, bytes, sha256 }
-    const { first, last } = yield* writeManifest(storage, about, totals)
+    const { first, last } = yield* files.writeManifest(about, totals)
     state.isAsked = true
     return yield* store.written({
       month,

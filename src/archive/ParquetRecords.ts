@@ -8,7 +8,7 @@ import type { SchemaElement } from "hyparquet"
 import { parquet, scale } from "../files/Parquet.ts"
 import type { Cells, Column, Kind, Writer } from "../files/Column.ts"
 import type { Instant } from "../domain/Instant.ts"
-import { columns, timeOf } from "./ArchiveRows.ts"
+import { columns, timeOf } from "./RecordText.ts"
 import * as Optional from "../system/Optional.ts"
 
 const kinds: Record<(typeof columns)[number], Kind> = {

@@ -1,11 +1,11 @@
 /** Archives whose files were moved by people: where they lie now. */
 import { isObjectUrl } from "../files/ObjectUrl.ts"
-import type { ArchiveRow } from "./ArchiveSql.ts"
+import type { Archive } from "./Archive.ts"
 import { at } from "./Names.ts"
 
 /** An archive, and its file's name from now on. */
 export interface Relocation {
-  readonly archive: ArchiveRow
+  readonly archive: Archive
   readonly file: string
 }
 
@@ -14,7 +14,7 @@ const plain = (place: string): string => (isObjectUrl(place) ? place.replace(/\/
 
 /** Archives in a directory, or of a file, and their names in another. */
 export const relocationsOf = (
-  archives: ReadonlyArray<ArchiveRow>,
+  archives: ReadonlyArray<Archive>,
   from: string,
   to: string
 ): ReadonlyArray<Relocation> => {

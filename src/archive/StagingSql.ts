@@ -3,7 +3,7 @@
  * them.
  */
 import * as Effect from "effect/Effect"
-import type { ArchivedRecord } from "./ArchiveRows.ts"
+import type { ArchivedRecord } from "./RecordText.ts"
 import type { OpenTransaction, Snapshot } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as CopyBinary from "../ledger/CopyBinary.ts"

@@ -35,7 +35,7 @@ import { eachOf, groupsOf, type Load, loadOf, type Plan, planFor } from "./Load.
 import * as Output from "./Output.ts"
 import * as Staging from "./Staging.ts"
 import type { Table } from "./Table.ts"
-import { type Need, quarterEdges, readSnapshot, requireAll } from "../archive/Archived.ts"
+import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter } from "../domain/Filter.ts"
 import { Unwritable } from "../files/NewFile.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
@@ -137,7 +137,7 @@ const counterOf = (query: Pick<ExportQuery, "onProgress">): Counter => {
 
 const make = Effect.gen(function* () {
   const catalogs = yield* CatalogStore
-  const archives = yield* ArchiveStore
+  const coverage = yield* Coverage.make
   const storage = yield* ObjectStorage
 
   const planOf = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
@@ -159,20 +159,20 @@ const make = Effect.gen(function* () {
     return problem === undefined ? plan : yield* problem
   })
 
-  const needOf = ({ filter, includeArchives, of, window }: Plan): Need => ({
-    spans: of === "records" ? [window] : quarterEdges(window, seams(window, Columns.units[of])),
+  const needOf = ({ filter, includeArchives, of, window }: Plan): Coverage.Need => ({
+    spans: of === "records" ? [window] : Coverage.quarterEdges(window, seams(window, Columns.units[of])),
     filter,
     fromFiles: includeArchives
   })
 
   const snapshot = <A, E>(plan: Plan, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
-    readSnapshot(archives, storage, plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
+    coverage.readSnapshot(plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
 
   const exportOne = Effect.fn("Exporter.export")(function* (query: ExportQuery, to: Output.Destination) {
     const plan = yield* planOf(query, "file" in to ? to.file : "", true)
     yield* Output.check(storage, to)
     // Before anything is made; and in the snapshot itself.
-    yield* requireAll(archives, needOf(plan))
+    yield* coverage.requireAll(needOf(plan))
     const counter = counterOf(query)
     return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
       Effect.gen(function* () {
@@ -191,7 +191,7 @@ const make = Effect.gen(function* () {
   ) {
     const plan = yield* planOf({ ...query, customer: undefined }, "", false)
     // Before anything is made; and in the snapshot itself.
-    yield* requireAll(archives, needOf(plan))
+    yield* coverage.requireAll(needOf(plan))
     const counter = counterOf(query)
     return yield* Staging.use(to.directory, to.force === true, (staging) =>
       Effect.gen(function* () {

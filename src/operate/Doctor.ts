@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { look } from "../archive/Look.ts"
+import * as ArchiveFiles from "../archive/ArchiveFiles.ts"
 import { Database } from "../database/Database.ts"
 import { DatabaseError } from "../database/DatabaseError.ts"
 import * as Migrations from "../database/Migrations.ts"
@@ -15,7 +15,6 @@ import * as Month from "../domain/Month.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 import { Spool, SpoolError } from "../spool/Spool.ts"
-import { ObjectStorage } from "../files/Storage.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import * as LookPlan from "./LookPlan.ts"
 import { CheckStore } from "./CheckStore.ts"
@@ -120,7 +119,7 @@ const make = Effect.gen(function* () {
   const checks = yield* CheckStore
   const identity = yield* IdentityStore
   const archives = yield* ArchiveStore
-  const storage = yield* ObjectStorage
+  const files = yield* ArchiveFiles.make
   const letters = yield* DeadLetterStore
   const partitions = yield* PartitionStore
   const rollups = yield* RollupStore
@@ -249,7 +248,7 @@ const make = Effect.gen(function* () {
   )
 
   const archived = Effect.gen(function* () {
-    const sights = yield* look(storage, yield* archives.list)
+    const sights = yield* files.look(yield* archives.list)
     const seen = `${sights.length} ${sights.length === 1 ? "archive" : "archives"}`
     const bad = sights.filter(({ problem }) => problem !== undefined)
     const findings: Array<Finding> = []

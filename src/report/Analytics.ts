@@ -16,9 +16,8 @@ import * as Instant from "../domain/Instant.ts"
 import * as Service from "../domain/Service.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
-import { dayEdges, quarterEdges, readSnapshot, readSteady } from "../archive/Archived.ts"
+import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter } from "../domain/Filter.ts"
-import { ObjectStorage } from "../files/Storage.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { reportsOn, ReportStore, type UsageSum } from "./ReportStore.ts"
@@ -161,8 +160,7 @@ const make = Effect.gen(function* () {
   const store = yield* ReportStore
   const statisticsStore = yield* StatisticsStore
   const catalogs = yield* CatalogStore
-  const archives = yield* ArchiveStore
-  const storage = yield* ObjectStorage
+  const coverage = yield* Coverage.make
 
   const prepare = Effect.fnUntraced(function* (query: Whose & { readonly service?: string | undefined }) {
     const { services } = yield* catalogs.latest
@@ -187,13 +185,13 @@ const make = Effect.gen(function* () {
       return { sum, found: sum === undefined ? [] : yield* percentiles(window, filter, fractions) }
     })
     // Sketches are by whole days; the exact figures need every record.
-    const spans = approximate ? dayEdges(window) : [window]
+    const spans = approximate ? Coverage.dayEdges(window) : [window]
     const need = { spans, filter, fromFiles: query.includeArchives === true }
     const { found, sum } = yield* need.fromFiles
-      ? readSnapshot(archives, storage, window, need, (reading) =>
+      ? coverage.readSnapshot(window, need, (reading) =>
           read(reportsOn(Sql.on(reading)), statisticsOn(Sql.on(reading)))
         )
-      : readSteady(archives, need, read(store, statisticsStore))
+      : coverage.readSteady(need, read(store, statisticsStore))
     const quantity = (amount: Decimal.Decimal | undefined) =>
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.
@@ -245,8 +243,8 @@ const make = Effect.gen(function* () {
   const peaks = Effect.fn("Analytics.peaks")(function* (query: Parameters<Analytics["Service"]["peaks"]>[0]) {
     const { filter, service } = yield* prepareOne(query)
     const window = yield* Window.fromInput(query.window)
-    const need = { spans: quarterEdges(window, seams(window, query.unit)), filter, fromFiles: false }
-    const sums = yield* readSteady(archives, need, store.series(window, filter, query.unit))
+    const need = { spans: Coverage.quarterEdges(window, seams(window, query.unit)), filter, fromFiles: false }
+    const sums = yield* coverage.readSteady(need, store.series(window, filter, query.unit))
     return [...sums]
       .sort((a, b) => BigDecimal.Order(b.amount, a.amount) || b.at! - a.at!)
       .slice(0, query.limit)

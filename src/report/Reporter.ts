@@ -21,9 +21,8 @@ import type { Instant } from "../domain/Instant.ts"
 import * as Service from "../domain/Service.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
-import { quarterEdges, readSnapshot, readSteady } from "../archive/Archived.ts"
+import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter, type Filter } from "../domain/Filter.ts"
-import { ObjectStorage } from "../files/Storage.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { reportsOn, ReportStore, type Unit, type UsageSum, type UsageTotal } from "./ReportStore.ts"
@@ -165,8 +164,7 @@ const maxKeys = 8
 const make = Effect.gen(function* () {
   const store = yield* ReportStore
   const catalogs = yield* CatalogStore
-  const archives = yield* ArchiveStore
-  const storage = yield* ObjectStorage
+  const coverage = yield* Coverage.make
 
   const prepare = Effect.fnUntraced(function* (query: Pick<ReportQuery, "customer" | "service">) {
     const { services } = yield* catalogs.latest
@@ -178,8 +176,8 @@ const make = Effect.gen(function* () {
 
   /** Reads sums, for which the records are needed where the window begins or ends within a quarter of an hour. */
   const steady = <A>(window: Window.Window, filter: Filter, read: Effect.Effect<A, DatabaseError>, unit?: Unit) => {
-    const spans = quarterEdges(window, unit === undefined ? [] : seams(window, unit))
-    return Effect.mapError(readSteady(archives, { spans, filter, fromFiles: false }, read), ReporterError.from)
+    const spans = Coverage.quarterEdges(window, unit === undefined ? [] : seams(window, unit))
+    return Effect.mapError(coverage.readSteady({ spans, filter, fromFiles: false }, read), ReporterError.from)
   }
 
   const usage = Effect.fn("Reporter.usage")(function* (query: ReportQuery) {
@@ -249,8 +247,8 @@ const make = Effect.gen(function* () {
     const read = (from: ReportStore["Service"]) => from.groups(window, filter, keys, limit)
     const sums = yield* Effect.mapError(
       need.fromFiles
-        ? readSnapshot(archives, storage, window, need, (reading) => read(reportsOn(Sql.on(reading))))
-        : readSteady(archives, need, read(store)),
+        ? coverage.readSnapshot(window, need, (reading) => read(reportsOn(Sql.on(reading))))
+        : coverage.readSteady(need, read(store)),
       ReporterError.from
     )
     return sums

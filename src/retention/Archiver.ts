@@ -12,8 +12,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
-import { ArchiveBroken, ArchiveFileError, type Known, readKnown } from "../archive/ArchiveFile.ts"
-import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
+import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
+import * as ArchiveFiles from "../archive/ArchiveFiles.ts"
+import type { Known } from "../archive/FileReader.ts"
+import type { ArchivedRecord } from "../archive/RecordText.ts"
 import { makeMonthFiles, type Names } from "../archive/MonthFile.ts"
 import { namesFor } from "../archive/Names.ts"
 import { relocationsOf } from "../archive/Relocation.ts"
@@ -29,11 +31,10 @@ import type { Selection } from "../domain/RetentionRule.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import * as Telemetry from "../system/Telemetry.ts"
-import * as Storage from "../files/Storage.ts"
 import type { Load } from "../archive/StagingSql.ts"
 import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
-import type { ArchiveRow } from "../archive/ArchiveSql.ts"
+import type { Archive } from "../archive/Archive.ts"
 import { IdentityStore } from "../database/IdentityStore.ts"
 
 /** @since 0.1.0 */
@@ -82,7 +83,7 @@ export interface RestoreOptions {
 
 /** Whether an archive is what it should be. @since 0.1.0 */
 export interface Verification {
-  readonly archive: ArchiveRow
+  readonly archive: Archive
   readonly problem: string | undefined
 }
 
@@ -103,14 +104,14 @@ interface Interface {
   readonly drop: (month: string, selection: Selection) => Effect.Effect<number, ArchiverError>
   /** Removes files that runs which were killed have left, and those whose place others have taken. @internal */
   readonly tidy: Effect.Effect<void>
-  readonly list: Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
+  readonly list: Effect.Effect<ReadonlyArray<Archive>, ArchiverError>
   /** Reads archives again, of a month or all that are in use, and compares them with what is known of them. */
   readonly verify: (month?: string) => Effect.Effect<ReadonlyArray<Verification>, ArchiverError>
   /**
    * Says where archives' files lie now: those in `from`, a directory or a prefix of an object store or one file, are in `to`.
    * They are read there first; if one does not verify nothing is changed. What was superseded may be left behind.
    */
-  readonly relocate: (from: string, to: string) => Effect.Effect<ReadonlyArray<ArchiveRow>, ArchiverError>
+  readonly relocate: (from: string, to: string) => Effect.Effect<ReadonlyArray<Archive>, ArchiverError>
   /** Puts a month's records back, or a part of them. Again, it adds nothing. Gives the number of records that it added. */
   readonly restore: (month: string, options?: RestoreOptions) => Effect.Effect<number, ArchiverError>
 }
@@ -144,16 +145,16 @@ const busy = (month: Month.Month) =>
 
 const make = Effect.gen(function* () {
   const store = yield* ArchiveStore
-  const files = yield* ArchiveFilesStore
+  const files = yield* ArchiveFiles.make
+  const notes = yield* ArchiveFilesStore
   const identity = yield* IdentityStore
   const aggregator = yield* Aggregator
-  const storage = yield* Storage.ObjectStorage
   yield* Telemetry.fromZero(Telemetry.archivedRecords, Telemetry.archivedBytes)
 
   /** Reads a file and compares it with what is known of it. */
-  const check = (archive: Known) => readKnown(storage, archive, () => Effect.void)
+  const check = (archive: Known) => files.readKnown(archive, () => Effect.void)
 
-  const { tidy, write } = makeMonthFiles({ storage, store, files, identity: identity.current })
+  const { tidy, write } = makeMonthFiles({ files, store, notes, identity: identity.current })
 
   const latest = Effect.fnUntraced(function* (month: Month.Month) {
     return (yield* store.list).filter((archive) => archive.month === month)
@@ -161,7 +162,7 @@ const make = Effect.gen(function* () {
 
   /** Takes a month through its states. `undefined`: there is nothing of it to archive. */
   const archiveMonth = Effect.fnUntraced(function* (month: Month.Month, names: Names, selection: Selection) {
-    const isOpen = ({ state }: ArchiveRow) => state === "written" || state === "verified"
+    const isOpen = ({ state }: Archive) => state === "written" || state === "verified"
     // The rules may be others now than when that file was written, or it is the file of a database that this one is a copy of.
     for (const other of (yield* latest(month)).filter(isOpen)) {
       if (!other.isOurs || JSON.stringify(other.selection) !== JSON.stringify(selection)) {
@@ -202,7 +203,7 @@ const make = Effect.gen(function* () {
     for (let attempt = 0; attempt < attempts; attempt++) {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
-      const feed = (archive: ArchiveRow, load: Load) => readKnown(storage, archive, load)
+      const feed = (archive: Archive, load: Load) => files.readKnown(archive, load)
       const dropped = yield* store.drop(month, selection, before === undefined ? undefined : { id: before.id, feed })
       if (dropped !== "changed") return dropped
     }
@@ -217,7 +218,7 @@ const make = Effect.gen(function* () {
         remedy: "Give a whole number: records older than so many days are archived"
       })
     }
-    yield* Storage.check(storage, options.file ?? `${options.directory}/month`)
+    yield* files.check(options.file ?? `${options.directory}/month`)
     yield* tidy
     yield* aggregator.rollUp
     const today = Math.floor((yield* store.reached) / 86_400_000)
@@ -239,7 +240,7 @@ const make = Effect.gen(function* () {
     parts: ReadonlyArray<{ readonly month: string; readonly selection: Selection }>,
     options: Omit<ArchiveOptions, "days" | "file">
   ) {
-    yield* Storage.check(storage, `${options.directory}/month`)
+    yield* files.check(`${options.directory}/month`)
     const done: Array<ArchivedMonth> = []
     for (const [index, { month: input, selection }] of parts.entries()) {
       const month = yield* Effect.fromResult(Month.parse("month", input))
@@ -282,7 +283,7 @@ const make = Effect.gen(function* () {
       (customer === undefined || record.customer === customer) &&
       (window === undefined || (record.recordedAt >= window.start && record.recordedAt < window.end))
     return yield* store.restore(found.id, customer === undefined && window === undefined, (archive, load) =>
-      readKnown(storage, archive, (records) => load(records.filter(wanted)))
+      files.readKnown(archive, (records) => load(records.filter(wanted)))
     )
   }, Effect.mapError(ArchiverError.from))
 

@@ -6,14 +6,13 @@
  */
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
-import type { ObjectStore } from "../files/S3.ts"
-import * as Storage from "../files/Storage.ts"
 import type { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
-import type { ArchiveRow } from "../archive/ArchiveSql.ts"
+import type { Archive } from "../archive/Archive.ts"
 import { archiveName, type RewrittenArchive, type Swap } from "./ErasureStore.ts"
 import type { Identity } from "../database/IdentityStore.ts"
-import { type ArchiveBroken, ArchiveFileError, problemOf } from "../archive/ArchiveFile.ts"
-import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
+import type { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
+import type { ArchiveFiles } from "../archive/ArchiveFiles.ts"
+import type { ArchivedRecord } from "../archive/RecordText.ts"
 import { nameBeside } from "../archive/Names.ts"
 import { countChanges, rewrite, without } from "./Rewrite.ts"
 
@@ -27,34 +26,29 @@ export interface ErasedArchives {
   readonly clean: ReadonlySet<string>
   /** Which of some archives are to be replaced, and by what: the new files are there. */
   readonly replacements: (
-    of: ReadonlyArray<ArchiveRow>,
+    of: ReadonlyArray<Archive>,
     tell: (step: string) => Effect.Effect<void>
   ) => Effect.Effect<ReadonlyArray<Swap>, Problem>
   /** Whether an archive has to be changed. */
-  readonly isAny: (of: ReadonlyArray<ArchiveRow>) => Effect.Effect<boolean, Problem>
+  readonly isAny: (of: ReadonlyArray<Archive>) => Effect.Effect<boolean, Problem>
 }
 
 export const make = (
-  storage: ObjectStore | undefined,
-  files: ArchiveFilesStore["Service"],
+  files: ArchiveFiles,
+  notes: ArchiveFilesStore["Service"],
   identity: Effect.Effect<Identity, DatabaseError>,
   change: Change
 ): ErasedArchives => {
   const clean = new Set<string>()
 
   /** How many records of an archive are to be changed; `unreadable`: of one that the next archive of the month has whole. */
-  const look = Effect.fnUntraced(function* (archive: ArchiveRow) {
+  const look = Effect.fnUntraced(function* (archive: Archive) {
     if (clean.has(archiveName(archive))) return 0
     const isSpare = archive.state === "superseded"
-    const isGone =
-      isSpare &&
-      (yield* Effect.tryPromise({
-        try: () => Storage.exists(storage, archive.file),
-        catch: (cause) => new ArchiveFileError({ file: archive.file, problem: problemOf(cause), cause })
-      })) === false
+    const isGone = isSpare && (yield* files.exists(archive.file)) === false
     const counted = isGone
       ? 0
-      : yield* countChanges(storage, archive, change).pipe(
+      : yield* countChanges(files, archive, change).pipe(
           Effect.catchIf(
             (error) => isSpare && error._tag === "ArchiveBroken",
             () => Effect.succeed("unreadable" as const)
@@ -77,9 +71,9 @@ export const make = (
           continue
         }
         const { file, isOurs } = nameBeside(archive.file, archive.month)
-        yield* files.begin(file, isOurs)
-        const swap = yield* rewrite(storage, archive, file, (yield* identity).id, change)
-        if (swap.file === undefined) yield* files.giveUp(file, isOurs)
+        yield* notes.begin(file, isOurs)
+        const swap = yield* rewrite(files, archive, file, (yield* identity).id, change)
+        if (swap.file === undefined) yield* notes.giveUp(file, isOurs)
         else clean.add(archiveName({ id: archive.id, sha256: swap.sha256 }))
         swaps.push(swap)
       }

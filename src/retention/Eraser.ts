@@ -19,7 +19,7 @@ import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import * as ErasedArchives from "./ErasedArchives.ts"
-import { removeDoomed } from "../archive/Removal.ts"
+import * as ArchiveFiles from "../archive/ArchiveFiles.ts"
 import * as Strays from "./Strays.ts"
 import type { Database } from "../database/Database.ts"
 import { Busy, DatabaseError } from "../database/DatabaseError.ts"
@@ -35,7 +35,6 @@ import * as Delivered from "../spool/Delivered.ts"
 import * as SpoolDirectory from "../spool/SpoolDirectory.ts"
 import { SpoolUnwritable } from "../spool/SpoolUnwritable.ts"
 import { isObjectUrl } from "../files/ObjectUrl.ts"
-import * as Storage from "../files/Storage.ts"
 import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
@@ -173,14 +172,14 @@ const noteOn =
 const make = Effect.gen(function* () {
   const store = yield* ErasureStore
   const archives = yield* ArchiveStore
-  const files = yield* ArchiveFilesStore
+  const files = yield* ArchiveFiles.make
+  const notes = yield* ArchiveFilesStore
   const identity = yield* IdentityStore
   const letters = yield* DeadLetterStore
   const archiver = yield* Archiver
   const aggregator = yield* Aggregator
   const spoolDelivery = yield* SpoolDelivery
   const spool = yield* Spool
-  const storage = yield* Storage.ObjectStorage
 
   const inSpool = <A>(run: () => Promise<A>) =>
     Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), SpoolError.from)
@@ -253,7 +252,7 @@ const make = Effect.gen(function* () {
         const after = noted(swaps)
         // One that is another by now is looked at in the next turn.
         if (swaps.length > 0 && (yield* store.swap(id, swaps, after))) done = after
-        yield* removeDoomed(storage, files)
+        yield* files.removeDoomed(notes)
       }
       for (const month of yield* store.months(customer)) {
         yield* tell(month)
@@ -273,7 +272,7 @@ const make = Effect.gen(function* () {
         yield* tell(month)
         const after = yield* store.renameMonth(id, { customer, pseudonym: name }, month, swaps, noteOn(noted(swaps)))
         if (after !== "changed") done = after
-        yield* removeDoomed(storage, files)
+        yield* files.removeDoomed(notes)
       }
     })
 
@@ -284,7 +283,7 @@ const make = Effect.gen(function* () {
       yield* aggregator.rollUp
       // Archivers begin anew, and find nothing of him.
       yield* store.supersedeOpen
-      yield* files.giveUpAll("all")
+      yield* notes.giveUpAll("all")
       yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
       yield* tell("everything else")
       if (isSpoolOurs) done = { ...done, files: done.files + (yield* clearBroken(customer)) }
@@ -299,7 +298,7 @@ const make = Effect.gen(function* () {
   })
 
   const archivesWith = (customer: string, pseudonym: string | null) =>
-    ErasedArchives.make(storage, files, identity.current, (record) =>
+    ErasedArchives.make(files, notes, identity.current, (record) =>
       record.customer !== customer
         ? record
         : pseudonym === null
@@ -325,7 +324,7 @@ const make = Effect.gen(function* () {
     const customer = yield* Effect.fromResult(CustomerId.parse(input))
     const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
     const ofHim = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer))
-    yield* removeDoomed(storage, files)
+    yield* files.removeDoomed(notes)
     const open = ofHim.find(({ finished_at }) => finished_at === null)
     if (open !== undefined && open.mode !== mode) {
       return yield* new InvalidInput({
@@ -346,7 +345,7 @@ const make = Effect.gen(function* () {
       yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
     }
     const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
-    const kept = yield* removeDoomed(storage, files)
+    const kept = yield* files.removeDoomed(notes)
     const { half, holding } = yield* strays(
       customer,
       (options.directories ?? []).filter((one) => !isObjectUrl(one))

@@ -16,7 +16,8 @@ import { Database, type Query } from "../database/Database.ts"
 import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { notes } from "../archive/ArchiveFilesStore.ts"
 import { archiveLock } from "../archive/ArchiveStore.ts"
-import { type ArchiveRow, archiveTable } from "../archive/ArchiveSql.ts"
+import type { Archive } from "../archive/Archive.ts"
+import { archiveTable } from "../archive/ArchiveSql.ts"
 import { eraseRollups, renameRollups, rollupTables } from "./ErasedRollupsSql.ts"
 import * as Month from "../domain/Month.ts"
 import { rollupLock } from "../rollup/RollupStore.ts"
@@ -64,7 +65,7 @@ export type Erasure = typeof ErasureRow.Type
 
 /** An archive's file as it is to be from now on; without a `file` nothing is left of it. */
 export interface Swap {
-  readonly archive: ArchiveRow
+  readonly archive: Archive
   readonly file: string | undefined
   readonly records: number
   readonly bytes: number
@@ -139,7 +140,7 @@ export class ErasureStore extends Context.Service<
 const notNow = Symbol("notNow")
 
 /** An archive with the file that it has, among those that were looked at. */
-export const archiveName = ({ id, sha256 }: Pick<ArchiveRow, "id" | "sha256">): string => `${id} ${sha256}`
+export const archiveName = ({ id, sha256 }: Pick<Archive, "id" | "sha256">): string => `${id} ${sha256}`
 
 /** Tables of what is not usage, those that refer to others first. */
 const otherTables = [

@@ -3,20 +3,19 @@
  * anybody is told of it. The old file stays as it is.
  */
 import * as Effect from "effect/Effect"
-import type { ObjectStore } from "../files/S3.ts"
-import type { ArchiveRow } from "../archive/ArchiveSql.ts"
+import type { Archive } from "../archive/Archive.ts"
 import type { Swap } from "./ErasureStore.ts"
-import { type ArchiveBroken, type ArchiveFileError, openWriter, readBack, readKnown } from "../archive/ArchiveFile.ts"
-import { type ArchivedRecord, cellsOf } from "../archive/ArchiveRows.ts"
-import { writeManifest } from "../archive/Manifest.ts"
+import type { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
+import type { ArchiveFiles } from "../archive/ArchiveFiles.ts"
+import { type ArchivedRecord, cellsOf } from "../archive/RecordText.ts"
 
 type Change = (record: ArchivedRecord) => ArchivedRecord | undefined
 
 /** How many records of an archive `change` changes or leaves out. */
-export const countChanges = (storage: ObjectStore | undefined, archive: ArchiveRow, change: Change) => {
+export const countChanges = (files: ArchiveFiles, archive: Archive, change: Change) => {
   let changed = 0
   return Effect.map(
-    readKnown(storage, archive, (records) =>
+    files.readKnown(archive, (records) =>
       Effect.sync(() => {
         for (const record of records) if (change(record) !== record) changed++
       })
@@ -26,7 +25,7 @@ export const countChanges = (storage: ObjectStore | undefined, archive: ArchiveR
 }
 
 /** What becomes of an archive of which nothing is left. */
-export const without = (archive: ArchiveRow, changed: number): Swap => ({
+export const without = (archive: Archive, changed: number): Swap => ({
   archive,
   file: undefined,
   records: 0,
@@ -39,8 +38,8 @@ export const without = (archive: ArchiveRow, changed: number): Swap => ({
 
 /** Writes `file`, which is `database`'s, with what `change` makes of each record; `undefined` leaves it out. Where all are left out there is no file. */
 export const rewrite = Effect.fnUntraced(function* (
-  storage: ObjectStore | undefined,
-  archive: ArchiveRow,
+  files: ArchiveFiles,
+  archive: Archive,
   file: string,
   database: string,
   change: Change
@@ -49,8 +48,8 @@ export const rewrite = Effect.fnUntraced(function* (
   let left = 0
   const written = yield* Effect.scoped(
     Effect.gen(function* () {
-      const writer = yield* openWriter(storage, file)
-      yield* readKnown(storage, archive, (records) =>
+      const writer = yield* files.openWriter(file)
+      yield* files.readKnown(archive, (records) =>
         Effect.suspend(() => {
           const kept: Array<ArchivedRecord> = []
           for (const record of records) {
@@ -67,7 +66,7 @@ export const rewrite = Effect.fnUntraced(function* (
   )
   if (written === undefined) return without(archive, changed)
   const { bytes, sha256, totals } = written
-  yield* readBack(storage, file, written)
-  const { first, last } = yield* writeManifest(storage, { ...archive, bytes, sha256, file, database }, totals)
+  yield* files.readBack(file, written)
+  const { first, last } = yield* files.writeManifest({ ...archive, bytes, sha256, file, database }, totals)
   return { archive, file, records: left, bytes, sha256, first, last, changed }
 })

@@ -8,8 +8,9 @@ import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import * as Storage from "../files/Storage.ts"
 import { halfPattern, isMissing } from "../files/Files.ts"
-import { ArchiveFileError, problemOf, readKnown } from "../archive/ArchiveFile.ts"
-import type { ArchivedRecord } from "../archive/ArchiveRows.ts"
+import { failed } from "../archive/ArchiveFile.ts"
+import { readKnown } from "../archive/FileReader.ts"
+import type { ArchivedRecord } from "../archive/RecordText.ts"
 import { writerOf } from "../archive/Manifest.ts"
 
 const archivePattern = /\.(parquet|csv(\.(gz|gzip|zst|zstd))?)$/i
@@ -43,7 +44,7 @@ export const find = Effect.fnUntraced(function* (
   const onDisk = <A>(run: () => Promise<A>) =>
     Effect.tryPromise({
       try: run,
-      catch: (cause) => new ArchiveFileError({ file: directory, problem: problemOf(cause), cause })
+      catch: failed(directory)
     })
   const holding: Array<Stray> = []
   const half: Array<string> = []
