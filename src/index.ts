@@ -165,7 +165,7 @@ export {
   type AlertScope
 } from "./alert/AlertMonitor.ts"
 export { AlertDelivery, AlertDeliveryError, type DeliverySummary } from "./alert/AlertDelivery.ts"
-export type { AlertDeliveryRow } from "./alert/DeliveryStore.ts"
+export type { DeliveryStatus } from "./alert/DeliveryStore.ts"
 export type { Alert, AlertLevel } from "./domain/Alert.ts"
 export { type AlertChannel, AlertChannels, ChannelError, type Delivery, layerChannel } from "./alert/AlertChannels.ts"
 export { type Address, HostUnreachable, type HttpOptions, type Resolve } from "./alert/SafeHttp.ts"

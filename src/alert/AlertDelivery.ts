@@ -21,7 +21,7 @@ import { builtIns } from "../domain/Service.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
-import { type AlertDeliveryRow, DeliveryStore } from "./DeliveryStore.ts"
+import { DeliveryStore, type DeliveryStatus } from "./DeliveryStore.ts"
 
 /** @since 0.1.0 */
 export class AlertDeliveryError extends ServiceError<AlertDeliveryError>()("AlertDeliveryError", [
@@ -51,7 +51,7 @@ export class AlertDelivery extends Context.Service<
     /** Sends what is due by the registered channels. */
     readonly deliver: Effect.Effect<DeliverySummary, AlertDeliveryError>
     /** Of the alerts of the last days, the latest first; at most 10,000. */
-    readonly list: (days: number) => Effect.Effect<ReadonlyArray<AlertDeliveryRow>, AlertDeliveryError>
+    readonly list: (days: number) => Effect.Effect<ReadonlyArray<DeliveryStatus>, AlertDeliveryError>
     /** Tries those again that were given up, with the next `deliver`; gives their number. */
     readonly retry: Effect.Effect<number, AlertDeliveryError>
     /** Sends an alert that is none by one channel, and records nothing. */
@@ -105,24 +105,24 @@ const make = Effect.gen(function* () {
   }
   yield* Telemetry.fromZero(...Object.values(outcomes))
 
-  const send = Effect.fnUntraced(function* (row: AlertDeliveryRow, channel: AlertChannel) {
-    const result = yield* Effect.result(channel.send({ id: row.id, alert: row.alert, attempt: row.attempts }))
+  const send = Effect.fnUntraced(function* ({ alert, attempt, channel, id }: DeliveryStatus, by: AlertChannel) {
+    const result = yield* Effect.result(by.send({ id, alert, attempt }))
     if (result._tag === "Success") {
-      yield* store.sent(row.id, yield* after(0))
+      yield* store.sent(id, yield* after(0))
       return "sent" as const
     }
     const { isRetryable, problem } = result.failure
-    if (!isRetryable || row.attempts >= attemptLimit) {
-      yield* Effect.annotateLogs(Effect.logWarning(`alert ${row.alert.id} is given up: ${result.failure.message}`), {
-        alert: row.alert.id,
-        channel: row.channel,
-        attempts: row.attempts
+    if (!isRetryable || attempt >= attemptLimit) {
+      yield* Effect.annotateLogs(Effect.logWarning(`alert ${alert.id} is given up: ${result.failure.message}`), {
+        alert: alert.id,
+        channel,
+        attempts: attempt
       })
-      yield* store.failed(row.id, problem, undefined)
+      yield* store.failed(id, problem, undefined)
       return "failed" as const
     }
-    const delay = Math.min(longestDelayMillis, firstDelayMillis * 2 ** (row.attempts - 1))
-    yield* store.failed(row.id, problem, yield* after(delay * (0.75 + (yield* Random.next) / 2)))
+    const delay = Math.min(longestDelayMillis, firstDelayMillis * 2 ** (attempt - 1))
+    yield* store.failed(id, problem, yield* after(delay * (0.75 + (yield* Random.next) / 2)))
     return "postponed" as const
   })
 
@@ -132,7 +132,9 @@ const make = Effect.gen(function* () {
     if (byName.size === 0) return summary
     for (;;) {
       const due = yield* store.claim([...byName.keys()], yield* after(0), yield* after(leaseMillis), batch)
-      for (const outcome of yield* Effect.forEach(due, (row) => send(row, byName.get(row.channel)!), { concurrency })) {
+      for (const outcome of yield* Effect.forEach(due, (delivery) => send(delivery, byName.get(delivery.channel)!), {
+        concurrency
+      })) {
         summary[outcome]++
         yield* Metric.update(outcomes[outcome], 1)
       }

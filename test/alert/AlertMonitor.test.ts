@@ -303,7 +303,7 @@ eachEngine("AlertMonitor", (engine) => {
         assert.deepStrictEqual(
           rows
             .filter(({ channel }) => channel === "soft" || channel === "hard")
-            .map((row) => [row.channel, row.state, row.attempts, row.problem]),
+            .map((row) => [row.channel, row.state, row.attempt, row.problem]),
           [
             ["hard", "failed", 1, "is full"],
             ["soft", "pending", 2, "is full"]

@@ -169,7 +169,7 @@ const deliveries = Command.make(
       delivery_id: row.id,
       channel: row.channel,
       state: row.state,
-      attempts: row.attempts,
+      attempts: row.attempt,
       due: row.state === "pending" ? Instant.toIso(row.due) : null,
       sent_at: row.sentAt === undefined ? null : Instant.toIso(row.sentAt),
       problem: row.problem ?? null,
