@@ -158,7 +158,7 @@ describe("the packed package", () => {
         `import { Effect, Layer, Redacted } from "effect"
         import { AlertChannels, MailChannel, Usage, WebhookChannel } from "effect-usage"
         const tell = (layer) => Effect.runPromise(Effect.flip(Effect.scoped(Layer.build(layer))).pipe(
-          Effect.map((error) => console.log(error.reason?._tag ?? error._tag, error.reason?.package ?? error.remedy))))
+          Effect.map((error) => console.log(error.reason?._tag ?? error._tag, (error.reason ?? error).package))))
         const channels = Layer.provide(AlertChannels.layer)
         await tell(Usage.layerEmbedded())
         await tell(MailChannel.layer({ host: "localhost", port: 25, from: "a@example.com", to: ["b@example.com"] }).pipe(channels))
@@ -167,8 +167,8 @@ describe("the packed package", () => {
       const lines = (yield* Effect.promise(() => succeed(consumer, process.execPath, [program]))).trimEnd().split("\n")
       assert.deepStrictEqual(lines, [
         "NotInstalled @electric-sql/pglite",
-        "InvalidInput npm install nodemailer",
-        "InvalidInput npm install standardwebhooks"
+        "NotInstalled nodemailer",
+        "NotInstalled standardwebhooks"
       ])
     }).pipe(Effect.scoped)
   )

@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { join } from "node:path"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import type { NotInstalled } from "../domain/NotInstalled.ts"
 import * as Settings from "../system/Settings.ts"
 import type { AlertChannels } from "./AlertChannels.ts"
 import type { ShowCustomer } from "./AlertText.ts"
@@ -78,7 +79,8 @@ const isTrue = (name: Settings.AlertVariable, means: string): Variable<boolean> 
   read: Config.Boolean(name).pipe(Config.withDefault(false))
 })
 
-type ChannelLayer = Layer.Layer<never, InvalidInput, AlertChannels>
+type ConfiguredLayer = Layer.Layer<never, InvalidInput | NotInstalled | Config.ConfigError, AlertChannels>
+type ChannelLayer = Layer.Layer<never, InvalidInput | NotInstalled, AlertChannels>
 
 /**
  * A channel in the table.
@@ -89,7 +91,7 @@ type ChannelLayer = Layer.Layer<never, InvalidInput, AlertChannels>
 export interface Described {
   readonly does: string
   readonly variables: ReadonlyArray<Pick<Variable<unknown>, "name" | "means" | "isSecret">>
-  readonly layer: (showCustomer: ShowCustomer) => Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels>
+  readonly layer: (showCustomer: ShowCustomer) => ConfiguredLayer
 }
 
 /** Describes a channel: its variables under the names of the options that they become, and the layer that they make. */
@@ -116,7 +118,7 @@ export const channel = <Module, Values extends Readonly<Record<string, unknown>>
           const module = yield* Effect.promise(described.load)
           // The keys are those of the variables, which have these types.
           const layer = described.layer(module, Object.fromEntries(read) as Values, showCustomer)
-          return Layer.catch(layer, (error) => Layer.effectDiscard(Effect.fail(renamed(error))))
+          return Layer.catchTag(layer, "InvalidInput", (error) => Layer.effectDiscard(Effect.fail(renamed(error))))
         })
       )
   }
@@ -221,9 +223,7 @@ const readNames = Effect.gen(function* () {
  * The channels that the environment names. `about`: the one customer that is looked at; the shell system's lines, in a log and
  * on a terminal, name every other.
  */
-export const layerConfig = (
-  about: string | undefined
-): Layer.Layer<never, InvalidInput | Config.ConfigError, AlertChannels> =>
+export const layerConfig = (about: string | undefined): ConfiguredLayer =>
   Layer.unwrap(
     Effect.map(readNames, (names) => {
       const showCustomer = about === undefined || { except: about }

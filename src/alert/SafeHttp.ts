@@ -7,6 +7,9 @@
  * - One timeout holds for all of it, from the resolution to the end of the answer; of the answer a few KB are read and none is
  *   shown.
  * - A problem names the host and the status, never the path or the query, which may be the secret.
+ *
+ * Hand-written: request-filtering-agent 3.2.1 looks at the same addresses in the same place, but refuses those of networks without
+ * IPv4 (NAT64), takes no resolver that can be interrupted, and would leave the request, the limits and the URL's check here.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -14,8 +14,9 @@ import { type Alert, sentence, customerText } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Instant from "../../domain/Instant.ts"
+import type { NotInstalled } from "../../domain/NotInstalled.ts"
 import { type AlertChannel, type AlertChannels, ChannelError, type Delivery, layerChannel } from "../AlertChannels.ts"
-import { loadLibrary } from "../LoadLibrary.ts"
+import * as Optional from "../../system/Optional.ts"
 
 /** @since 0.1.0 */
 export interface MailChannelOptions {
@@ -134,10 +135,12 @@ const explain = ({
         isRetryable: responseCode < 500
       }
 
-const make = Effect.fnUntraced(function* (options: MailChannelOptions): Effect.fn.Return<AlertChannel, InvalidInput> {
+const make = Effect.fnUntraced(function* (
+  options: MailChannelOptions
+): Effect.fn.Return<AlertChannel, InvalidInput | NotInstalled> {
   yield* check(options)
   const { host, name = "mail" } = options
-  const { createTransport } = yield* loadLibrary(name, "nodemailer", () => import("nodemailer"))
+  const { createTransport } = yield* Optional.loaded("nodemailer", `the channel ${name}`, () => import("nodemailer"))
   const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
   const failed = ({ isRetryable, problem }: { problem: string; isRetryable: boolean }) =>
     new ChannelError({ channel: name, problem: `${host} ${problem}`, isRetryable })
@@ -163,6 +166,10 @@ const make = Effect.fnUntraced(function* (options: MailChannelOptions): Effect.f
   }
 })
 
-/** The channel `mail`. Fails with `InvalidInput` on the field that is wrong. @since 0.1.0 */
-export const layer = (options: MailChannelOptions): Layer.Layer<never, InvalidInput, AlertChannels> =>
+/**
+ * The channel `mail`. Fails with `InvalidInput` on the field that is wrong, and with `NotInstalled` without `nodemailer`.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: MailChannelOptions): Layer.Layer<never, InvalidInput | NotInstalled, AlertChannels> =>
   layerChannel(make(options))

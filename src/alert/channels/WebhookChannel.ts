@@ -14,8 +14,9 @@ import type { Webhook } from "standardwebhooks"
 import { toJson } from "../../domain/Alert.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
+import type { NotInstalled } from "../../domain/NotInstalled.ts"
 import { type AlertChannel, type AlertChannels, type Delivery, layerChannel } from "../AlertChannels.ts"
-import { loadLibrary } from "../LoadLibrary.ts"
+import * as Optional from "../../system/Optional.ts"
 import * as SafeHttp from "../SafeHttp.ts"
 
 /** @since 0.1.0 */
@@ -69,9 +70,9 @@ const bodyOf = ({ alert }: Delivery): string =>
 
 const make = Effect.fnUntraced(function* (
   options: WebhookChannelOptions
-): Effect.fn.Return<AlertChannel, InvalidInput> {
+): Effect.fn.Return<AlertChannel, InvalidInput | NotInstalled> {
   const { name = "webhook", secrets, url } = options
-  const library = yield* loadLibrary(name, "standardwebhooks", () => import("standardwebhooks"))
+  const library = yield* Optional.loaded("standardwebhooks", `the channel ${name}`, () => import("standardwebhooks"))
   const webhooks = yield* Effect.forEach(secrets, (secret, index) => parseSecret(library, secret, index))
   const post = yield* SafeHttp.make(name, url, options)
   return {
@@ -88,6 +89,11 @@ const make = Effect.fnUntraced(function* (
   }
 })
 
-/** The channel `webhook`. Fails with `InvalidInput` on the fields `url` and `secrets`. @since 0.1.0 */
-export const layer = (options: WebhookChannelOptions): Layer.Layer<never, InvalidInput, AlertChannels> =>
+/**
+ * The channel `webhook`. Fails with `InvalidInput` on the fields `url` and `secrets`, and with `NotInstalled` without
+ * `standardwebhooks`.
+ *
+ * @since 0.1.0
+ */
+export const layer = (options: WebhookChannelOptions): Layer.Layer<never, InvalidInput | NotInstalled, AlertChannels> =>
   layerChannel(make(options))

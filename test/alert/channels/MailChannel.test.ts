@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { once } from "node:events"
 import * as MailChannel from "../../../src/alert/channels/MailChannel.ts"
+import { InvalidInput } from "../../../src/domain/InvalidInput.ts"
 import type { ServiceName } from "../../../src/domain/Service.ts"
 import { channelOf, customer, deliveryOf, failureOf } from "../../support/alertChannels.ts"
 import { smtpServer, stalled } from "../../support/mailServers.ts"
@@ -166,7 +167,9 @@ describe("MailChannel", () => {
     ["password", { username: "usage" }]
   ])("refuses a wrong %s", ([field, changes]) =>
     Effect.gen(function* () {
-      assert.strictEqual((yield* Effect.flip(mailChannel(25, changes))).field, field)
+      const error = yield* Effect.flip(mailChannel(25, changes))
+      assert.instanceOf(error, InvalidInput)
+      assert.strictEqual(error.field, field)
     })
   )
 })

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { Webhook } from "standardwebhooks"
 import * as WebhookChannel from "../../../src/alert/channels/WebhookChannel.ts"
+import { InvalidInput } from "../../../src/domain/InvalidInput.ts"
 import { toJson } from "../../../src/domain/Alert.ts"
 import {
   alertOf,
@@ -124,6 +125,7 @@ describe("WebhookChannel", () => {
     Effect.gen(function* () {
       for (const secrets of [[text], [old, text]]) {
         const error = yield* Effect.flip(channel(80, ...secrets))
+        assert.instanceOf(error, InvalidInput)
         assert.strictEqual(error.field, secrets.length === 1 ? "secrets" : "secrets[1]")
         const key = text.trim().replace("whsec_", "")
         if (key !== "") assert.notInclude(error.message, key)
