@@ -1,8 +1,8 @@
 /**
  * Files to which several processes append lines at the same time.
  *
- * A line is one write at the end of the file, so lines of different processes never mix. Where a full disk left half a line,
- * the next line begins after it. A line is on disk when `appendLine` resolves. A new file is its owner's only.
+ * A line is one write at the end of the file, so lines of different processes never mix. After half a line that a full
+ * disk left, the next line starts on its own. A line is on disk when `appendLine` resolves. A new file has mode 0600.
  */
 import { type FileHandle, open } from "node:fs/promises"
 import { dirname } from "node:path"
@@ -26,18 +26,18 @@ const endsWithHalfALine = async (handle: FileHandle): Promise<boolean> => {
   return bytesRead === 1 && buffer[0] !== 0x0a
 }
 
-/** Another process's write may be seen when it is half done: only what stays so was left so. */
+/** Another process's write may be seen half done: only what stays that way was left that way. */
 const isTorn = async (handle: FileHandle): Promise<boolean> => {
   if (!(await endsWithHalfALine(handle))) return false
   await setTimeout(20)
   return endsWithHalfALine(handle)
 }
 
-/** Appends `line` and the end of the line; makes the file, and its directory, if they are not there. */
+/** Appends `line` and a line end; creates the file and its directory if needed. */
 export const appendLine = async (file: string, line: string): Promise<void> => {
   const handle = await openToAppend(file)
   try {
-    // A terminal or a pipe can be neither read nor synced.
+    // Terminals and pipes can be neither read nor synced.
     const isFile = (await handle.stat()).isFile()
     const torn = isFile && (await isTorn(handle))
     const data = Buffer.from(`${torn ? "\n" : ""}${line}\n`)

@@ -1,4 +1,4 @@
-/** Tables as formats of files see them: columns that know what their cells are, and pages of cells as text. */
+/** Tables as file formats see them: columns with the kind of their cells, and pages of cells as text. */
 
 /** A row as text, in the order of its columns. */
 export type Cells = ReadonlyArray<string | null>
@@ -19,7 +19,7 @@ export interface Column {
   readonly kind: Kind
 }
 
-/** Writes a table. What a call returns is waited for before the next: so a slow sink slows down the reading. */
+/** Writes a table. Each call is awaited before the next, so a slow sink slows down the reading. */
 export interface Writer {
   readonly rows: (page: ReadonlyArray<Cells>) => Promise<void>
   readonly end: () => Promise<void>

@@ -1,9 +1,9 @@
-/** Files that are there whole and stay there: written under another name, synced, renamed, and the directory synced. */
+/** Files that appear whole and durably: written under another name, synced, renamed, and the directory synced. */
 import { randomBytes } from "node:crypto"
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 
-/** Makes the names in a directory durable. */
+/** Makes the entries of a directory durable. */
 export const syncDirectory = async (directory: string): Promise<void> => {
   const handle = await open(directory, "r")
   try {
@@ -13,12 +13,12 @@ export const syncDirectory = async (directory: string): Promise<void> => {
   }
 }
 
-/** Makes a directory that only its owner may enter. */
+/** Creates a directory with mode 0700. */
 export const makePrivateDirectory = async (directory: string): Promise<void> => {
   await mkdir(directory, { recursive: true, mode: 0o700 })
 }
 
-/** A file that nobody sees yet: it has another name, in the same directory. */
+/** A file that is not visible yet: it has another name, in the same directory. */
 export interface PendingFile {
   readonly handle: FileHandle
   /** Syncs it and gives it its name; rejects with `EEXIST` rather than `replace` another. */
@@ -26,13 +26,13 @@ export interface PendingFile {
   readonly discard: () => Promise<void>
 }
 
-/** Names that a file has while it is written begin with this. */
+/** The prefix of a file's name while it is being written. */
 const halfOf = (file: string): string => `.${basename(file).slice(0, 200)}.`
 
 /** A name that any file has while it is written. */
 export const halfPattern = /^\..+\.[0-9a-f]{12}\.tmp$/
 
-/** Removes what is half written of a file. */
+/** Removes the half-written remains of a file. */
 export const removeHalves = async (file: string): Promise<void> => {
   const names = await readdir(dirname(file)).catch((cause: unknown) => {
     if (isMissing(cause)) return []
@@ -42,7 +42,7 @@ export const removeHalves = async (file: string): Promise<void> => {
   for (const name of halves) await rm(join(dirname(file), name), { force: true })
 }
 
-/** Begins a file that is to be there whole or not at all, readable by its owner only. */
+/** Begins a file that appears whole or not at all, with mode 0600. */
 export const begin = async (file: string): Promise<PendingFile> => {
   const temporary = join(dirname(file), `${halfOf(file)}${randomBytes(6).toString("hex")}.tmp`)
   const handle = await open(temporary, "wx", 0o600)
@@ -86,10 +86,10 @@ export const beginHidden = async (file: string): Promise<PendingFile> => {
   }
 }
 
-/** Writes a file that is either there whole or not at all, readable by its owner only. */
+/** Writes a file that appears whole or not at all, with mode 0600. */
 export const writeWhole = (file: string, data: string | Uint8Array): Promise<void> => write(file, data, true)
 
-/** As `writeWhole`, but rejects with `EEXIST` rather than take the place of another file, also of one that comes meanwhile. */
+/** As `writeWhole`, but rejects with `EEXIST` rather than replace a file, even one that appears meanwhile. */
 export const writeNew = (file: string, data: string | Uint8Array): Promise<void> => write(file, data, false)
 
 const write = async (file: string, data: string | Uint8Array, replace: boolean): Promise<void> => {
@@ -103,14 +103,14 @@ const write = async (file: string, data: string | Uint8Array, replace: boolean):
   await pending.place(replace)
 }
 
-/** Moves a file to a name that no other has. */
+/** Moves a file to an unused name. */
 export const takeName = async (temporary: string, file: string): Promise<void> => {
   try {
     await link(temporary, file)
     await rm(temporary)
   } catch (cause) {
     if (!withoutLinks.has(codeOf(cause))) throw cause
-    // The name is taken first, and is that of an empty file for a moment.
+    // The name is reserved first: for a moment it is an empty file's.
     await (await open(file, "wx", 0o600)).close()
     await rename(temporary, file).catch(async (failure: unknown) => {
       await rm(file, { force: true })
@@ -119,12 +119,12 @@ export const takeName = async (temporary: string, file: string): Promise<void> =
   }
 }
 
-/** What file systems answer that have no hard links. */
+/** The errors of file systems without hard links. */
 const withoutLinks: ReadonlySet<string> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"])
 
 /**
  * Whether a file was last written more than so many milliseconds ago, by this machine's clock and by that of the file system,
- * which may be another machine's. What cannot be asked is not old.
+ * which may be another machine's. A file that cannot be examined is not old.
  */
 export const isOlder = async (file: string, millis: number): Promise<boolean> => {
   const probe = join(dirname(file), `.clock.${randomBytes(6).toString("hex")}.tmp`)
@@ -140,10 +140,10 @@ export const isOlder = async (file: string, millis: number): Promise<boolean> =>
   }
 }
 
-/** Whether an error says that a file is not there. */
+/** Whether an error says that a file does not exist. */
 export const isMissing = (cause: unknown): boolean => codeOf(cause) === "ENOENT"
 
-/** The operating system's code of an error; empty where it has none. */
+/** The operating system's code of an error; empty if it has none. */
 export const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : ""
 

@@ -1,4 +1,4 @@
-/** The file that data is written to: new unless it may be replaced, whole, and for its owner only. */
+/** The output file of a command or an export: new unless it may be replaced, whole, and with mode 0600. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { lstat, stat } from "node:fs/promises"
@@ -7,8 +7,8 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import { codeOf, isMissing } from "./Files.ts"
 
 /**
- * What was to be written cannot be, or not to its end: a full or broken disk, a closed pipe, a store that refuses. Nothing of
- * it is there.
+ * Output could not be written, or not completely: a full or broken disk, a closed pipe, a store that refuses. Nothing of it
+ * remains.
  *
  * @since 0.1.0
  */
@@ -18,7 +18,7 @@ export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
   code: Schema.String,
   cause: Schema.Defect()
 }) {
-  /** What `cause` says of the file. */
+  /** What `cause` says about the file. */
   static readonly of = (file: string, cause: unknown): Unwritable =>
     new Unwritable({ file, code: codeOf(cause), cause })
   readonly isRetryable = false
@@ -26,17 +26,17 @@ export class Unwritable extends Schema.TaggedError<Unwritable>()("Unwritable", {
     const problem = accidents[this.code]?.problem ?? (this.cause instanceof Error ? this.cause.message : "it failed")
     return `${excerpt(this.file)} cannot be written: ${problem}`
   }
-  /** Whether it is a pipe whose reader has left. */
+  /** Whether it is a pipe whose reader is gone. */
   get isUnwanted(): boolean {
     return this.code === "EPIPE"
   }
-  /** What to do about it, where the reason says that. */
+  /** The remedy, if the reason suggests one. */
   get remedy(): string | undefined {
     return accidents[this.code]?.remedy
   }
 }
 
-/** What the operating system says when a path is right and something else is not. */
+/** Errors that are not the path's fault. */
 const accidents: Record<string, { readonly problem: string; readonly remedy: string }> = {
   ENOSPC: {
     problem: "the disk is full",
@@ -51,7 +51,7 @@ const accidents: Record<string, { readonly problem: string; readonly remedy: str
   EMFILE: { problem: "too many files are open", remedy: "Raise the limit of open files (ulimit -n)" }
 }
 
-/** What the operating system calls a path or a permission that is wrong, not an accident. */
+/** Errors of a wrong path or permission. */
 const wrongPaths: Record<string, string> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
@@ -67,7 +67,7 @@ const wrongPaths: Record<string, string> = {
 export const exists = (field: string, file: string) =>
   new InvalidInput({ field, problem: `${excerpt(file)} exists`, remedy: "Give another name, or --force to replace it" })
 
-/** What `cause` says of a file that was given as `field`. */
+/** What `cause` says about a file that was given as `field`. */
 export const refusalOf = (field: string, file: string, cause: unknown): InvalidInput | Unwritable => {
   if (cause instanceof InvalidInput) return cause
   const code = codeOf(cause)
@@ -88,7 +88,7 @@ const find = <A>(look: () => Promise<A>): Promise<A | undefined> =>
     throw cause
   })
 
-/** Refuses a file that is there and one that cannot be made. `such`: a name to give instead. */
+/** Refuses an existing file and one that cannot be created. `such`: an example of a name. */
 export const check = Effect.fnUntraced(function* (field: string, file: string, force: boolean, such: string) {
   const catchCause = { catch: (cause: unknown) => refusalOf(field, file, cause) }
   const directory = yield* Effect.tryPromise({ try: () => find(() => stat(dirname(file))), ...catchCause })
@@ -107,7 +107,7 @@ export const check = Effect.fnUntraced(function* (field: string, file: string, f
       remedy: `Give the name of a file, such as ${such}`
     })
   }
-  // A link that leads nowhere is there too.
+  // A dangling link exists too.
   const there = target ?? (yield* Effect.tryPromise({ try: () => find(() => lstat(file)), ...catchCause }))
   if (there !== undefined && !force) return yield* exists(field, file)
 })

@@ -11,7 +11,7 @@ export const isObjectUrl = (text: string): boolean => /^s3:\/\//i.test(text)
 
 export const parse = (url: string): Result.Result<ObjectUrl, InvalidInput> => {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/(.+)$/is.exec(url)
-  // Dots would be resolved as those of a path, and name another object than the one that was meant.
+  // Dots would be resolved like those of a path, and name another object than intended.
   if (match === null || match[2]!.split("/").some((part) => part === "." || part === "..")) {
     return Result.fail(
       new InvalidInput({

@@ -1,5 +1,5 @@
 /**
- * Parquet, in row groups that are written when they are full, compressed with Snappy.
+ * Writes Parquet in row groups, each when it is full, compressed with Snappy.
  *
  * Nothing is rounded: a unit cost is `DECIMAL(30, 18)`, which holds every one; quantities and costs have up to 24 digits before
  * the point and 30 after it, which no decimal of Parquet holds, and are text. Times are microseconds in UTC, ids and counts
@@ -9,7 +9,7 @@ import type { ColumnSource } from "hyparquet-writer"
 import * as Instant from "../domain/Instant.ts"
 import type { Cells, Column, Writer } from "./Column.ts"
 
-/** A row group is full with so many rows, or so many characters. */
+/** A row group is full at this many rows, or characters. */
 const groupRows = 16_384
 const groupCharacters = 4_194_304
 
@@ -68,7 +68,7 @@ export const parquet = async (
     ],
     createdBy: "effect-usage"
   })
-  /** Gives what is there to the sink; the offsets go on. */
+  /** Hands the buffered bytes to the sink; offsets continue. */
   const drain = async () => {
     const data = Buffer.from(bytes.getBytes())
     bytes.index = 0

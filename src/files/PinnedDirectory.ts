@@ -1,8 +1,8 @@
 /**
- * A directory by a short path: that of a Unix socket may have a hundred bytes, and the directory's own may have any number.
+ * Names a directory by a short path: a Unix socket's path is limited to about a hundred bytes, a directory's is not.
  *
- * On Linux it is also the directory's for good: through a descriptor it is found after it was renamed, and never by mistake
- * another that has come into its place. Elsewhere it is the path that was given, or a link to that where it is too long.
+ * On Linux the name is also pinned: through a descriptor the directory is found after a rename, and never another that took its
+ * place. Elsewhere it is the given path, or a link to it where that is too long.
  */
 import { closeSync, constants, existsSync, mkdtempSync, openSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -13,10 +13,10 @@ export interface PinnedDirectory {
   readonly close: () => void
 }
 
-/** Bytes of a socket's path, with the zero at its end, on the systems with the least; and what follows the directory. */
+/** The shortest limit of a socket's path among systems, with its final zero; and what follows the directory. */
 const longestPath = 103 - "/run/socket".length
 
-/** Pins `directory`, which is there. `descriptors`: where the system shows those of this process as links. */
+/** Pins an existing `directory`. `descriptors`: where the system shows those of this process as links. */
 export const open = (directory: string, descriptors = "/proc/self/fd"): PinnedDirectory => {
   if (existsSync(descriptors)) {
     const descriptor = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)

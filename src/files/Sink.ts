@@ -1,8 +1,8 @@
 /**
  * Where the bytes of an export go: through a compressor, if any, into a stream.
  *
- * `write` resolves when more may come, so whoever waits for it never has more in memory than the streams' own buffers. When
- * the stream fails every call rejects with the reason.
+ * `write` resolves when more may be written, so a caller that awaits it holds no more in memory than the streams' own buffers.
+ * When the stream fails, every call rejects with the reason.
  */
 import { PassThrough, type Writable } from "node:stream"
 import { finished, pipeline } from "node:stream/promises"
@@ -24,7 +24,7 @@ export class Sink {
   #failure: { readonly cause: unknown } | undefined
   #waiting: { readonly resolve: () => void; readonly reject: (cause: unknown) => void } | undefined
 
-  /** `end`: whether the target ends with the export; it does not where others write to it too, as to stdout. */
+  /** `end`: whether the target ends with the export; not if others write to it too, as to stdout. */
   constructor(target: Writable, compression: Compression | undefined, end: boolean) {
     if (compression === undefined && end) {
       this.#head = target

@@ -1,9 +1,9 @@
 /**
- * Stdout, where what cannot be written is a failure.
+ * Stdout, where a write that fails is a failure of the command.
  *
- * Behind Node's own stream a file may get less than it was given, and nobody learns of it: a short write counts as a whole
- * one, and the console swallows every error. So to a file (or a device that is no terminal) it is written here, each text to
- * its end. A pipe or a terminal gets Node's stream, which does that, and whose errors are events.
+ * Through Node's own stream a file may get less than it was given, unnoticed: a short write counts as complete, and the console
+ * swallows every error. So files (and devices other than terminals) are written here, each text to its end. Pipes and
+ * terminals get Node's stream, which does that, and whose errors are events.
  */
 import { fstatSync, writeSync } from "node:fs"
 import { Writable } from "node:stream"
@@ -40,21 +40,21 @@ export const print = (line: string): void => {
   else process.stdout.write(`${line}\n`)
 }
 
-/** Writes a line, and resolves when it is out of this process's hands; rejects with `Unwritable`. */
+/** Writes a line, and resolves when the system has taken it; rejects with `Unwritable`. */
 export const printed = async (line: string): Promise<void> => {
   if (isFile()) return printToFile(line)
   await new Promise<void>((resolve, reject) => {
     const { stdout } = process
     stdout.write(`${line}\n`, (cause) => {
       if (!cause) return resolve()
-      // The error is told here. Without a listener its event would end the process.
+      // The error is reported here; without a listener its event would end the process.
       if (stdout.listenerCount("error") === 0) stdout.once("error", () => {})
       reject(unwritable(cause))
     })
   })
 }
 
-/** For data that is written as a stream. It is not to be ended. */
+/** For data that is written as a stream. Do not end it. */
 export const stream = (): Writable => (isFile() ? new FileStream() : process.stdout)
 
 class FileStream extends Writable {

@@ -1,6 +1,6 @@
 /**
- * Whole files by their names: a path is on the disk, `s3://bucket/key` in an object store. A file is there whole or not at
- * all, and none takes the place of another unless it may.
+ * Whole files by name: a path is on the disk, `s3://bucket/key` in an object store. A file appears whole or not at all, and
+ * replaces another only if it may.
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -18,8 +18,8 @@ import * as ObjectUrl from "./ObjectUrl.ts"
 import { checkCredentials, type ObjectStore, Refusal, StoredObject } from "./S3.ts"
 
 /**
- * The object store whose objects `s3://…` names; none unless a layer says which. What exports and archives are given it is
- * given when their layer is built.
+ * The object store that `s3://…` refers to; none unless a layer provides one. Exports and archives take it when their layer is
+ * built.
  *
  * @since 0.1.0
  */
@@ -30,7 +30,7 @@ export const ObjectStorage = Context.Reference<ObjectStore | undefined>("effect-
 const given = (...texts: ReadonlyArray<Option.Option<string>>) =>
   texts.map(Option.getOrUndefined).find((text) => text !== undefined && text !== "")
 
-/** The object store that the environment names. */
+/** The object store configured by the environment. */
 export const configured: Effect.Effect<ObjectStore, Config.ConfigError> = Effect.map(
   Settings.objectStore,
   ({ accessKeyId, anyEndpoint, defaultRegion, endpoint, region, secretAccessKey, sessionToken }) => ({
@@ -46,7 +46,7 @@ export const configured: Effect.Effect<ObjectStore, Config.ConfigError> = Effect
 )
 
 /**
- * The object store that AWS's own variables name: `AWS_REGION`, `AWS_ENDPOINT_URL_S3` if it is another's, and the key
+ * The object store configured by AWS's own variables: `AWS_REGION`, `AWS_ENDPOINT_URL_S3` if it is another's, and the key
  * `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`. Without a key AWS's client looks for one: profiles, SSO, and the role
  * of the pod, the task or the machine.
  *
@@ -54,7 +54,7 @@ export const configured: Effect.Effect<ObjectStore, Config.ConfigError> = Effect
  */
 export const layerObjectStorageConfig: Layer.Layer<never, Config.ConfigError> = Layer.effect(ObjectStorage, configured)
 
-/** Refuses a name that is no object's, and one of an object where no store or no credentials for it are known. */
+/** Refuses a malformed object name, and any where no store or no credentials for it are known. */
 export const check = (store: ObjectStore | undefined, name: string): Effect.Effect<void, InvalidInput | NotInstalled> =>
   ObjectUrl.isObjectUrl(name)
     ? Effect.flatMap(Effect.fromResult(urlOf(store, name)), ([known]) =>
@@ -66,25 +66,25 @@ export const check = (store: ObjectStore | undefined, name: string): Effect.Effe
       )
     : Effect.void
 
-/** A file under way that nobody sees yet. Whoever writes to `stream` ends it before `place`. */
+/** A file being written, not visible yet. End `stream` before `place`. */
 export interface Pending {
   readonly stream: Writable
-  /** Gives it its name, durably; rejects with the code `EEXIST` rather than take that of another, unless it may. */
+  /** Gives it its name, durably; rejects with the code `EEXIST` rather than replace another, unless it may. */
   readonly place: () => Promise<void>
-  /** Leaves nothing. */
+  /** Discards it. */
   readonly discard: () => Promise<void>
 }
 
-/** What is written before it is waited for. */
+/** Bytes buffered before a write waits. */
 export const highWaterMark = 262_144
 
-/** Begins a file in a directory that nobody sees yet. */
+/** Begins a file in a directory that is not visible yet. */
 export const beginHidden = async (file: string): Promise<Pending> => {
   const { discard, handle, place } = await beginHiddenFile(file)
   return { stream: fileStream(handle), place: () => place(false), discard }
 }
 
-/** Begins a file. `replace`: whether it may take the place of one that is there. */
+/** Begins a file. `replace`: whether it may replace an existing one. */
 export const begin = async (store: ObjectStore | undefined, name: string, replace: boolean): Promise<Pending> => {
   if (ObjectUrl.isObjectUrl(name)) {
     const upload = (await objectAt(store, name)).upload(replace)
@@ -101,7 +101,7 @@ export const begin = async (store: ObjectStore | undefined, name: string, replac
   return { stream: fileStream(handle), place: () => place(replace), discard }
 }
 
-/** Whether there is something of that name; `undefined` where that may not be asked. */
+/** Whether the name exists; `undefined` where asking is not permitted. */
 export const exists = async (store: ObjectStore | undefined, name: string): Promise<boolean | undefined> => {
   if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).exists()
   return lstat(name).then(
@@ -113,7 +113,7 @@ export const exists = async (store: ObjectStore | undefined, name: string): Prom
   )
 }
 
-/** How many bytes a file has; `undefined` where it is not there. */
+/** The size of a file in bytes; `undefined` if it does not exist. */
 export const size = async (store: ObjectStore | undefined, name: string): Promise<number | undefined> => {
   if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).size()
   return stat(name).then(
@@ -125,14 +125,14 @@ export const size = async (store: ObjectStore | undefined, name: string): Promis
   )
 }
 
-/** The bytes of a file, or those from `start` and before `end`. */
+/** The bytes of a file, or those in [`start`, `end`). */
 export const read = async (
   store: ObjectStore | undefined,
   name: string,
   range?: { readonly start: number; readonly end: number }
 ): Promise<Readable> => {
   if (ObjectUrl.isObjectUrl(name)) return (await objectAt(store, name)).read(range)
-  // Opened here, so that a file that is not there rejects; and without waiting for whoever writes to a pipe.
+  // Opened here, so that a missing file rejects; and without waiting for the writer of a pipe.
   const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
   if (!(await handle.stat()).isFile()) {
     await handle.close()
@@ -143,13 +143,13 @@ export const read = async (
     : handle.createReadStream({ start: range.start, end: range.end - 1 })
 }
 
-/** Removes a file, if it is there. */
+/** Removes a file, if it exists. */
 export const remove = async (store: ObjectStore | undefined, name: string): Promise<void> => {
   if (!ObjectUrl.isObjectUrl(name)) return rm(name, { force: true })
   await (await objectAt(store, name)).remove()
 }
 
-/** Writes a small file, in the place of another if there is one. */
+/** Writes a small file, replacing any other. */
 export const write = async (store: ObjectStore | undefined, name: string, text: string): Promise<void> => {
   const pending = await begin(store, name, true)
   try {
@@ -183,7 +183,7 @@ const urlOf = (
 const objectAt = async (store: ObjectStore | undefined, name: string): Promise<StoredObject> =>
   StoredObject.at(...Result.getOrThrow(urlOf(store, name)))
 
-/** Writes to a file that whoever opened it syncs and closes. */
+/** Writes to a file that its opener syncs and closes. */
 const fileStream = (handle: FileHandle): Writable =>
   new Writable({
     highWaterMark,

@@ -1,6 +1,6 @@
 /**
- * Traces that say which error it was and not its message. Attributes of this package's spans say nothing of a customer; the
- * message of an error does, where it names what was wrong with it: a customer's id, a key, a piece of the input.
+ * Traces that name an error but omit its message. The attributes of this package's spans identify no customer, but an error's
+ * message may: it quotes what was wrong, such as a customer's id, a key, a piece of the input.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

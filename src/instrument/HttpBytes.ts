@@ -1,8 +1,8 @@
 /**
- * Counts the bytes of a request's and a response's body where they flow, and changes neither.
+ * Counts the bytes of request and response bodies as they flow, and changes neither.
  *
- * Counted are bodies as they are sent, compressed if they are; not headers, and not what goes over a connection after an
- * upgrade (web sockets). The bytes of a body that is sent in one piece are counted when it is handed to the server.
+ * Bodies are counted as they are sent, compressed or not; headers are not counted, nor what a connection carries after an upgrade
+ * (web sockets). A body that is sent in one piece is counted when it is handed to the server.
  */
 import * as HttpBody from "effect/http/HttpBody"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
@@ -24,9 +24,9 @@ const contentLength = (headers: NodeMessage["headers"]): number => {
 }
 
 /**
- * Counts what arrives of a request's body, whoever reads it and in whatever way, also nobody. On Node that is seen
- * where the parser hands it to the request; over HTTP/2 it hands on what is read. Elsewhere there is no such place, and the
- * length that the client states counts.
+ * Counts what arrives of a request's body, however it is read, even if nobody reads it. On Node that is seen where the parser
+ * hands it to the request (over HTTP/2, only what is read). Elsewhere there is no such place, and the length that the client
+ * declares counts.
  */
 export const countIncoming = (request: HttpServerRequest, add: Add): void => {
   const { source } = request
@@ -39,7 +39,7 @@ export const countIncoming = (request: HttpServerRequest, add: Add): void => {
   const stated = contentLength(message.headers)
   // HTTP/1 announces a body, HTTP/2 need not.
   if (stated === 0 && message.headers["transfer-encoding"] === undefined && message.httpVersionMajor === 1) return
-  // Authentication may have read it already, as a signature over the body wants.
+  // Authentication may have read it already, to verify a signature over the body.
   const arrived = message.complete ? Math.max(stated, message.readableLength) : message.readableLength
   if (arrived > 0) add(arrived)
   if (message.complete) return
@@ -57,7 +57,7 @@ const throughNode = (body: Readable, add: Add): Readable => {
       done(null, chunk)
     }
   })
-  // An error of either ends both, and reaches whoever reads the counter.
+  // An error of either ends both, and reaches the reader of the counter.
   return pipeline(body, counter, () => {})
 }
 
@@ -78,7 +78,7 @@ const lengthOf = (body: unknown, stated: number | undefined): number => {
   return stated ?? 0
 }
 
-/** The response to send instead, whose body is counted as it is read. */
+/** A response to send instead, whose body is counted as it is read. */
 export const countOutgoing = (
   request: HttpServerRequest,
   response: HttpServerResponse.HttpServerResponse,
@@ -86,7 +86,7 @@ export const countOutgoing = (
 ): HttpServerResponse.HttpServerResponse => {
   const { body } = response
   if (body._tag === "Empty" || HttpServerResponse.omitsBody(response, request.method === "HEAD")) return response
-  // What the application's headers say of the body still holds.
+  // The application's headers still describe the body.
   const withBody = (counted: HttpBody.HttpBody) =>
     HttpServerResponse.setHeaders(HttpServerResponse.setBody(response, counted), response.headers)
   switch (body._tag) {

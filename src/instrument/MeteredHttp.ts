@@ -1,14 +1,13 @@
 /**
  * HTTP middlewares that meter: each request of a customer is one record of `api`, with the route's pattern, the method and
- * the status that was sent, and the bytes of both bodies are records of `bandwidth`. Also requests that fail, that time out,
- * and that the client gives up: they have the status that the server answers with, 499 if nobody waits for it any more.
+ * the status that was sent, and the bytes of both bodies are records of `bandwidth`. Requests that fail, time out or are
+ * abandoned by the client are metered too, with the status that the server answers with, or 499 if the client is gone.
  *
- * Whose requests they are the application's authentication says, by providing `CurrentCustomer`. Neither middleware
- * compiles without one that does, and inside of which it stands. Requests that authentication refuses are nobody's and are
- * not metered.
+ * The application's authentication says whose requests they are, by providing `CurrentCustomer`; neither middleware compiles
+ * unless it stands inside of one that does. Requests that authentication refuses belong to nobody and are not metered.
  *
- * A request does not wait for its metering and cannot fail by it: see `Meter`. Handlers are provided with that, so that
- * `Usage.metered` works in them.
+ * A request does not wait for its metering and cannot fail because of it: see `Meter`. Handlers get a `Meter`, so `Usage.metered`
+ * works in them.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -60,7 +59,7 @@ export const meteredRoute = HttpRouter.middleware<{ provides: Meter }>()(Effect.
 type HttpEffect<E, R> = Effect.Effect<HttpServerResponse, E, R>
 type Request = HttpServerRequest.HttpServerRequest | HttpRouter.RouteContext
 
-/** Metadata of `api`. A route is a value that lives as long as the application, so its texts are made once. */
+/** Metadata of `api`. A route lives as long as the application, so its texts are made once. */
 const makeTexts = () => {
   const texts = new WeakMap<object, Map<string, string>>()
   return (route: HttpRouter.Route<unknown, unknown>, method: string, status: number): string => {
@@ -70,7 +69,7 @@ const makeTexts = () => {
     let text = known.get(key)
     if (text === undefined) {
       text = JSON.stringify({ endpoint: route.path, method, status })
-      // Methods are the client's to invent.
+      // Clients may invent methods.
       if (known.size < 1_000) known.set(key, text)
     }
     return text

@@ -2,9 +2,9 @@
  * A `SqlClient` that meters: each statement that an application runs for a customer is one record of `database`, with its
  * type (`SELECT`, `INSERT`, …) and its duration.
  *
- * It is another client on the same connections. Whoever gets this one is metered; this package's own statements run on the
- * client underneath and are not. Statements are metered in a fiber that has a `CurrentCustomer`, others are nobody's:
- * migrations, background work. `BEGIN`, `COMMIT` and savepoints are not counted, statements that fail are.
+ * It is another client on the same connections: code that uses it is metered, while this package's own statements run on the
+ * client underneath and are not. Statements are metered in a fiber that has a `CurrentCustomer`; others, such as migrations and
+ * background work, belong to nobody. `BEGIN`, `COMMIT` and savepoints are not counted; statements that fail are.
  */
 import { PgClient } from "@effect/sql-pg"
 import * as Clock from "effect/Clock"
@@ -24,12 +24,12 @@ import * as Tracking from "../domain/Tracking.ts"
 
 type AnyStatement = Statement.Statement<unknown>
 
-/** Milliseconds with three decimals: what is beyond is the noise of the clock. */
+/** Milliseconds with three decimals: the rest is clock noise. */
 const millisSince = (clock: Clock.Clock, start: bigint): number =>
   Math.round(Number(clock.currentTimeNanosUnsafe() - start) / 1_000) / 1_000
 
 const wrap = <Client extends SqlClient>(client: Client, meter: Meter["Service"]): Client => {
-  /** Runs `finish` with what has been run, if it is run for somebody. */
+  /** Runs `finish` with what was run, if it was run for a customer. */
   const timed = (statement: AnyStatement, fiber: Fiber.Fiber<unknown, unknown>): (() => void) | undefined => {
     const customer = Context.getOption(fiber.context as Context.Context<CurrentCustomer>, CurrentCustomer)
     if (customer._tag === "None") return undefined
@@ -61,7 +61,7 @@ const wrap = <Client extends SqlClient>(client: Client, meter: Meter["Service"])
       })
     )
 
-  /** The same statement, still a fragment of others, whose ways of being run are metered. */
+  /** The same statement, still usable as a fragment of others, metered however it is run. */
   const meteredStatement = (statement: AnyStatement): AnyStatement =>
     Object.defineProperties(
       Object.assign(
@@ -92,7 +92,7 @@ const wrap = <Client extends SqlClient>(client: Client, meter: Meter["Service"])
 }
 
 /**
- * The application's `SqlClient`, metered. Give it to what runs queries for customers, and the client itself to
+ * The application's `SqlClient`, metered. Give it to code that runs queries for customers, and the plain client to
  * `Usage.layer`.
  *
  * @stability unstable
@@ -104,7 +104,7 @@ export const layerMeteredSql: Layer.Layer<SqlClient, never, SqlClient | Meter> =
 )
 
 /**
- * The same for those who use the `PgClient`.
+ * The same for a `PgClient`.
  *
  * @stability unstable
  * @since 0.1.0

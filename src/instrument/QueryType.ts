@@ -1,7 +1,7 @@
-/** What a statement does: its verb, in capitals. Of a `WITH` query it is the verb behind the common table expressions. */
+/** The type of a statement: its verb, in capitals. For a `WITH` query, the verb after the common table expressions. */
 import type { Segment } from "effect/sql/Statement"
 
-/** Texts that are looked at again and again, as a prepared statement's is. Bounded: an application may build its texts. */
+/** Caches texts that recur, as those of prepared statements do. Bounded: an application may generate its texts. */
 const known = new Map<string, string>()
 const knownLimit = 1_000
 
@@ -25,7 +25,7 @@ const find = (text: string): string => {
   return "OTHER"
 }
 
-/** The verb of a statement made of these pieces; `OTHER` where there is none. */
+/** The verb of a statement made of these pieces; `OTHER` if there is none. */
 export const queryType = (segments: ReadonlyArray<Segment>): string => {
   const text = segments.length === 1 && segments[0]!._tag === "Literal" ? segments[0]!.value : joined(segments)
   const before = known.get(text)

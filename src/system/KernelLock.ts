@@ -2,13 +2,13 @@
  * A lock that the kernel holds for this process, on a file, and drops when the process ends, however it ends.
  *
  * It answers whether an owner is alive without a process id, a host name or a clock: those mean something else in another
- * container, after a restart, or in a copy. It is seen by every process that has the same file, across containers on one
- * kernel, and across machines where the file system carries locks (NFS 4). A copy of the file is another file: nobody holds it.
- * Nothing is ever stale, so nothing is ever taken over from somebody who is alive.
+ * container, after a restart, or in a copy. Every process that opens the same file sees it, across containers on one
+ * kernel, and across machines where the file system carries locks (NFS 4). A copy of the file is another file, and not locked.
+ * A lock is never stale, so nothing is ever taken over from a living owner.
  *
- * The lock is SQLite's, which Node brings: a write transaction on an empty database, `fcntl` underneath. Nothing is written
- * to the file. Two rules come with `fcntl`: whoever opens and closes the file drops this process's lock, so no other code
- * may open it; and a lock belongs to the process, so SQLite itself refuses the second one in a process.
+ * The lock is SQLite's, which comes with Node: a write transaction on an empty database, `fcntl` underneath. Nothing is written
+ * to the file. Two rules come with `fcntl`: opening and closing the file anywhere in the process drops its lock, so no other code may
+ * open it; and a lock belongs to the process, so SQLite itself refuses the second one in a process.
  */
 import { accessSync, closeSync, constants, existsSync, linkSync, openSync, rmSync } from "node:fs"
 import { randomUUID } from "node:crypto"
@@ -16,16 +16,16 @@ import type { DatabaseSync } from "node:sqlite"
 import { printable } from "../domain/Shown.ts"
 
 export interface KernelLock {
-  /** Lets go; the file stays. Again, it does nothing. */
+  /** Releases the lock; the file stays. A second call does nothing. */
   readonly release: () => void
 }
 
-/** What is held: a connection that nobody refers to would be closed, and its lock gone. */
+/** The locks held: a connection without a reference would be collected, and its lock dropped. */
 const held = new Set<DatabaseSync>()
 
 /**
- * Takes the lock of `file`, which is made if need be (0600), in a directory that is there. `undefined`: somebody has it,
- * perhaps this process. Throws the operating system's error where the file cannot be used.
+ * Takes the lock of `file`, which is created if needed (0600), in an existing directory. `undefined`: it is taken, perhaps by
+ * this process. Throws the operating system's error where the file cannot be used.
  */
 export const tryLock = (file: string): KernelLock | undefined => {
   make(file)
@@ -33,7 +33,7 @@ export const tryLock = (file: string): KernelLock | undefined => {
   const { DatabaseSync } = sqlite()
   const connection = new DatabaseSync(file)
   try {
-    // No journal lies beside the file: nothing is written that would have to be undone.
+    // No journal beside the file: nothing is written that would have to be undone.
     connection.exec("pragma journal_mode = memory; begin exclusive")
   } catch (cause) {
     connection.close()
@@ -64,7 +64,7 @@ const make = (file: string): void => {
   }
 }
 
-/** Node 22 warns of SQLite, which is experimental there; what is used of it here is older than that. */
+/** Silences Node 22's warning that SQLite is experimental: what is used here has been stable since before. */
 const sqlite = (): typeof import("node:sqlite") => {
   const { emitWarning } = process
   process.emitWarning = () => {}

@@ -1,14 +1,14 @@
-/** Libraries that an application installs if it uses what they are for. */
+/** Optional packages: an application installs those whose features it uses. */
 import * as Effect from "effect/Effect"
 import { NotInstalled } from "../domain/NotInstalled.ts"
 
 const codes: ReadonlySet<unknown> = new Set(["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"])
 
-/** Whether an error says that this package is not there, and not that one of its own files is missing. */
+/** Whether an error says that this package is missing, rather than one of its own files. */
 export const isMissing = (cause: unknown, name: string): boolean =>
   cause instanceof Error && codes.has((cause as NodeJS.ErrnoException).code) && cause.message.includes(`'${name}'`)
 
-/** Loads a package. Rejects with `NotInstalled` where it is not there. */
+/** Loads a package. Rejects with `NotInstalled` if it is missing. */
 export const load = async <A>(name: string, purpose: string, run: () => Promise<A>): Promise<A> => {
   try {
     return await run()
@@ -17,7 +17,7 @@ export const load = async <A>(name: string, purpose: string, run: () => Promise<
   }
 }
 
-/** The same as an effect. A package that is there and cannot be loaded is a defect. */
+/** The same as an effect. A package that is installed but fails to load is a defect. */
 export const loaded = <A>(name: string, purpose: string, run: () => Promise<A>): Effect.Effect<A, NotInstalled> =>
   Effect.catchDefect(
     Effect.promise(() => load(name, purpose, run)),

@@ -1,6 +1,6 @@
 /**
- * Which process something belongs to, for people who look for it. Nothing is decided by that: in another container a process
- * id is another process, and a host's name another host. Whether an owner lives is told by the lock that it holds.
+ * Describes the process that owns something, for people. Nothing is decided by it: in another container the same process id
+ * is another process, and the same host name another host. Whether an owner is alive, its lock says.
  */
 import { hostname } from "node:os"
 import { basename } from "node:path"
@@ -8,13 +8,13 @@ import { basename } from "node:path"
 export interface ProcessOwner {
   readonly pid: number
   readonly host: string
-  /** What it runs, for people: see {@link commandOf}. */
+  /** What it runs: see {@link commandOf}. */
   readonly command: string
 }
 
 /**
- * What a process runs, in words that may be written into tables and files and shown to others: the program's name and, of
- * the `usage` command, its subcommand. Nothing else of a command line, because any argument can be a secret or hold one.
+ * What a process runs, safe to write into tables and files and to show to others: the program's name and, for the `usage`
+ * command, its subcommand. Nothing else of a command line, because any argument may hold a secret.
  */
 export const commandOf = (argv: ReadonlyArray<string>): string => {
   const program = basename(argv[1] ?? "node").replace(/[^\w.@+-]/g, "?")

@@ -1,4 +1,4 @@
-/** The environment variables, each read in one place, and what of the environment a program that we start is given. */
+/** The environment variables, each read in one place, and the environment that programs started by us are given. */
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -34,7 +34,7 @@ const DurationText = Schema.String.check(
 /** Read by the driver, where a URL has no password, and by AWS's client, where it takes the role of a task. */
 const secrets = new Set(["PGPASSWORD", "AWS_CONTAINER_AUTHORIZATION_TOKEN"])
 
-/** A setting that nobody else is told. */
+/** A setting that is never passed on. */
 const secret = (name: string) => {
   secrets.add(name)
   return Config.option(Config.Redacted(name))
@@ -62,7 +62,7 @@ export const customerId = Config.option(Config.String("USAGE_CUSTOMER_ID"))
 /** `USAGE_SCHEMA`, `public`: the PostgreSQL schema of the tables. */
 export const schema = Config.String("USAGE_SCHEMA").pipe(Config.withDefault("public"))
 
-/** `USAGE_SPOOL_KEEP`, 10 minutes: how long batches are kept that were delivered; 0: not at all. */
+/** `USAGE_SPOOL_KEEP`, 10 minutes: how long delivered batches are kept; 0: not at all. */
 export const spoolKeep = Config.schema(DurationText, "USAGE_SPOOL_KEEP").pipe(Config.withDefault(Duration.minutes(10)))
 
 const alertPrefix = "USAGE_ALERT_"
@@ -87,14 +87,14 @@ export const alertThresholds = Config.all({
 /** `USAGE_ARCHIVE_DIR`: where archives go; `archives` in `home`, if absent. */
 export const archiveDirectory = Config.option(Config.String("USAGE_ARCHIVE_DIR"))
 
-/** `USAGE_RETENTION_DAYS`: how long records are kept before they are archived, where no rule says otherwise; for ever, if absent. */
+/** `USAGE_RETENTION_DAYS`: how long records without a rule are kept before they are archived; for ever, if absent. */
 export const retentionDays = Config.option(Config.String("USAGE_RETENTION_DAYS")).pipe(
   Config.map((days) => (Option.isSome(days) && days.value.trim() !== "" ? Number(days.value) : undefined))
 )
 
 const optional = (name: string) => Config.option(Config.String(name))
 
-/** The object store that AWS's own variables name: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, … */
+/** The object store from AWS's own variables: `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, … */
 export const objectStore = Config.all({
   accessKeyId: optional("AWS_ACCESS_KEY_ID"),
   secretAccessKey: secret("AWS_SECRET_ACCESS_KEY"),
@@ -105,24 +105,24 @@ export const objectStore = Config.all({
   defaultRegion: optional("AWS_DEFAULT_REGION")
 })
 
-/** A connection URL without its password; nothing where it cannot be parsed. */
+/** A connection URL without its password; `undefined` if it cannot be parsed. */
 const withoutPassword = (text: string): string | undefined => {
   const url = URL.parse(text)
   if (url === null) return undefined
   url.password = ""
-  // Only where it must be written anew: `%20` would become `+`, which libpq takes for a plus sign.
+  // Rewritten only where needed: `%20` would become `+`, which libpq reads as a plus sign.
   if (url.searchParams.has("password")) url.searchParams.delete("password")
   return url.href
 }
 
 /**
- * The environment of a program that we start, without our secrets.
+ * The environment for a program that we start, without our secrets.
  *
- * - Of `USAGE_ALERT_…` only the thresholds are passed on: the secret of a channel that is added tomorrow stays here without
- *   anybody listing it.
- * - Of everything else all but the secrets that are read here. An allow-list would be safer still, but few programs would work:
- *   they need `PATH`, proxies, certificates and the token of the pager that they call, whatever its name is.
- * - The database's URL goes on without its password. Without the URL a program that starts `usage` would silently use the
+ * - Of `USAGE_ALERT_…` only the thresholds are passed on, so the secret of a channel that is added tomorrow stays here although
+ *   nobody lists it.
+ * - Everything else is passed on except the secrets that are read here. An allow-list would be safer still, but few programs
+ *   would work: they need `PATH`, proxies, certificates and the token of the pager that they call, whatever its name is.
+ * - The database's URL is passed on without its password. Without the URL a program that starts `usage` would silently use the
  *   embedded database; this way it is refused, or has a password of its own.
  */
 export const childEnvironment = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {

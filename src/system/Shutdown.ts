@@ -1,12 +1,12 @@
 /**
- * The end of an application has one deadline, which all parts of this package share, whatever is broken.
+ * Shutting down has one deadline, which all parts of this package share, whatever is broken.
  *
- * It runs from the first part that closes; parts that close after another use what is left. Three quarters of it are for the
- * database. What is not stored then is set aside on the disk, or lost and reported. At its end nothing is waited for any
- * more: a resource that does not close is left behind, and goes with the process.
+ * It starts when the first part closes; later parts use what is left. Three quarters of it are for the database. What is not
+ * stored by then is set aside on the disk, or lost and reported. After the deadline nothing is waited for: a resource that
+ * does not close is left behind, and ends with the process.
  *
- * A part may also close by itself while the application lives. Where nothing has been closing for a second, the next to
- * close begins anew.
+ * A part may also close by itself while the application goes on. Once nothing has been closing for a second, the next close
+ * starts a new deadline.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -17,12 +17,12 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 
-/** How long the end may take in all. What a container or a service manager waits before it kills is often 10 s. */
+/** How long a shutdown may take in all. Containers and service managers often wait 10 s before they kill. */
 export const GracePeriod = Context.Reference<Duration.Duration>("effect-usage/GracePeriod", {
   defaultValue: () => Duration.seconds(6)
 })
 
-/** How long what nobody depends on may take to stop: a pass that comes again, an attempt that is made again. */
+/** How long work that will be repeated anyway may take to stop: a periodic pass, a retried attempt. */
 const backgroundLimit = Duration.seconds(2)
 
 export class Shutdown extends Context.Service<
@@ -30,9 +30,9 @@ export class Shutdown extends Context.Service<
   {
     /** Returns once a part is closing. */
     readonly closing: Effect.Effect<void>
-    /** Runs the closing of a part, which is told how long the database, and then the disk, may take. */
+    /** Runs the closing of a part, and tells it how long the database, and then the disk, may take. */
     readonly close: <A, E, R>(closing: (limits: Limits) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-    /** Makes a resource whose closing is waited for until the deadline, or for `atMost`, and not after that. */
+    /** Acquires a resource whose release is waited for until the deadline, or for `atMost`, and no longer. */
     readonly bounded: <A, E, R>(
       resource: Effect.Effect<A, E, R>,
       atMost?: Duration.Duration
@@ -45,20 +45,20 @@ export class Shutdown extends Context.Service<
   static readonly background = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.flatMap(Shutdown, (shutdown) => shutdown.background(effect))
 
-  /** One value, so that all layers which are built together share it. */
+  /** One value, so that layers built together share it. */
   static readonly layer: Layer.Layer<Shutdown> = Layer.effect(
     Shutdown,
     Effect.suspend(() => make)
   )
 }
 
-/** What is left, each time it is asked. */
+/** The time left at each call. */
 export interface Limits {
   readonly storing: () => Duration.Duration
   readonly all: () => Duration.Duration
 }
 
-/** With nothing closing for so long, the last end is over. */
+/** Once nothing has been closing for this long, the last shutdown is over. */
 const pauseMillis = 1_000
 
 const make = Effect.gen(function* () {
@@ -108,7 +108,7 @@ const make = Effect.gen(function* () {
   })
 })
 
-/** A database that takes nothing for so long is waited for no longer, where there is another place. */
+/** A database that has taken nothing for this long is no longer waited for, if there is another place. */
 const silenceLimit = Duration.seconds(2)
 
 /** Returns when a count has not changed for two seconds. */
@@ -122,8 +122,8 @@ export const silence = (count: () => number): Effect.Effect<void> =>
   })
 
 /**
- * Runs an effect that is not interrupted in its middle: it has two seconds to come to its end, and is left alone then. What
- * becomes of it is not known to whoever was interrupted. `leave`: cuts what it waits for.
+ * Runs an effect that is not interrupted midway: when interrupted, it gets two seconds to finish, and is then left behind; its
+ * outcome is unknown to the interrupted caller. `leave`: cuts off what it waits for.
  */
 export const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>, leave?: () => void): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
@@ -138,7 +138,7 @@ export const toItsEnd = <A, E, R>(effect: Effect.Effect<A, E, R>, leave?: () => 
     )
   )
 
-/** Runs an effect that is not waited for when it is interrupted: that goes on by itself. */
+/** Runs an effect that goes on by itself when its caller is interrupted. */
 export const leavable = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>

@@ -1,9 +1,9 @@
 /**
  * The metrics of this package, each defined here and nowhere else; `docs/observability.md` has them in a table.
  *
- * Names are Prometheus's: `usage_`, what is counted, its unit (`seconds`, `bytes`, or the thing itself), `_total` for what
- * only grows. Moments are seconds since 1970, so that their age can be asked for at any time. Labels have few values, and
- * none says anything of a customer.
+ * Names follow Prometheus: `usage_`, what is counted, its unit (`seconds`, `bytes`, or the thing itself), `_total` for
+ * counters. Points in time are seconds since 1970, so that their age can be computed at any time. Labels have few values, and
+ * none identifies a customer.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
 const gauge = (name: string, description: string) => Metric.gauge(name, { description })
 
-// Of queues: Recorder's, Batcher's and the spool's, which the label `source` tells apart.
+// Queues: the Recorder's, the Batcher's and the spool's, told apart by the label `source`.
 
 export const recordsCommitted = counter("usage_records_committed_total", "Records that were stored")
 export const recordsFailed = counter("usage_records_failed_total", "Records that could not be stored")
@@ -39,7 +39,7 @@ export const oldestFlush = gauge(
   "Seconds that the oldest batch is on its way, 0 if none is"
 )
 
-// Of what is done in the background.
+// Background work.
 
 export const rolledUpRecords = counter("usage_rolled_up_records_total", "Records that were added to the rollups")
 export const archivedRecords = counter("usage_archived_records_total", "Records that were moved into archives")
@@ -49,7 +49,7 @@ export const maintenanceSteps = counter("usage_maintenance_steps_total", "Steps 
 export const maintenanceStepSeconds = gauge("usage_maintenance_step_duration_seconds", "Seconds that a step took last")
 export const lastMaintenance = gauge("usage_last_maintenance_timestamp_seconds", "When maintenance last ended")
 
-// Of the database and the spool, as `Metrics` finds them.
+// The database and the spool, as `Metrics` finds them.
 
 export const databaseUp = gauge("usage_database_up", "Whether the database answers: 1 or 0")
 export const lastCommit = gauge("usage_last_commit_timestamp_seconds", "When any process last stored records")
@@ -73,13 +73,13 @@ export const spoolOldest = gauge(
 export const spoolBroken = gauge("usage_spool_broken", "Damaged pieces that are kept in the spool")
 
 /**
- * Has counters from the start, at zero. One that appears with its first event has no increase that a rule could see: an
- * alert for what must never happen would miss the first time.
+ * Registers counters at zero from the start. A counter that appears with its first event shows no increase, so an alert on
+ * what must never happen would miss the first time.
  */
 export const fromZero = (...counters: ReadonlyArray<Metric.Counter<number>>): Effect.Effect<void> =>
   Effect.forEach(counters, (counter) => Metric.update(counter, 0), { discard: true })
 
-/** What a gauge says, asked when somebody looks. */
+/** A gauge's value, computed when it is read. */
 type Reading = () => number
 
 interface Observed {
@@ -90,8 +90,8 @@ interface Observed {
 const observed = new WeakMap<Metric.MetricRegistry, Map<string, Observed>>()
 
 /**
- * Has a gauge read from its source whenever metrics are looked at, for as long as the scope is open. Of several sources
- * with the same labels it is the sum.
+ * Reads a gauge from its source whenever metrics are collected, while the scope is open. Several sources with the same labels
+ * are added up.
  */
 export const observe = (
   metric: Metric.Gauge<number>,
