@@ -69,7 +69,7 @@ const terminate = async (
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text))
   const more = async (characters: number) => {
     const before = output.length
-    while (output.length < before + characters) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (output.length < before + characters) await once(child.stdout, "data")
   }
   await more(20_000)
   await meanwhile(more)

@@ -45,17 +45,10 @@ describe("SqlState", () => {
   })
 
   it("knows what the operating system says of a connection", () => {
-    for (const code of [
-      "ECONNREFUSED",
-      "ECONNRESET",
-      "EPIPE",
-      "ETIMEDOUT",
-      "ENOTFOUND",
-      "EAI_AGAIN",
-      "ERR_STREAM_DESTROYED"
-    ])
-      assert.strictEqual(sortOf(code), "Unreachable", code)
-    for (const code of ["ENOSPC", "EDQUOT", "EMFILE"]) assert.strictEqual(sortOf(code), "Busy", code)
+    const lost = `ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT EHOSTUNREACH EHOSTDOWN ENETUNREACH ENETDOWN ENOTFOUND ENOENT
+      EAI_AGAIN EADDRNOTAVAIL ERR_STREAM_DESTROYED ERR_SOCKET_CLOSED`
+    for (const code of lost.split(/\s+/)) assert.strictEqual(sortOf(code), "Unreachable", code)
+    for (const code of ["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"]) assert.strictEqual(sortOf(code), "Busy", code)
     for (const code of ["", "EACCES", "EROFS", "EPERM"]) assert.strictEqual(sortOf(code), "Unexpected", code)
   })
 })
@@ -72,6 +65,22 @@ describe("DatabaseError.fromUnknown", () => {
     const { reason } = fromUnknown(new SqlError({ reason: new UnknownError({ ...fields, cause }) }), "lost")
     assert.include(reason, { _tag: "Refused", detail: "la valeur est trop longue (zu lang)", where: "COPY x" })
     assert.isFalse(reason.isRetryable)
+  })
+
+  it("makes the reason of its sort, which says whether to try again", () => {
+    const retried = [
+      ["Unreachable", true],
+      ["Busy", true],
+      ["Refused", false],
+      ["NotMigrated", false],
+      ["Denied", false]
+    ] as const
+    for (const [sort, isRetried] of retried) {
+      const code = [...expected].find(([, sorted]) => sorted === sort)![0]
+      const { isRetryable, message, reason } = fromUnknown(Object.assign(new Error("in these words"), { code }))
+      assert.deepStrictEqual([reason._tag, isRetryable], [sort, isRetried])
+      assert.include(message, "in these words")
+    }
   })
 
   it("sorts an error without a code by its connection, whatever its words", () => {

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import { randomUUID } from "node:crypto"
 import { Database } from "../../src/database/Database.ts"
@@ -479,6 +480,9 @@ eachEngine("UsageStore", (engine) => {
         const { sql } = yield* Database
         const store = yield* UsageStore
         const prefix = "exhausted-"
+        const connections = engine.name === "postgres" ? 6 : 1
+        const areHeld = yield* Latch.make()
+        let held = 0
         // Each holds a connection and then needs customers and a month that nobody knows yet.
         yield* Effect.forEach(
           Array.from({ length: 20 }, (_, i) => i),
@@ -486,7 +490,8 @@ eachEngine("UsageStore", (engine) => {
             sql.withTransaction(
               Effect.gen(function* () {
                 yield* sql.unsafe("select 1")
-                yield* Effect.sleep(engine.name === "postgres" ? "100 millis" : "1 millis")
+                if (++held === connections) yield* areHeld.open
+                yield* areHeld.await
                 yield* store.appendInTransaction(
                   batch(many(`${prefix}${i}-`, 3, { recordedAt: at(`2043-${`${1 + (i % 12)}`.padStart(2, "0")}-01`) }))
                 )

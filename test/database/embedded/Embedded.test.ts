@@ -60,6 +60,7 @@ describe("Embedded", () => {
           )
         )
       )
+      // Nothing says when the engine is at the statement, and before that there is nothing to give up.
       yield* Effect.sleep(200)
       yield* Fiber.interrupt(open)
       // PGlite has one session, and the next connection is the same one.

@@ -68,8 +68,11 @@ describe("Embedded, shared", () => {
         assert.deepStrictEqual(yield* Fiber.join(owners), [{ n: 2 }])
         assert.deepStrictEqual(yield* guest.run("select n from t"), [{ n: 2 }])
         // Interrupted in the middle, it lets the others go on as well.
-        const interrupted = yield* Effect.forkChild(open(Effect.never))
-        yield* Effect.sleep(100)
+        const insideAgain = yield* Deferred.make<void>()
+        const interrupted = yield* Effect.forkChild(
+          open(Effect.andThen(Deferred.succeed(insideAgain, undefined), Effect.never))
+        )
+        yield* Deferred.await(insideAgain)
         yield* Fiber.interrupt(interrupted)
         assert.deepStrictEqual(yield* owner.run("select n from t"), [{ n: 2 }])
         // More than goes in one statement, so by COPY.
