@@ -2,6 +2,7 @@
 import { Flag, GlobalFlag } from "effect/cli"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Formats from "./render/Formats.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 
 /** `--database-url`: also `USAGE_DATABASE_URL`. */
@@ -90,7 +91,7 @@ export const key = Flag.String("key").pipe(
   Flag.optional
 )
 
-export const format = Flag.Literals("format", ["table", "json", "csv"]).pipe(
+export const format = Flag.Literals("format", Formats.names).pipe(
   Flag.withAlias("f"),
   Flag.withDescription("table for readers, json or csv for programs"),
   Flag.withDefault("table")
@@ -123,8 +124,6 @@ export const readLiteral = <K extends string, A extends string>(
     })
   )
 }
-
-export type Format = "table" | "json" | "csv"
 
 /** An absent value and an empty one mean the same, so that scripts can pass on variables that are not set. */
 export const given = (value: Option.Option<string>): string | undefined =>

@@ -1,21 +1,23 @@
 /** `usage aggregate` and `usage refresh`: the rollups, and what is in them. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { Aggregator } from "../../rollup/Aggregator.ts"
-import * as Decimal from "../../domain/Decimal.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { Reporter, type UsageSpan } from "../../report/Reporter.ts"
+import type { RollupDifference } from "../../rollup/RollupStore.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import { readWindow } from "../period.ts"
 import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import { tableCost, tableMean, tableQuantity } from "../render/numbers.ts"
 import * as Progress from "../render/progress.ts"
+import * as Summary from "../render/summary.ts"
 import * as Session from "../Session.ts"
+
+const { cell, column, field } = Listing
 
 const units = { hourly: "hour", daily: "day", monthly: "month" } as const
 const spanColumn = { hourly: "hour", daily: "date", monthly: "month" } as const
@@ -53,36 +55,8 @@ export const aggregate = Command.make(
       }),
       Layer.provide(Layer.merge(Aggregator.layer, Reporter.layer), Session.layerDatabase)
     )
-    if (input.format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          period: { start: window.label.start, end: window.label.end, tz: window.tz },
-          customer_id: customer ?? null,
-          unit: units[input.period],
-          rows: spans.map((span) => spanJson(span, spanColumn[input.period]))
-        })
-      )
-    }
-    const exact = input.exact || input.format === "csv"
-    const cell = (show: (value: Decimal.Decimal) => string) => (exact ? Decimal.toText : show)
-    yield* printTable(input.format, {
-      columns: [
-        "service_name",
-        spanColumn[input.period],
-        "event_count",
-        "total_quantity",
-        "total_cost",
-        "avg_quantity"
-      ],
-      rows: spans.map((span) => [
-        span.service,
-        span.label,
-        `${span.events}`,
-        cell(tableQuantity)(span.quantity),
-        cell(tableCost)(span.cost),
-        cell(tableMean)(span.average)
-      ])
+    yield* Listing.print(spanListing(spanColumn[input.period]), input, spans, {
+      head: { ...Summary.heading({ window, customer }), unit: units[input.period] }
     })
   })
 ).pipe(
@@ -96,20 +70,36 @@ export const aggregate = Command.make(
   ])
 )
 
-const spanJson = (span: UsageSpan, column: string) => ({
-  service: span.service,
-  [column]: span.label,
-  start: Instant.toIso(span.start),
-  events: Json.number(span.events),
-  quantity: Json.number(span.quantity),
-  unit: span.unit,
-  cost: Json.number(span.cost),
-  average: Json.number(span.average),
-  min: Json.number(span.least),
-  max: Json.number(span.most),
-  first_event: Instant.toIso(span.first),
-  last_event: Instant.toIso(span.last)
-})
+/** `name`: what a span of time is called. */
+const spanListing = (name: string) =>
+  Listing.make<UsageSpan>("rows", [
+    column("service_name", ({ service }) => service, { key: "service" }),
+    column(name, ({ label }) => label),
+    field("start", ({ start }) => Instant.toIso(start)),
+    column("event_count", ({ events }) => events, { key: "events" }),
+    column("total_quantity", ({ quantity }) => quantity, { key: "quantity", show: tableQuantity }),
+    field("unit", ({ unit }) => unit),
+    column("total_cost", ({ cost }) => cost, { key: "cost", show: tableCost }),
+    column("avg_quantity", ({ average }) => average, { key: "average", show: tableMean }),
+    field("min", ({ least }) => Json.number(least)),
+    field("max", ({ most }) => Json.number(most)),
+    field("first_event", ({ first }) => Instant.toIso(first)),
+    field("last_event", ({ last }) => Instant.toIso(last))
+  ])
+
+const differenceListing = Listing.make<RollupDifference>("differences", [
+  column("rollup", ({ level }) => level),
+  cell("customer_id", ({ customer }) => customer),
+  field("customer_id", ({ customer }) => (customer === "" ? null : customer)),
+  column("service_name", ({ service }) => service, { key: "service" }),
+  column("at", ({ at }) => at),
+  field("stored", ({ stored }) => stored ?? null),
+  field("found", ({ found }) => found ?? null),
+  ...(["events", "amount", "weighted"] as const).flatMap((name) => [
+    cell(`stored_${name}`, ({ stored }: RollupDifference) => stored?.[name]),
+    cell(`found_${name}`, ({ found }: RollupDifference) => found?.[name])
+  ])
+])
 
 export const refresh = Command.make(
   "refresh",
@@ -165,48 +155,8 @@ export const refresh = Command.make(
       ),
       layer
     ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    if (input.format === "json") {
-      yield* Console.log(
-        Json.render({
-          schema: 1,
-          days,
-          differences: differences.map(({ at, customer, found, level, service, stored }) => ({
-            rollup: level,
-            customer_id: customer === "" ? null : customer,
-            service,
-            at,
-            stored: stored ?? null,
-            found: found ?? null
-          }))
-        })
-      )
-    } else if (differences.length > 0 || input.format === "csv") {
-      yield* printTable(input.format, {
-        columns: [
-          "rollup",
-          "customer_id",
-          "service_name",
-          "at",
-          "stored_events",
-          "found_events",
-          "stored_amount",
-          "found_amount",
-          "stored_weighted",
-          "found_weighted"
-        ],
-        rows: differences.map(({ at, customer, found, level, service, stored }) => [
-          level,
-          customer,
-          service,
-          at,
-          stored?.events ?? "",
-          found?.events ?? "",
-          stored?.amount ?? "",
-          found?.amount ?? "",
-          stored?.weighted ?? "",
-          found?.weighted ?? ""
-        ])
-      })
+    if (differences.length > 0 || input.format !== "table") {
+      yield* Listing.print(differenceListing, input, differences, { head: { days } })
     }
     yield* Session.confirm(`${days} days recomputed, ${differences.length} differences mended`)
     if (differences.length > 0) {

@@ -9,16 +9,17 @@ import { AlertChannels } from "../../alert/AlertChannels.ts"
 import { channelTable, layerConfig } from "../../alert/ChannelConfig.ts"
 import { levels, logLine, sentence, toJson } from "../../domain/Alert.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
-import * as Instant from "../../domain/Instant.ts"
+import type { DeliveryStatus } from "../../alert/DeliveryStore.ts"
 import * as Settings from "../../system/Settings.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import { readDays } from "../period.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Quotas from "../render/quotas.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
+
+const { column, time } = Listing
 
 /** `about`: the one customer that is looked at. */
 const layer = (about?: string) =>
@@ -71,15 +72,10 @@ const check = Command.make(
       for (const state of pass.reached)
         yield* Console.log(Quotas.line(state) + whose(input.allCustomers, state.customer))
       for (const spike of spikes) yield* Console.log(sentence(spike) + whose(input.allCustomers, spike.customer))
-    } else if (input.format === "json") {
-      yield* Console.log(
-        Json.render({
-          schema: 1,
-          reached: pass.reached.map(Quotas.json),
-          alerts: [...pass.alerts, ...spikes].map(toJson)
-        })
-      )
-    } else yield* printTable("csv", Quotas.table(pass.reached))
+    } else {
+      const alerts = [...pass.alerts, ...spikes].map(toJson)
+      yield* Listing.print(Quotas.reached, input, pass.reached, { tail: { alerts } })
+    }
     if (input.failOn._tag === "None") return
     const least = levels.indexOf(input.failOn.value)
     const found = pass.reached.filter(({ level }) => levels.indexOf(level!) >= least)
@@ -102,6 +98,13 @@ const daysArgument = Argument.String("days").pipe(
   Argument.optional
 )
 
+const alertListing = Listing.make<ReturnType<typeof toJson>>("alerts", [
+  Listing.fields((alert) => alert),
+  ...(["raised_at", "kind", "level", "customer_id", "service", "used", "limit", "unit", "percent"] as const).map(
+    (name) => Listing.cell(name, (alert: ReturnType<typeof toJson>) => alert[name])
+  )
+])
+
 const history = Command.make(
   "history",
   {
@@ -120,27 +123,22 @@ const history = Command.make(
       ),
       layer(customer)
     )
-    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, alerts: alerts.map(toJson) }))
-    if (input.format === "csv") {
-      const rows = alerts.map(({ ...alert }) => toJson(alert))
-      return yield* printTable("csv", {
-        columns: ["raised_at", "kind", "level", "customer_id", "service", "used", "limit", "unit", "percent"],
-        rows: rows.map((row) => [
-          row.raised_at,
-          row.kind,
-          row.level ?? "",
-          row.customer_id,
-          row.service,
-          row.used,
-          row.limit,
-          row.unit,
-          `${row.percent}`
-        ])
-      })
-    }
+    if (input.format !== "table") return yield* Listing.print(alertListing, input, alerts.map(toJson))
     for (const alert of alerts) yield* Console.log(logLine(alert) + whose(input.allCustomers, alert.customer))
   })
 ).pipe(Command.withDescription("Alerts of the last days, the latest first"))
+
+const deliveryListing = Listing.make<DeliveryStatus>("deliveries", [
+  column("delivery_id", ({ id }) => id),
+  column("channel", ({ channel }) => channel),
+  column("state", ({ state }) => state),
+  column("attempts", ({ attempt }) => attempt),
+  time("due", ({ due, state }) => (state === "pending" ? due : undefined)),
+  time("sent_at", ({ sentAt }) => sentAt),
+  column("problem", ({ problem }) => problem),
+  column("customer_id", ({ alert }) => alert.customer),
+  column("text", ({ alert }) => sentence(alert))
+])
 
 const deliveries = Command.make(
   "deliveries",
@@ -165,22 +163,7 @@ const deliveries = Command.make(
       }),
       layer()
     )
-    const found = rows.map((row) => ({
-      delivery_id: row.id,
-      channel: row.channel,
-      state: row.state,
-      attempts: row.attempt,
-      due: row.state === "pending" ? Instant.toIso(row.due) : null,
-      sent_at: row.sentAt === undefined ? null : Instant.toIso(row.sentAt),
-      problem: row.problem ?? null,
-      customer_id: row.alert.customer,
-      text: sentence(row.alert)
-    }))
-    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, deliveries: found }))
-    yield* printTable(input.format, {
-      columns: ["delivery_id", "channel", "state", "attempts", "due", "sent_at", "problem", "customer_id", "text"],
-      rows: found.map((row) => Object.values(row).map((value) => `${value ?? ""}`))
-    })
+    yield* Listing.print(deliveryListing, input, rows)
   })
 ).pipe(Command.withDescription("What was sent by which channel, what waits, and what was given up, and why"))
 

@@ -3,31 +3,30 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
-import { Analytics, type TrendDay } from "../../report/Analytics.ts"
+import {
+  Analytics,
+  type Peak,
+  type ServiceForecast,
+  type TrendDay,
+  type UsageStatistics
+} from "../../report/Analytics.ts"
 import * as Decimal from "../../domain/Decimal.ts"
 import * as Instant from "../../domain/Instant.ts"
-import type { Window } from "../../domain/Window.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import { readCount, readDays, readRecent, readWindow } from "../period.ts"
 import { bar, largest, sparkline } from "../render/bars.ts"
 import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import { tableCost, tableMean, tableQuantity } from "../render/numbers.ts"
+import * as Summary from "../render/summary.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 
-const useAnalytics = <A, E, R>(use: (analytics: Analytics["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.provide(Effect.flatMap(Analytics, use), Layer.provide(Analytics.layer, Session.layerArchives))
-
-const periodJson = ({ label, tz }: Window) => ({ start: label.start, end: label.end, tz })
+const { cell, column, field } = Listing
 const numberOrNull = (value: Decimal.Decimal | undefined) => (value === undefined ? null : Json.number(value))
 
-/** Every digit in CSV and with `--exact`, else what a reader wants. */
-const cells = (input: { readonly format: Flags.Format; readonly exact: boolean }) => {
-  const exact = input.exact || input.format === "csv"
-  return (show: (value: Decimal.Decimal) => string, value: Decimal.Decimal | undefined) =>
-    value === undefined ? "" : exact ? Decimal.toText(value) : show(value)
-}
+const useAnalytics = <A, E, R>(use: (analytics: Analytics["Service"]) => Effect.Effect<A, E, R>) =>
+  Effect.provide(Effect.flatMap(Analytics, use), Layer.provide(Analytics.layer, Session.layerArchives))
 
 const daysArgument = (otherwise: number) =>
   Argument.String("days").pipe(
@@ -36,6 +35,25 @@ const daysArgument = (otherwise: number) =>
   )
 const serviceArgument = Argument.String("service").pipe(Argument.withDescription("The service's name"))
 const whose = { customer: Flags.customer, allCustomers: Flags.allCustomers }
+
+/** JSON has the extremes first, tables the percentiles. */
+const statisticsListing = Listing.make<UsageStatistics>(undefined, [
+  column("service_name", ({ service }) => service, { key: "service" }),
+  field("unit", ({ unit }) => unit),
+  column("total_events", ({ events }) => events, { key: "events" }),
+  column("total_quantity", ({ total }) => total, { key: "total", show: tableQuantity }),
+  column("avg_quantity", ({ average }) => average, { key: "average", show: tableMean }),
+  field("min", ({ least }) => numberOrNull(least)),
+  field("max", ({ most }) => numberOrNull(most)),
+  cell("p95_quantity", ({ p95 }) => p95, { show: tableMean }),
+  cell("p99_quantity", ({ p99 }) => p99, { show: tableMean }),
+  column("median_quantity", ({ median }) => median, { key: "median", show: tableMean }),
+  cell("min_quantity", ({ least }) => least, { show: tableMean }),
+  cell("max_quantity", ({ most }) => most, { show: tableMean }),
+  field("p95", ({ p95 }) => numberOrNull(p95)),
+  field("p99", ({ p99 }) => numberOrNull(p99)),
+  field("approximate", ({ approximate }) => approximate)
+])
 
 export const stats = Command.make(
   "stats",
@@ -61,50 +79,7 @@ export const stats = Command.make(
     const found = yield* useAnalytics((analytics) =>
       analytics.statistics({ window, customer, service, approximate, includeArchives })
     )
-    if (input.format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          period: periodJson(window),
-          customer_id: customer ?? null,
-          service: found.service,
-          unit: found.unit,
-          events: Json.number(found.events),
-          total: Json.number(found.total),
-          average: numberOrNull(found.average),
-          min: numberOrNull(found.least),
-          max: numberOrNull(found.most),
-          median: numberOrNull(found.median),
-          p95: numberOrNull(found.p95),
-          p99: numberOrNull(found.p99),
-          approximate: found.approximate
-        })
-      )
-    }
-    const cell = cells(input)
-    yield* printTable(input.format, {
-      columns: [
-        "service_name",
-        "total_events",
-        "total_quantity",
-        "avg_quantity",
-        "p95_quantity",
-        "p99_quantity",
-        "median_quantity",
-        "min_quantity",
-        "max_quantity"
-      ],
-      rows: [
-        [
-          found.service,
-          `${found.events}`,
-          cell(tableQuantity, found.total),
-          ...[found.average, found.p95, found.p99, found.median, found.least, found.most].map((value) =>
-            cell(tableMean, value)
-          )
-        ]
-      ]
-    })
+    yield* Listing.print(statisticsListing, input, [found], { head: Summary.heading({ window, customer }) })
   })
 ).pipe(
   Command.withDescription("How a service's records are distributed: mean, median, p95, p99, smallest and largest"),
@@ -113,6 +88,16 @@ export const stats = Command.make(
     { command: "usage stats bandwidth 90 --all-customers --approximate", description: "Quick, within 1 %" }
   ])
 )
+
+const trendListing = Listing.make<TrendDay>("days", [
+  column("date", ({ date }) => date),
+  column("service_name", ({ service }) => service, { key: "service" }),
+  field("unit", ({ unit }) => unit),
+  column("daily_total", ({ total }) => total, { key: "total", show: tableQuantity }),
+  column("previous_day", ({ previous }) => previous, { key: "previous", show: tableQuantity }),
+  cell("percent_change", ({ percentChange }) => percentChange && Decimal.toFixed(percentChange, 2)),
+  field("percent_change", ({ percentChange }) => numberOrNull(percentChange))
+])
 
 export const trends = Command.make(
   "trends",
@@ -135,34 +120,7 @@ export const trends = Command.make(
     const found = yield* useAnalytics((analytics) =>
       analytics.trends({ customer, service: service === "all" ? undefined : service, days, tz })
     )
-    if (input.format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          tz: tz ?? "UTC",
-          customer_id: customer ?? null,
-          days: found.map((day) => ({
-            date: day.date,
-            service: day.service,
-            unit: day.unit,
-            total: Json.number(day.total),
-            previous: Json.number(day.previous),
-            percent_change: numberOrNull(day.percentChange)
-          }))
-        })
-      )
-    }
-    const cell = cells(input)
-    yield* printTable(input.format, {
-      columns: ["date", "service_name", "daily_total", "previous_day", "percent_change"],
-      rows: found.map((day) => [
-        day.date,
-        day.service,
-        cell(tableQuantity, day.total),
-        cell(tableQuantity, day.previous),
-        day.percentChange === undefined ? "" : Decimal.toFixed(day.percentChange, 2)
-      ])
-    })
+    yield* Listing.print(trendListing, input, found, { head: { tz: tz ?? "UTC", customer_id: customer ?? null } })
     if (input.format === "table" && (yield* Session.isRead)) yield* Console.log(`\n${sparklines(found)}`)
   })
 ).pipe(
@@ -186,6 +144,14 @@ const sparklines = (days: ReadonlyArray<TrendDay>): string => {
 
 const peakUnits = { hourly: "hour", daily: "day" } as const
 
+const peakColumns: ReadonlyArray<Listing.Column<Peak>> = [
+  column("period", ({ label }) => label),
+  field("start", ({ start }) => Instant.toIso(start)),
+  column("total_usage", ({ quantity }) => quantity, { key: "total", show: tableQuantity }),
+  field("unit", ({ unit }) => unit),
+  column("event_count", ({ events }) => events, { key: "events" })
+]
+
 export const peaks = Command.make(
   "peaks",
   {
@@ -207,34 +173,11 @@ export const peaks = Command.make(
     const found = yield* useAnalytics((analytics) =>
       analytics.peaks({ window, customer, service: input.service, unit, limit })
     )
-    if (input.format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          period: periodJson(window),
-          customer_id: customer ?? null,
-          service: input.service,
-          peaks: found.map((peak) => ({
-            period: peak.label,
-            start: Instant.toIso(peak.start),
-            total: Json.number(peak.quantity),
-            unit: peak.unit,
-            events: Json.number(peak.events)
-          }))
-        })
-      )
-    }
-    const cell = cells(input)
     const drawn = input.format === "table" && (yield* Session.isRead)
     const most = largest(found.map(({ quantity }) => quantity))
-    yield* printTable(input.format, {
-      columns: ["period", "total_usage", "event_count", ...(drawn ? [""] : [])],
-      rows: found.map((peak) => [
-        peak.label,
-        cell(tableQuantity, peak.quantity),
-        `${peak.events}`,
-        ...(drawn ? [bar(peak.quantity, most, 30)] : [])
-      ])
+    const bars = drawn ? [cell("", ({ quantity }: Peak) => bar(quantity, most, 30))] : []
+    yield* Listing.print(Listing.make("peaks", [...peakColumns, ...bars]), input, found, {
+      head: { ...Summary.heading({ window, customer }), service: input.service }
     })
   })
 ).pipe(
@@ -246,6 +189,19 @@ export const peaks = Command.make(
     { command: "usage peaks storage daily 5 --all-customers --from 2026-01", description: "Days, since January" }
   ])
 )
+
+const forecastListing = Listing.make<ServiceForecast>("services", [
+  column("service_name", ({ service }) => service, { key: "service" }),
+  field("unit", ({ unit }) => unit),
+  column("used", ({ used }) => used, { show: tableQuantity }),
+  field("cost", ({ cost }) => Json.number(cost)),
+  column("forecast", ({ expectedQuantity }) => expectedQuantity, { show: tableQuantity }),
+  cell("unit", ({ unit }) => unit),
+  cell("cost", ({ cost }) => cost, { show: tableCost }),
+  column("forecast_cost", ({ expectedCost }) => expectedCost, { show: tableCost }),
+  column("method", ({ method }) => method),
+  column("based_on_days", ({ basedOnDays }) => basedOnDays)
+])
 
 export const forecast = Command.make(
   "forecast",
@@ -268,39 +224,7 @@ export const forecast = Command.make(
     const found = yield* useAnalytics((analytics) =>
       analytics.forecast({ window, customer, service: service === "all" ? undefined : service })
     )
-    if (input.format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          period: periodJson(window),
-          customer_id: customer ?? null,
-          services: found.map((one) => ({
-            service: one.service,
-            unit: one.unit,
-            used: Json.number(one.used),
-            cost: Json.number(one.cost),
-            forecast: Json.number(one.expectedQuantity),
-            forecast_cost: Json.number(one.expectedCost),
-            method: one.method,
-            based_on_days: one.basedOnDays
-          }))
-        })
-      )
-    }
-    const cell = cells(input)
-    yield* printTable(input.format, {
-      columns: ["service_name", "used", "forecast", "unit", "cost", "forecast_cost", "method", "based_on_days"],
-      rows: found.map((one) => [
-        one.service,
-        cell(tableQuantity, one.used),
-        cell(tableQuantity, one.expectedQuantity),
-        one.unit,
-        cell(tableCost, one.cost),
-        cell(tableCost, one.expectedCost),
-        one.method,
-        `${one.basedOnDays}`
-      ])
-    })
+    yield* Listing.print(forecastListing, input, found, { head: Summary.heading({ window, customer }) })
   })
 ).pipe(
   Command.withDescription(

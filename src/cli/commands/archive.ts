@@ -1,19 +1,20 @@
 /** `usage archive` and `usage archives …`: old months in files. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { join } from "node:path"
-import { Archiver } from "../../retention/Archiver.ts"
+import { type ArchivedMonth, Archiver, type Verification } from "../../retention/Archiver.ts"
+import type { Archive } from "../../archive/Archive.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Settings from "../../system/Settings.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import { readDays, readWindow } from "../period.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
+
+const { column } = Listing
 
 const layer = Layer.provide(Archiver.layer, Session.layerArchives)
 
@@ -33,6 +34,13 @@ export const fileFlags = {
     Flag.withDefault("gzip")
   )
 }
+
+const archivedListing = Listing.make<ArchivedMonth>("archived", [
+  column("month", ({ month }) => month),
+  column("records", ({ records }) => records),
+  column("bytes", ({ bytes }) => bytes),
+  column("file", ({ file }) => file)
+])
 
 export const archive = Command.make(
   "archive",
@@ -67,12 +75,8 @@ export const archive = Command.make(
       ),
       layer
     ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, archived: months }))
-    if (months.length === 0) return yield* Session.confirm("there is nothing to archive")
-    yield* printTable(input.format, {
-      columns: ["month", "records", "bytes", "file"],
-      rows: months.map(({ bytes, file, month, records }) => [month, `${records}`, `${bytes}`, file])
-    })
+    if (months.length === 0 && input.format !== "json") return yield* Session.confirm("there is nothing to archive")
+    yield* Listing.print(archivedListing, input, months)
   })
 ).pipe(
   Command.withDescription(
@@ -91,6 +95,23 @@ const archiveDirectory = Effect.gen(function* () {
 
 const monthArgument = Argument.String("month").pipe(Argument.withDescription("The archive's month: 2026-01"))
 
+const month = column("month", (archive: Archive) => archive.month)
+const state = column("state", (archive: Archive) => archive.state)
+const file = column("file", (archive: Archive) => archive.file)
+
+const archiveListing = Listing.make<Archive>("archives", [
+  month,
+  column("generation", ({ generation }) => generation),
+  state,
+  column("records", ({ records }) => records),
+  column("bytes", ({ bytes }) => bytes),
+  column("first", ({ first }) => first),
+  column("last", ({ last }) => last),
+  file,
+  column("sha256", ({ sha256 }) => sha256),
+  column("database", ({ owner }) => owner)
+])
+
 const list = Command.make(
   "list",
   { format: Flags.format },
@@ -99,27 +120,18 @@ const list = Command.make(
       Effect.flatMap(Archiver, (archiver) => archiver.list),
       layer
     )
-    const rows = archives.map((one) => ({
-      month: one.month,
-      generation: one.generation,
-      state: one.state,
-      records: one.records,
-      bytes: one.bytes,
-      first: one.first,
-      last: one.last,
-      file: one.file,
-      sha256: one.sha256,
-      database: one.owner
-    }))
-    if (format === "json") return yield* Console.log(Json.render({ schema: 1, archives: rows }))
-    yield* printTable(format, {
-      columns: ["month", "generation", "state", "records", "bytes", "first", "last", "file", "sha256", "database"],
-      rows: rows.map((row) => Object.values(row).map((value) => `${value}`))
-    })
+    yield* Listing.print(archiveListing, { format }, archives)
   })
 ).pipe(
   Command.withDescription("All archives: which month, in which file, and whether its records are removed or restored")
 )
+
+const verifiedListing = Listing.make<Verification>("archives", [
+  column("month", ({ archive }) => archive.month),
+  column("file", ({ archive }) => archive.file),
+  column("status", ({ problem }) => (problem === undefined ? "ok" : "broken")),
+  column("problem", ({ problem }) => problem)
+])
 
 const verify = Command.make(
   "verify",
@@ -129,21 +141,9 @@ const verify = Command.make(
       Effect.flatMap(Archiver, (archiver) => archiver.verify(Flags.given(input.month))),
       layer
     )
-    const rows = found.map(({ archive: one, problem }) => ({
-      month: one.month,
-      file: one.file,
-      status: problem === undefined ? "ok" : "broken",
-      problem: problem ?? null
-    }))
-    if (input.format === "json") yield* Console.log(Json.render({ schema: 1, archives: rows }))
-    else {
-      yield* printTable(input.format, {
-        columns: ["month", "file", "status", "problem"],
-        rows: rows.map((row) => Object.values(row).map((value) => value ?? ""))
-      })
-    }
-    const broken = rows.filter(({ status }) => status === "broken").length
-    if (broken > 0) return yield* new Findings({ summary: `${broken} of ${rows.length} archives do not verify` })
+    yield* Listing.print(verifiedListing, input, found)
+    const broken = found.filter(({ problem }) => problem !== undefined).length
+    if (broken > 0) return yield* new Findings({ summary: `${broken} of ${found.length} archives do not verify` })
   })
 ).pipe(Command.withDescription("Read archives and compare them with what is known of them. Exit code 3 if one differs"))
 
@@ -178,6 +178,8 @@ const restore = Command.make(
   ])
 )
 
+const movedListing = Listing.make<Archive>("archives", [month, state, file])
+
 const relocate = Command.make(
   "relocate",
   {
@@ -192,12 +194,7 @@ const relocate = Command.make(
       Effect.flatMap(Archiver, (archiver) => archiver.relocate(input.from, input.to)),
       layer
     )
-    const rows = moved.map(({ file, month, state }) => ({ month, state, file }))
-    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, archives: rows }))
-    yield* printTable(input.format, {
-      columns: ["month", "state", "file"],
-      rows: rows.map((row) => Object.values(row))
-    })
+    yield* Listing.print(movedListing, input, moved)
   })
 ).pipe(
   Command.withDescription(

@@ -1,9 +1,7 @@
 /** `usage batch …`: usage through the spool, for scripts that record much or cannot wait for a database. */
 import * as Clock from "effect/Clock"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { Argument, Command } from "effect/cli"
 import { join } from "node:path"
@@ -11,17 +9,19 @@ import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import type { Cut } from "../../import/Format.ts"
 import type { UsageInput } from "../../domain/UsageRecord.ts"
+import type { SpoolStatus } from "../../spool/SpoolDirectory.ts"
 import { Spool } from "../../spool/Spool.ts"
 import { SpoolDelivery } from "../../spool/SpoolDelivery.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
 import * as Offline from "../offline.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import { recordAll } from "../recording.ts"
 import * as Session from "../Session.ts"
+
+const { column, time } = Listing
 
 const withSpool = <A, E, R>(use: (spool: Spool["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(Spool, use), Session.layerSpool)
@@ -232,40 +232,22 @@ const insert = Command.make(
   ])
 )
 
+const statusListing = Listing.make<SpoolStatus>(undefined, [
+  column("inbox_files", ({ inboxFiles }) => inboxFiles),
+  column("open_segments", ({ openSegments }) => openSegments),
+  column("ready_batches", ({ readyBatches }) => readyBatches),
+  column("bytes", ({ bytes }) => bytes),
+  time("oldest", ({ oldest }) => (oldest === undefined ? undefined : Instant.fromMillis(oldest))),
+  column("broken", ({ broken }) => broken),
+  column("database", ({ database }) => database)
+])
+
 const status = Command.make(
   "status",
   { format: Flags.format },
   Effect.fnUntraced(function* ({ format }) {
     const found = yield* withSpool((spool) => spool.status)
-    const oldest = Option.map(Option.fromUndefinedOr(found.oldest), (at) => Instant.toIso(Instant.fromMillis(at)))
-    if (format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          inbox_files: found.inboxFiles,
-          open_segments: found.openSegments,
-          ready_batches: found.readyBatches,
-          bytes: found.bytes,
-          oldest: Option.getOrNull(oldest),
-          broken: found.broken,
-          database: found.database ?? null
-        })
-      )
-    }
-    yield* printTable(format, {
-      columns: ["inbox_files", "open_segments", "ready_batches", "bytes", "oldest", "broken", "database"],
-      rows: [
-        [
-          `${found.inboxFiles}`,
-          `${found.openSegments}`,
-          `${found.readyBatches}`,
-          `${found.bytes}`,
-          Option.getOrElse(oldest, () => ""),
-          `${found.broken}`,
-          found.database ?? ""
-        ]
-      ]
-    })
+    yield* Listing.print(statusListing, { format }, [found])
   })
 ).pipe(Command.withDescription("What waits in the spool"))
 

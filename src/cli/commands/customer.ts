@@ -6,34 +6,23 @@ import { Argument, Command, Flag } from "effect/cli"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import type { Customer } from "../../catalog/Catalog.ts"
-import * as Instant from "../../domain/Instant.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { Eraser } from "../../retention/Eraser.ts"
 import * as Settings from "../../system/Settings.ts"
 import { writeNew } from "../../files/Files.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
 import { printable } from "../../domain/Shown.ts"
 
-const asJson = (customer: Customer) => ({
-  customer_id: customer.id,
-  name: customer.name ?? null,
-  created_at: Instant.toIso(customer.createdAt)
-})
-
-const print = Effect.fnUntraced(function* (format: Flags.Format, customers: ReadonlyArray<Customer>) {
-  if (format === "json") {
-    return yield* Console.log(Json.render({ schema: 1, customers: customers.map(asJson) }))
-  }
-  yield* printTable(format, {
-    columns: ["customer_id", "name", "created_at"],
-    rows: customers.map((customer) => [customer.id, customer.name ?? "", Instant.toIso(customer.createdAt)])
-  })
-})
+const listing = Listing.make<Customer>("customers", [
+  Listing.column("customer_id", ({ id }) => id),
+  Listing.column("name", ({ name }) => name),
+  Listing.time("created_at", ({ createdAt }) => createdAt)
+])
 
 const id = Argument.String("id").pipe(Argument.withDescription("The customer's id, 1 to 255 characters"))
 
@@ -61,7 +50,7 @@ const list = Command.make(
   "list",
   { format: Flags.format },
   Effect.fnUntraced(function* ({ format }) {
-    yield* print(format, yield* Session.withCatalog((catalog) => catalog.customers))
+    yield* Listing.print(listing, { format }, yield* Session.withCatalog((catalog) => catalog.customers))
   })
 ).pipe(Command.withDescription("All customers"))
 
@@ -78,7 +67,7 @@ const show = Command.make(
         remedy: "See `usage customer list`; ids keep their case"
       })
     }
-    yield* print(input.format, found)
+    yield* Listing.print(listing, input, found)
   })
 ).pipe(Command.withDescription("One customer"))
 

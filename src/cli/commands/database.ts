@@ -8,48 +8,46 @@ import * as Migrations from "../../database/Migrations.ts"
 import { DoctorStore } from "../../operate/DoctorStore.ts"
 import { claimHint, IdentityStore } from "../../database/IdentityStore.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import { type Document, type Format, render } from "../render/Formats.ts"
 import * as Session from "../Session.ts"
 
 const layer = Layer.merge(IdentityStore.layer, DoctorStore.layer).pipe(Layer.provideMerge(Session.layerDatabase))
 
 /** What it is now, as a table of one row a field. */
-const print = Effect.fnUntraced(function* (format: Flags.Format) {
+const print = Effect.fnUntraced(function* (format: Format) {
   const { ancestors, id, predecessors, since } = yield* Effect.flatMap(IdentityStore, ({ history }) => history)
   const { engine, place, schema } = yield* Database
   const { version } = yield* Effect.flatMap(DoctorStore, ({ settings }) => settings)
   const postgres = `${Math.floor(version / 10_000)}.${version % 10_000}`
-  if (format === "json") {
-    return yield* Console.log(
-      Json.render({
-        schema: 1,
-        database: {
-          id,
-          place: place.name,
-          engine,
-          postgres_version: postgres,
-          postgres_schema: schema,
-          since,
-          predecessors,
-          ancestors
-        }
-      })
-    )
+  const document: Document = {
+    data: () => ({
+      schema: 1,
+      database: {
+        id,
+        place: place.name,
+        engine,
+        postgres_version: postgres,
+        postgres_schema: schema,
+        since,
+        predecessors,
+        ancestors
+      }
+    }),
+    table: () => ({
+      columns: ["database", ""],
+      rows: [
+        ["id", id],
+        ["place", place.name],
+        ["engine", `${engine === "embedded" ? "embedded, " : ""}PostgreSQL ${postgres}`],
+        ["schema", schema],
+        ["since", since],
+        ["successor of", predecessors.join(" ")],
+        ["was before", ancestors.join(" ")]
+      ]
+    })
   }
-  yield* printTable(format, {
-    columns: ["database", ""],
-    rows: [
-      ["id", id],
-      ["place", place.name],
-      ["engine", `${engine === "embedded" ? "embedded, " : ""}PostgreSQL ${postgres}`],
-      ["schema", schema],
-      ["since", since],
-      ["successor of", predecessors.join(" ")],
-      ["was before", ancestors.join(" ")]
-    ]
-  })
-  if (ancestors[0] !== undefined) yield* Session.confirm(claimHint(ancestors[0]))
+  yield* Console.log(render(document, { format }))
+  if (format !== "json" && ancestors[0] !== undefined) yield* Session.confirm(claimHint(ancestors[0]))
 })
 
 const show = Command.make(

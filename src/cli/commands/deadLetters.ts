@@ -9,26 +9,29 @@ import * as Instant from "../../domain/Instant.ts"
 import type { DeadLetter } from "../../ledger/DeadLetterStore.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
+
+const { cell, column, field, time } = Listing
 
 const withLetters = <A, E, R>(use: (letters: DeadLetters["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(DeadLetters, use), Layer.provide(DeadLetters.layer, Session.layerDatabase))
 
 const contentOf = (letter: DeadLetter): string => Buffer.from(letter.content).toString("utf8")
 
-const asJson = (letter: DeadLetter) => ({
-  id: Json.number(BigInt(letter.id)),
-  refused_at: Instant.toIso(letter.refusedAt),
-  source: letter.source,
-  place: letter.place,
-  field: letter.field,
-  problem: letter.problem,
-  remedy: letter.remedy,
-  content: contentOf(letter)
-})
+const listing = Listing.make<DeadLetter>("dead_letters", [
+  cell("id", ({ id }) => id),
+  field("id", ({ id }) => Json.number(BigInt(id))),
+  time("refused_at", ({ refusedAt }) => refusedAt),
+  column("source", ({ source }) => source),
+  column("place", ({ place }) => place),
+  column("field", (letter) => letter.field),
+  column("problem", ({ problem }) => problem),
+  field("remedy", ({ remedy }) => remedy),
+  field("content", contentOf)
+])
 
 const list = Command.make(
   "list",
@@ -45,23 +48,9 @@ const list = Command.make(
     const [letters, count] = yield* withLetters((service) =>
       Effect.all([service.list({ after: Flags.given(after), limit }), service.count])
     )
-    if (format === "json") {
-      return yield* Console.log(
-        Json.render({ schema: 1, total: Json.number(count), dead_letters: letters.map(asJson) })
-      )
-    }
-    yield* printTable(format, {
-      columns: ["id", "refused_at", "source", "place", "field", "problem"],
-      rows: letters.map((letter) => [
-        letter.id,
-        Instant.toIso(letter.refusedAt),
-        letter.source,
-        letter.place,
-        letter.field,
-        letter.problem
-      ])
-    })
-    if (BigInt(letters.length) < count) yield* Session.say(`${letters.length} of ${count}; see --after and --limit`)
+    yield* Listing.print(listing, { format }, letters, { head: { total: Json.number(count) } })
+    if (format !== "json" && BigInt(letters.length) < count)
+      yield* Session.say(`${letters.length} of ${count}; see --after and --limit`)
   })
 ).pipe(Command.withDescription("What was refused, the oldest first"))
 
@@ -72,7 +61,8 @@ const show = Command.make(
   { id, format: Flags.format },
   Effect.fnUntraced(function* (input) {
     const letter = yield* withLetters((service) => service.find(input.id))
-    if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, dead_letter: asJson(letter) }))
+    if (input.format === "json")
+      return yield* Console.log(Json.render({ schema: 1, dead_letter: Listing.toJson(listing.columns, letter) }))
     yield* Console.log(
       `${printable(letter.source)}, ${printable(letter.place)}, refused at ${Instant.toIso(letter.refusedAt)}`
     )

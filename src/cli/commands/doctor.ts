@@ -1,15 +1,20 @@
 /** `usage doctor`: whether what is promised holds. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
-import { Doctor } from "../../operate/Doctor.ts"
+import { Doctor, type Finding } from "../../operate/Doctor.ts"
 import { Findings } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/progress.ts"
 import * as Session from "../Session.ts"
+
+const listing = Listing.make<Finding>("checks", [
+  Listing.column("check", ({ check }) => check),
+  Listing.column("status", ({ status }) => status),
+  Listing.column("detail", ({ detail }) => detail),
+  Listing.column("remedy", ({ remedy }) => remedy)
+])
 
 export const doctor = Command.make(
   "doctor",
@@ -31,13 +36,7 @@ export const doctor = Command.make(
       ),
       Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))
     ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    if (format === "json") yield* Console.log(Json.render({ schema: 1, checks: findings }))
-    else {
-      yield* printTable(format, {
-        columns: ["check", "status", "detail", "remedy"],
-        rows: findings.map(({ check, detail, remedy, status }) => [check, status, detail, remedy])
-      })
-    }
+    yield* Listing.print(listing, { format }, findings)
     const found = findings.filter(({ status }) => status !== "ok").length
     if (found > 0) return yield* new Findings({ summary: `${found} of ${findings.length} checks found something` })
   })

@@ -1,5 +1,4 @@
 /** `usage maintain`: all that has to be done now and then, for cron. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
@@ -14,12 +13,13 @@ import {
 } from "../../operate/Maintainer.ts"
 import { Findings, StepsFailed } from "../failures.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 import { fileFlags } from "./archive.ts"
+
+const { column } = Listing
 
 const layerOf = (options: Parameters<typeof Maintainer.layerConfig>[0]) =>
   Layer.merge(Maintainer.layerConfig(options), layerConfig(undefined)).pipe(
@@ -44,31 +44,16 @@ const readSkip = (text: string | undefined): Effect.Effect<ReadonlyArray<Mainten
     }
   )
 
-const print = Effect.fnUntraced(function* (
-  format: Flags.Format,
-  dryRun: boolean,
-  steps: ReadonlyArray<MaintenanceStep>
-) {
-  if (format === "json") {
-    return yield* Console.log(
-      Json.render({
-        schema: 1,
-        dry_run: dryRun,
-        steps: steps.map(({ counts, detail, millis, status, step }) => ({
-          step,
-          status,
-          ...counts,
-          detail,
-          seconds: millis / 1000
-        }))
-      })
-    )
-  }
-  yield* printTable(format, {
-    columns: ["step", "status", dryRun ? "to do" : "done", "seconds"],
-    rows: steps.map(({ detail, millis, status, step }) => [step, status, printable(detail), (millis / 1000).toFixed(1)])
-  })
-})
+const listing = (dryRun: boolean) =>
+  Listing.make<MaintenanceStep>("steps", [
+    column("step", ({ step }) => step),
+    column("status", ({ status }) => status),
+    Listing.fields(({ counts }) => counts),
+    Listing.field("detail", ({ detail }) => detail),
+    Listing.cell(dryRun ? "to do" : "done", ({ detail }) => printable(detail)),
+    Listing.cell("seconds", ({ millis }) => (millis / 1000).toFixed(1)),
+    Listing.field("seconds", ({ millis }) => millis / 1000)
+  ])
 
 export const maintain = Command.make(
   "maintain",
@@ -104,7 +89,7 @@ export const maintain = Command.make(
         compression: input.compression
       })
     ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    yield* print(input.format, input.dryRun, steps)
+    yield* Listing.print(listing(input.dryRun), input, steps, { head: { dry_run: input.dryRun } })
     const failed = steps.filter(({ status }) => status === "failed")
     if (failed.length > 0) {
       return yield* new StepsFailed({

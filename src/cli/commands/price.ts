@@ -1,13 +1,14 @@
 /** `usage price …`: what a billing unit costs, from when on, and for whom. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { Argument, Command } from "effect/cli"
 import * as Decimal from "../../domain/Decimal.ts"
+import type { Price } from "../../domain/PriceBook.ts"
 import * as Instant from "../../domain/Instant.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
+
+const { column, time } = Listing
 
 const set = Command.make(
   "set",
@@ -41,29 +42,19 @@ const set = Command.make(
   ])
 )
 
+const listing = Listing.make<Price>("prices", [
+  column("service", ({ service }) => service),
+  column("customer_id", ({ customer }) => customer),
+  column("unit_cost", ({ unitCost }) => Decimal.fromDatabase(unitCost)),
+  time("from", ({ from }) => (from === -Infinity ? undefined : (from as Instant.Instant)))
+])
+
 const list = Command.make(
   "list",
   { format: Flags.format },
   Effect.fnUntraced(function* ({ format }) {
     const prices = yield* Session.withCatalog((catalog) => catalog.prices)
-    const from = (at: number) => (at === -Infinity ? undefined : Instant.toIso(at as Instant.Instant))
-    if (format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          prices: prices.map((price) => ({
-            service: price.service,
-            customer_id: price.customer ?? null,
-            unit_cost: Json.number(Decimal.fromDatabase(price.unitCost)),
-            from: from(price.from) ?? null
-          }))
-        })
-      )
-    }
-    yield* printTable(format, {
-      columns: ["service", "customer_id", "unit_cost", "from"],
-      rows: prices.map((price) => [price.service, price.customer ?? "", price.unitCost, from(price.from) ?? ""])
-    })
+    yield* Listing.print(listing, { format }, prices)
   })
 ).pipe(Command.withDescription("All prices; without a customer for everybody, without a date from always on"))
 

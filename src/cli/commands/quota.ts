@@ -1,5 +1,4 @@
 /** `usage plan`, `usage subscribe` and `usage quota`: who may use how much. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
@@ -7,11 +6,14 @@ import * as Decimal from "../../domain/Decimal.ts"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Instant from "../../domain/Instant.ts"
 import type { QuotaRule, StoredThreshold, Threshold, Thresholds } from "../../domain/QuotaRule.ts"
+import type { Plan, Subscription } from "../../quota/QuotaStore.ts"
 import { Quotas } from "../../quota/Quotas.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
 import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
+
+const { cell, column, field, time } = Listing
 
 const useQuotas = <A, E, R>(use: (quotas: Quotas["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(Quotas, use), Layer.provide(Quotas.layer, Session.layerDatabase))
@@ -57,6 +59,17 @@ const planFlag = Flag.String("plan").pipe(
   Flag.optional
 )
 
+const thresholdColumns = (["warning", "critical", "exceeded"] as const).flatMap((level) => [
+  cell(level, ({ thresholds }: { readonly thresholds: Thresholds<StoredThreshold> }) =>
+    showThreshold(thresholds[level])
+  ),
+  field(level, ({ thresholds }: { readonly thresholds: Thresholds<StoredThreshold> }) =>
+    thresholdJson(thresholds[level])
+  )
+])
+
+const planListing = Listing.make<Plan>("plans", [column("plan", ({ name }) => name), ...thresholdColumns])
+
 export const plan = Command.make("plan").pipe(
   Command.withDescription("Plans: names for sets of quotas"),
   Command.withSubcommands([
@@ -76,26 +89,7 @@ export const plan = Command.make("plan").pipe(
       { format: Flags.format },
       Effect.fnUntraced(function* ({ format }) {
         const plans = yield* useQuotas((quotas) => quotas.plans)
-        if (format === "json") {
-          return yield* Console.log(
-            Json.render({
-              schema: 1,
-              plans: plans.map(({ name, thresholds }) => ({
-                plan: name,
-                warning: thresholdJson(thresholds.warning),
-                critical: thresholdJson(thresholds.critical),
-                exceeded: thresholdJson(thresholds.exceeded)
-              }))
-            })
-          )
-        }
-        yield* printTable(format, {
-          columns: ["plan", "warning", "critical", "exceeded"],
-          rows: plans.map(({ name, thresholds }) => [
-            name,
-            ...[thresholds.warning, thresholds.critical, thresholds.exceeded].map(showThreshold)
-          ])
-        })
+        yield* Listing.print(planListing, { format }, plans)
       })
     ).pipe(Command.withDescription("All plans; their quotas are in `usage quota list`")),
     Command.make(
@@ -114,6 +108,15 @@ const everyFlag = Flag.String("every").pipe(
   Flag.withMetavar("<period>"),
   Flag.optional
 )
+
+const subscriptionListing = Listing.make<Subscription>("subscriptions", [
+  column("customer_id", ({ customer }) => customer),
+  column("plan", (subscription) => subscription.plan),
+  column("every", ({ every }) => every),
+  time("anchor", ({ anchor }) => anchor),
+  time("start", ({ start }) => start),
+  time("end", ({ end }) => end)
+])
 
 export const subscribe = Command.make("subscribe").pipe(
   Command.withDescription("Which customer is on which plan"),
@@ -144,19 +147,7 @@ export const subscribe = Command.make("subscribe").pipe(
       { customer: Flags.customer, format: Flags.format },
       Effect.fnUntraced(function* (input) {
         const found = yield* useQuotas((quotas) => quotas.subscriptions(Flags.given(input.customer)))
-        const rows = found.map(({ anchor, customer, end, every, plan: name, start }) => ({
-          customer_id: customer,
-          plan: name,
-          every,
-          anchor: Instant.toIso(anchor),
-          start: Instant.toIso(start),
-          end: end === undefined ? null : Instant.toIso(end)
-        }))
-        if (input.format === "json") return yield* Console.log(Json.render({ schema: 1, subscriptions: rows }))
-        yield* printTable(input.format, {
-          columns: ["customer_id", "plan", "every", "anchor", "start", "end"],
-          rows: rows.map((row) => Object.values(row).map((value) => value ?? ""))
-        })
+        yield* Listing.print(subscriptionListing, input, found)
       })
     ).pipe(Command.withDescription("Subscriptions, with those that ended")),
     Command.make(
@@ -171,33 +162,22 @@ export const subscribe = Command.make("subscribe").pipe(
   ])
 )
 
-const ruleRow = (rule: QuotaRule) => [
-  rule.owner.plan === undefined ? "" : rule.owner.plan,
-  rule.owner.customer ?? "",
-  rule.service,
-  rule.limit === undefined ? "(none)" : Decimal.toText(rule.limit) === "-1" ? "unlimited" : Decimal.toText(rule.limit),
-  rule.period,
-  rule.basis,
-  rule.hard ? "hard" : "soft",
-  rule.overageUnitCost === undefined ? "" : Decimal.toText(rule.overageUnitCost),
-  ...[rule.thresholds.warning, rule.thresholds.critical, rule.thresholds.exceeded].map(showThreshold),
-  Instant.toIso(rule.from)
-]
-
-const ruleJson = (rule: QuotaRule) => ({
-  plan: rule.owner.plan ?? null,
-  customer_id: rule.owner.customer ?? null,
-  service: rule.service,
-  limit: rule.limit === undefined ? null : Json.number(rule.limit),
-  period: rule.period,
-  basis: rule.basis,
-  hard: rule.hard,
-  overage_unit_cost: rule.overageUnitCost === undefined ? null : Json.number(rule.overageUnitCost),
-  warning: thresholdJson(rule.thresholds.warning),
-  critical: thresholdJson(rule.thresholds.critical),
-  exceeded: thresholdJson(rule.thresholds.exceeded),
-  from: Instant.toIso(rule.from)
-})
+const quotaListing = Listing.make<QuotaRule>("quotas", [
+  column("plan", ({ owner }) => owner.plan),
+  column("customer_id", ({ owner }) => owner.customer),
+  column("service", ({ service }) => service),
+  cell("limit", ({ limit }) =>
+    limit === undefined ? "(none)" : Decimal.toText(limit) === "-1" ? "unlimited" : Decimal.toText(limit)
+  ),
+  field("limit", ({ limit }) => (limit === undefined ? null : Json.number(limit))),
+  column("period", ({ period }) => period),
+  column("basis", ({ basis }) => basis),
+  field("hard", ({ hard }) => hard),
+  cell("kind", ({ hard }) => (hard ? "hard" : "soft")),
+  column("overage_unit_cost", ({ overageUnitCost }) => overageUnitCost),
+  ...thresholdColumns,
+  time("from", ({ from }) => from)
+])
 
 /** A plan, or the customer of the flag or the environment. */
 const ownerOf = Effect.fnUntraced(function* (input: {
@@ -287,24 +267,7 @@ export const quota = Command.make("quota").pipe(
       { format: Flags.format },
       Effect.fnUntraced(function* ({ format }) {
         const rules = yield* useQuotas((quotas) => quotas.list)
-        if (format === "json") return yield* Console.log(Json.render({ schema: 1, quotas: rules.map(ruleJson) }))
-        yield* printTable(format, {
-          columns: [
-            "plan",
-            "customer_id",
-            "service",
-            "limit",
-            "period",
-            "basis",
-            "kind",
-            "overage_unit_cost",
-            "warning",
-            "critical",
-            "exceeded",
-            "from"
-          ],
-          rows: rules.map(ruleRow)
-        })
+        yield* Listing.print(quotaListing, { format }, rules)
       })
     ).pipe(
       Command.withDescription(

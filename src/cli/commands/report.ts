@@ -12,6 +12,7 @@ import * as Flags from "../flags.ts"
 import * as PageFile from "../pageFile.ts"
 import { readCount, readWindow } from "../period.ts"
 import * as Detailed from "../render/detailed.ts"
+import type { Format } from "../render/Formats.ts"
 import * as Groups from "../render/groups.ts"
 import * as Summary from "../render/summary.ts"
 import * as Session from "../Session.ts"
@@ -134,7 +135,7 @@ const aloneWithHtml = Effect.fnUntraced(function* (given: {
   readonly keys: string | undefined
   readonly top: string | undefined
   readonly detailed: boolean
-  readonly format: Flags.Format
+  readonly format: Format
 }) {
   const others = [
     given.keys !== undefined && "--group-by",

@@ -1,5 +1,4 @@
 /** `usage retention …`: how long what is kept. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
@@ -7,9 +6,10 @@ import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { type RetentionRule, type RetentionSubject, subjects } from "../../domain/RetentionRule.ts"
 import { Retention } from "../../retention/Retention.ts"
 import * as Flags from "../flags.ts"
-import { printTable } from "../output.ts"
-import * as Json from "../render/json.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
+
+const { cell, column, field } = Listing
 
 const use = <A, E, R>(run: (retention: Retention["Service"]) => Effect.Effect<A, E, R>) =>
   Effect.provide(Effect.flatMap(Retention, run), Layer.provide(Retention.layerConfig, Session.layerDatabase))
@@ -79,35 +79,22 @@ const set = Command.make(
   ])
 )
 
+const listing = Listing.make<RetentionRule>("retention", [
+  column("subject", ({ subject }) => subject),
+  column("customer_id", ({ customer }) => customer),
+  column("service", ({ service }) => service),
+  cell("days", ({ days }) => days ?? "for ever"),
+  field("days", ({ days }) => days ?? null),
+  cell("then", ({ action, days }) => (days === undefined ? undefined : action)),
+  field("action", ({ action }) => action)
+])
+
 const list = Command.make(
   "list",
   { format: Flags.format },
   Effect.fnUntraced(function* ({ format }) {
     const rules = yield* use((retention) => retention.rules)
-    if (format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          retention: rules.map(({ action, customer, days, service, subject }) => ({
-            subject,
-            customer_id: customer ?? null,
-            service: service ?? null,
-            days: days ?? null,
-            action
-          }))
-        })
-      )
-    }
-    yield* printTable(format, {
-      columns: ["subject", "customer_id", "service", "days", "then"],
-      rows: rules.map(({ action, customer, days, service, subject }) => [
-        subject,
-        customer ?? "",
-        service ?? "",
-        days === undefined ? "for ever" : `${days}`,
-        days === undefined ? "" : action
-      ])
-    })
+    yield* Listing.print(listing, { format }, rules)
   })
 ).pipe(Command.withDescription("All rules, and what holds without one"))
 

@@ -1,12 +1,17 @@
 /** `usage service …`: the services that are metered. */
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { Argument, Command, Flag } from "effect/cli"
-import * as Decimal from "../../domain/Decimal.ts"
+import type { Service } from "../../domain/Service.ts"
 import * as Flags from "../flags.ts"
-import * as Json from "../render/json.ts"
-import { printTable } from "../output.ts"
+import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
+
+const listing = Listing.make<Service>("services", [
+  Listing.column("service", ({ name }) => name),
+  Listing.column("unit", ({ unit }) => unit),
+  Listing.column("base_unit", ({ baseUnit }) => baseUnit),
+  Listing.column("unit_size", ({ unitSize }) => unitSize)
+])
 
 const add = Command.make(
   "add",
@@ -59,23 +64,7 @@ const list = Command.make(
   { format: Flags.format },
   Effect.fnUntraced(function* ({ format }) {
     const services = yield* Session.withCatalog((catalog) => catalog.services)
-    if (format === "json") {
-      return yield* Console.log(
-        Json.render({
-          schema: 1,
-          services: services.map((service) => ({
-            service: service.name,
-            unit: service.unit,
-            base_unit: service.baseUnit,
-            unit_size: Json.number(service.unitSize)
-          }))
-        })
-      )
-    }
-    yield* printTable(format, {
-      columns: ["service", "unit", "base_unit", "unit_size"],
-      rows: services.map((service) => [service.name, service.unit, service.baseUnit, Decimal.toText(service.unitSize)])
-    })
+    yield* Listing.print(listing, { format }, services)
   })
 ).pipe(Command.withDescription("The services and their units"))
 

@@ -4,34 +4,22 @@ import * as Decimal from "../../domain/Decimal.ts"
 import * as Window from "../../domain/Window.ts"
 import type { ServiceUsage, UsageReport, UsageSpan } from "../../report/Reporter.ts"
 import { bar, largest } from "./bars.ts"
-import * as Json from "./json.ts"
+import { render as renderAs } from "./Formats.ts"
+import * as Listing from "./Listing.ts"
 import { exactMoney, humanQuantity, money } from "./numbers.ts"
 import * as Summary from "./summary.ts"
-import { csv, pad } from "./table.ts"
+import { pad } from "./table.ts"
+import * as Usage from "./usage.ts"
 import { printable } from "../../domain/Shown.ts"
 
 const barWidth = 32
 
+const listing = Listing.make<UsageSpan>("days", [Listing.column("date", (day) => day.label), ...Usage.columns])
+
 /** Days without usage are there in the table, and absent from JSON and CSV, which have a line for what was used. */
 export const render = (report: UsageReport, days: ReadonlyArray<UsageSpan>, show: Summary.Show): string => {
-  if (show.format === "json") {
-    return Json.render({
-      ...Summary.parts(report),
-      days: days.map((day) => ({ date: day.label, ...Summary.usageJson(day) }))
-    })
-  }
-  if (show.format === "csv") {
-    return csv({
-      columns: ["date", "service", "quantity", "unit", "cost", "events"],
-      rows: days.map((day) => [
-        day.label,
-        day.service,
-        Decimal.toText(day.quantity),
-        day.unit,
-        Decimal.toText(day.cost),
-        `${day.events}`
-      ])
-    })
+  if (show.format !== "table") {
+    return renderAs(Listing.document(listing, days, { head: Summary.document(report).data() }), show)
   }
   const labels = Window.spans(report.window, "day").map(({ label }) => label)
   return [

@@ -7,10 +7,12 @@ import * as Decimal from "../../domain/Decimal.ts"
 import * as Instant from "../../domain/Instant.ts"
 import type { QuotaState } from "../../quota/QuotaStateStore.ts"
 import { bar } from "./bars.ts"
-import * as Json from "./json.ts"
+import * as Listing from "./Listing.ts"
 import { tableQuantity } from "./numbers.ts"
-import { pad, psql, type Table } from "./table.ts"
+import { pad, psql } from "./table.ts"
 import { printable } from "../../domain/Shown.ts"
+
+const { cell, column, field } = Listing
 
 const barWidth = 20
 
@@ -27,33 +29,25 @@ const gauge = ({ limit, used }: QuotaState): string => {
 export const line = (state: QuotaState): string =>
   sentence({ ...state, kind: "quota", limit: state.limit ?? Decimal.zero })
 
-export const json = (state: QuotaState) => ({
-  customer_id: state.customer,
-  service: state.service,
-  unit: state.unit,
-  used: Json.number(state.used),
-  limit: state.limit === undefined ? null : Json.number(state.limit),
-  percent: Json.number(state.percent),
-  level: state.level ?? null,
-  hard: state.hard,
-  period: { start: Instant.toIso(state.period.start), end: Instant.toIso(state.period.end) }
-})
+const columns: ReadonlyArray<Listing.Column<QuotaState>> = [
+  column("customer_id", ({ customer }) => customer),
+  column("service", ({ service }) => service),
+  field("unit", ({ unit }) => unit),
+  column("used", ({ used }) => used),
+  column("limit", ({ limit }) => limit),
+  cell("unit", ({ unit }) => unit),
+  column("percent", ({ percent }) => percent),
+  column("level", ({ level }) => level),
+  field("hard", ({ hard }) => hard),
+  cell("period_start", ({ period }) => Instant.toIso(period.start)),
+  cell("period_end", ({ period }) => Instant.toIso(period.end)),
+  field("period", ({ period }) => ({ start: Instant.toIso(period.start), end: Instant.toIso(period.end) }))
+]
 
-/** Every digit, for CSV. */
-export const table = (states: ReadonlyArray<QuotaState>): Table => ({
-  columns: ["customer_id", "service", "used", "limit", "unit", "percent", "level", "period_start", "period_end"],
-  rows: states.map((state) => [
-    state.customer,
-    state.service,
-    Decimal.toText(state.used),
-    state.limit === undefined ? "" : Decimal.toText(state.limit),
-    state.unit,
-    `${state.percent}`,
-    state.level ?? "",
-    Instant.toIso(state.period.start),
-    Instant.toIso(state.period.end)
-  ])
-})
+export const json = (state: QuotaState): object => Listing.toJson(columns, state)
+
+/** What has reached a threshold. */
+export const reached = Listing.make("reached", columns)
 
 /** What a report adds below its box. */
 export const section = (states: ReadonlyArray<QuotaState>): string => {

@@ -2,50 +2,67 @@
 import * as CliOutput from "effect/cli/CliOutput"
 import type { ServiceUsage, UsageReport } from "../../report/Reporter.ts"
 import * as Decimal from "../../domain/Decimal.ts"
-import type { Format } from "../flags.ts"
-import type { QuotaState } from "../../quota/QuotaStateStore.ts"
-import * as Json from "./json.ts"
-import * as Quotas from "./quotas.ts"
-import { exactMoney, humanQuantity, money } from "./numbers.ts"
-import { csv, pad, type Table } from "./table.ts"
+import type { Window } from "../../domain/Window.ts"
 import { printable } from "../../domain/Shown.ts"
+import type { QuotaState } from "../../quota/QuotaStateStore.ts"
+import { type Document, type Format, render as renderAs } from "./Formats.ts"
+import * as Json from "./json.ts"
+import * as Listing from "./Listing.ts"
+import { exactMoney, humanQuantity, money } from "./numbers.ts"
+import * as Quotas from "./quotas.ts"
+import { pad } from "./table.ts"
+import * as Usage from "./usage.ts"
 
-const headers = ["Service", "Usage", "Unit", "Cost"] as const
-const aligns = ["left", "right", "left", "left"] as const
-/** Widths of the columns, with the spaces around them, before anything needs more. */
-const leastWidths = [18, 16, 13, 13]
+/** A column of the box. */
+interface BoxColumn {
+  readonly heading: string
+  readonly align: "left" | "right"
+  /** Its width, with the spaces around it, before anything needs more. */
+  readonly width: number
+  readonly cell: (usage: ServiceUsage, exact: boolean) => string
+}
+
+const boxColumns: ReadonlyArray<BoxColumn> = [
+  { heading: "Service", align: "left", width: 18, cell: ({ service }) => printable(service) },
+  {
+    heading: "Usage",
+    align: "right",
+    width: 16,
+    cell: ({ quantity }, exact) => (exact ? Decimal.toText(quantity) : humanQuantity(quantity))
+  },
+  { heading: "Unit", align: "left", width: 13, cell: ({ unit }) => printable(unit) },
+  { heading: "Cost", align: "left", width: 13, cell: ({ cost }, exact) => costText(cost, exact) }
+]
+
+const costText = (cost: Decimal.Decimal, exact: boolean): string => (exact ? exactMoney(cost) : money(cost))
 
 /** Draws a report as a box. `exact` shows every digit. */
 export const box = (report: UsageReport, exact: boolean): string => {
-  const rows = report.services.map((usage) => [
-    printable(usage.service),
-    exact ? Decimal.toText(usage.quantity) : humanQuantity(usage.quantity),
-    printable(usage.unit),
-    exact ? exactMoney(usage.cost) : money(usage.cost)
-  ])
-  const total = exact ? exactMoney(report.totalCost) : money(report.totalCost)
+  const rows = report.services.map((usage) => boxColumns.map(({ cell }) => cell(usage, exact)))
+  /** A line with text in its first and in its last column. */
+  const ends = (first: string, last: string) =>
+    boxColumns.map((_, index) => (index === 0 ? first : index === boxColumns.length - 1 ? last : ""))
+  const total = ends("Total", costText(report.totalCost, exact))
   const heading = [
     `Period: ${report.window.label.start} to ${report.window.label.end}${
       report.window.tz === "UTC" ? "" : ` (${report.window.tz})`
     }`,
     `Customer: ${report.customer === undefined ? "all" : printable(report.customer)}`
   ]
-  const widths = leastWidths.map((least, index) =>
-    [...rows.map((row) => row[index]!), index === 3 ? total : ""].reduce(
-      (width, cell) => Math.max(width, CliOutput.displayWidth(cell) + 2),
-      least
-    )
+  const widths = boxColumns.map(({ width }, index) =>
+    [...rows, total].reduce((most, row) => Math.max(most, CliOutput.displayWidth(row[index]!) + 2), width)
   )
+  const joints = boxColumns.length - 1
   const needed = Math.max(...heading.map((line) => CliOutput.displayWidth(line) + 2))
-  const inner = Math.max(widths.reduce((sum, width) => sum + width, 0) + 3, needed)
-  widths[0]! += inner - 3 - widths.reduce((sum, width) => sum + width, 0)
+  const inner = Math.max(widths.reduce((sum, width) => sum + width, 0) + joints, needed)
+  widths[0]! += inner - joints - widths.reduce((sum, width) => sum + width, 0)
 
   const title = "USAGE SUMMARY"
   const across = (left: string, right: string, joint = "═") =>
     left + widths.map((width) => "═".repeat(width)).join(joint) + right
   const full = (text: string) => `║${pad(` ${text}`, inner)}║`
   const cells = (row: ReadonlyArray<string>) =>
-    `║${row.map((cell, index) => ` ${pad(cell, widths[index]! - 2, aligns[index])} `).join("│")}║`
+    `║${row.map((cell, index) => ` ${pad(cell, widths[index]! - 2, boxColumns[index]!.align)} `).join("│")}║`
 
   return [
     across("╔", "╗"),
@@ -53,51 +70,34 @@ export const box = (report: UsageReport, exact: boolean): string => {
     across("╠", "╣"),
     ...heading.map(full),
     across("╠", "╣"),
-    cells(headers),
+    cells(boxColumns.map((column) => column.heading)),
     across("╠", "╣", "╪"),
-    ...(rows.length === 0 ? [cells(["(no usage)", "", "", ""])] : rows.map(cells)),
+    ...(rows.length === 0 ? [cells(ends("(no usage)", ""))] : rows.map(cells)),
     across("╠", "╣", "╪"),
-    cells(["Total", "", "", total]),
+    cells(total),
     across("╚", "╝", "╧")
   ].join("\n")
 }
 
 /** What every report says of its window and customer, in JSON. */
-export const heading = ({ customer, window }: Pick<UsageReport, "customer" | "window">) => ({
-  schema: 1,
+export const heading = ({ customer, window }: { readonly customer?: string | undefined; readonly window: Window }) => ({
   period: { start: window.label.start, end: window.label.end, tz: window.tz },
   customer_id: customer ?? null
 })
 
-/** A service's usage in JSON. */
-export const usageJson = (usage: ServiceUsage) => ({
-  service: usage.service,
-  unit: usage.unit,
-  quantity: Json.number(usage.quantity),
-  cost: Json.number(usage.cost),
-  events: Json.number(usage.events)
-})
-
-/** The parts of the JSON of a report, with the quotas that hold now. */
-export const parts = (report: UsageReport, quotas: ReadonlyArray<QuotaState> = []) => ({
-  ...heading(report),
-  services: report.services.map((usage) => {
-    const quota = quotas.find(({ service }) => service === usage.service)
-    return { ...usageJson(usage), ...(quota !== undefined && { quota: Quotas.json(quota) }) }
-  }),
-  total_cost: Json.number(report.totalCost)
-})
-
-const table = (report: UsageReport): Table => ({
-  columns: ["service", "quantity", "unit", "cost", "events"],
-  rows: report.services.map((usage) => [
-    usage.service,
-    Decimal.toText(usage.quantity),
-    usage.unit,
-    Decimal.toText(usage.cost),
-    `${usage.events}`
-  ])
-})
+/** A report, with the quotas that hold now; tables and CSV do without those. */
+export const document = (report: UsageReport, quotas: ReadonlyArray<QuotaState> = []): Document =>
+  Listing.document(
+    Listing.make<ServiceUsage>("services", [
+      ...Usage.columns,
+      Listing.fields(({ service }) => {
+        const quota = quotas.find((state) => state.service === service)
+        return quota === undefined ? {} : { quota: Quotas.json(quota) }
+      })
+    ]),
+    report.services,
+    { head: heading(report), tail: { total_cost: Json.number(report.totalCost) } }
+  )
 
 /** How data is shown: every digit, or what a reader wants. */
 export interface Show {
@@ -105,13 +105,8 @@ export interface Show {
   readonly exact: boolean
 }
 
-/** `quotas`: of the customer, in their current periods; CSV does without. */
-export const render = (
-  report: UsageReport,
-  { exact, format }: Show,
-  quotas: ReadonlyArray<QuotaState> = []
-): string => {
-  if (format === "json") return Json.render(parts(report, quotas))
-  if (format === "csv") return csv(table(report))
-  return quotas.length === 0 ? box(report, exact) : `${box(report, exact)}\n\n${Quotas.section(quotas)}`
+/** `quotas`: of the customer, in their current periods. */
+export const render = (report: UsageReport, show: Show, quotas: ReadonlyArray<QuotaState> = []): string => {
+  if (show.format !== "table") return renderAs(document(report, quotas), show)
+  return quotas.length === 0 ? box(report, show.exact) : `${box(report, show.exact)}\n\n${Quotas.section(quotas)}`
 }
