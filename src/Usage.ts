@@ -27,10 +27,10 @@ import * as Redacted from "effect/Redacted"
 import { join } from "node:path"
 import { Aggregator } from "./rollup/Aggregator.ts"
 import { AlertDelivery } from "./alert/AlertDelivery.ts"
-import { AlertMonitor } from "./alert/AlertMonitor.ts"
+import { AlertMonitor, type AlertMonitorOptions } from "./alert/AlertMonitor.ts"
 import { AlertChannels } from "./alert/AlertChannels.ts"
 import { Analytics } from "./report/Analytics.ts"
-import { Archiver } from "./retention/Archiver.ts"
+import { type ArchiveOptions, Archiver } from "./retention/Archiver.ts"
 import { Batcher, type BatcherOptions } from "./record/Batcher.ts"
 import { Catalog } from "./catalog/Catalog.ts"
 import type { Database } from "./database/Database.ts"
@@ -43,6 +43,8 @@ import { CurrentCustomer } from "./domain/CustomerId.ts"
 import type { InvalidInput } from "./domain/InvalidInput.ts"
 import { builtIns } from "./domain/Service.ts"
 import { Exporter } from "./export/Exporter.ts"
+import { Doctor } from "./operate/Doctor.ts"
+import { Maintainer } from "./operate/Maintainer.ts"
 import { Health, type HealthOptions } from "./operate/Health.ts"
 import { HtmlReport } from "./report/html/HtmlReport.ts"
 import { Importer } from "./import/Importer.ts"
@@ -56,13 +58,17 @@ import { Quota, type QuotaOptions } from "./quota/Quota.ts"
 import { Quotas } from "./quota/Quotas.ts"
 import { Recorder } from "./record/Recorder.ts"
 import { Reporter } from "./report/Reporter.ts"
-import { Retention } from "./retention/Retention.ts"
+import { configuredRetention, Retention, type RetentionOptions } from "./retention/Retention.ts"
+import { Eraser } from "./retention/Eraser.ts"
+import { SpoolDelivery } from "./spool/SpoolDelivery.ts"
+import { StorageMeter } from "./record/StorageMeter.ts"
 import { Spool, type SpoolError, type SpoolOptions } from "./spool/Spool.ts"
 import * as Tracking from "./domain/Tracking.ts"
 
 /**
  * The services of every layer here. `AlertMonitor` and `AlertDelivery` are among them without a channel and without a
- * schedule; channels of your own are registered with `AlertChannels`.
+ * schedule; channels of your own are registered with `AlertChannels`. `WithSpool` and the `Maintainer` are there too where the
+ * options have what they need, and always in `layerConfig`.
  *
  * @since 0.1.0
  */
@@ -88,6 +94,10 @@ export type Services =
   | Recorder
   | Reporter
   | Retention
+  | StorageMeter
+
+/** The services that need a `spool`. @since 0.1.0 */
+export type WithSpool = Doctor | Eraser | Spool | SpoolDelivery
 
 /**
  * - `migrate`: make the tables, or bring them up to date, at start. Without it a database that lacks some is refused with
@@ -95,6 +105,9 @@ export type Services =
  * - `batch`: of the `Batcher`: 1,000 records or 5 s, whichever is first, if nothing else is said
  * - `spool`: a directory for usage that the database does not take in time, and for what is left when the application ends.
  *   Without it that waits in memory, and is lost with the process.
+ * - `archives`: where the `Maintainer` puts records whose time is over, as `Archiver.archive` takes it. It maintains on demand;
+ *   `Maintainer.layerScheduled` on a layer of these does it every day
+ * - `retention`: of `Retention`; `thresholds`: of `AlertMonitor`
  * - `meter`: of the instrumentation
  * - `quota`: of `Quota`
  * - `health`: of `Health`
@@ -108,6 +121,9 @@ export interface UsageOptions {
   readonly migrate?: boolean | undefined
   readonly batch?: BatcherOptions | undefined
   readonly spool?: SpoolOptions | undefined
+  readonly archives?: Pick<ArchiveOptions, "directory" | "format" | "compression"> | undefined
+  readonly retention?: RetentionOptions | undefined
+  readonly thresholds?: AlertMonitorOptions["thresholds"]
   readonly meter?: MeterOptions | undefined
   readonly quota?: QuotaOptions | undefined
   readonly health?: HealthOptions | undefined
@@ -115,12 +131,29 @@ export interface UsageOptions {
   readonly shutdown?: Duration.Input | undefined
 }
 
+/**
+ * A layer whose services depend on the options: `spool` adds `WithSpool`, and `archives` beside it the `Maintainer`.
+ *
+ * @since 0.1.0
+ */
+export interface Provides<Options, Also, Needs, Error = DatabaseError | InvalidInput | SpoolError> {
+  (
+    options: Options & { readonly spool: SpoolOptions; readonly archives: NonNullable<UsageOptions["archives"]> }
+  ): Layer.Layer<Services | WithSpool | Maintainer | Also, Error, Needs>
+  (options: Options & { readonly spool: SpoolOptions }): Layer.Layer<Services | WithSpool | Also, Error, Needs>
+  (
+    ...options: {} extends Options ? [options?: Options] : [options: Options]
+  ): Layer.Layer<Services | Also, Error, Needs>
+}
+
 const batchSize = 1_000
 
-/** All services on a database. @since 0.1.0 */
-export const layerServices = (
-  options: UsageOptions = {}
-): Layer.Layer<Services, DatabaseError | InvalidInput | SpoolError, Database> => {
+/** In the place of services that the options have nothing for: `Provides` does not promise them then. */
+const absent = Layer.empty as Layer.Layer<WithSpool | Maintainer>
+
+const servicesOn = (
+  options: UsageOptions
+): Layer.Layer<Services | WithSpool | Maintainer, DatabaseError | InvalidInput | SpoolError, Database> => {
   const ready = Layer.effectDiscard(options.migrate === true ? Migrations.migrate : Migrations.check)
   return withSpool(options).pipe(Layer.provide(ready), graced(options))
 }
@@ -128,22 +161,34 @@ export const layerServices = (
 /** The services with the spool that all of them share, if there is to be one. */
 const withSpool = (options: UsageOptions) => {
   const batch = { size: batchSize, ...options.batch }
-  if (options.spool === undefined) return servicesWith(options, Batcher.layer(batch), Recorder.layer())
+  const { archives, retention, spool, thresholds } = options
+  if (spool === undefined) return servicesWith(options, Batcher.layer(batch), Recorder.layer(), absent)
   const recorder = Layer.unwrap(
     Effect.map(Spool, ({ put }) => Recorder.layer({ setAside: ({ key, records }) => put(key, records) }))
   )
-  return Layer.provide(servicesWith(options, Batcher.layerSpilling(batch), recorder), Spool.layer(options.spool))
+  const operated = Layer.mergeAll(
+    Doctor.layer,
+    Eraser.layer,
+    SpoolDelivery.layer({ retryFor: "10 seconds" }),
+    archives === undefined ? absent : Maintainer.layer({ ...archives, retention, thresholds })
+  )
+  return Layer.provideMerge(servicesWith(options, Batcher.layerSpilling(batch), recorder, operated), Spool.layer(spool))
 }
 
 /** `Health` and `Metrics` look at the batcher, and at the spool if there is one. */
-const servicesWith = <E, R>(
+const servicesWith = <A, E1, R1, E2, R2>(
   options: UsageOptions,
-  batcher: Layer.Layer<Batcher, E, R>,
-  recorder: Layer.Layer<Recorder, E, R>
+  batcher: Layer.Layer<Batcher, E1, R1>,
+  recorder: Layer.Layer<Recorder, E1, R1>,
+  operated: Layer.Layer<A, E2, R2>
 ) => {
   const observed = Layer.merge(Health.layer(options.health), Metrics.layer).pipe(Layer.provide(batcher))
-  const meter = Metered.layer.pipe(Layer.provideMerge(Meter.layer(options.meter)), Layer.provideMerge(batcher))
-  const alerts = Layer.mergeAll(AlertMonitor.layer(), AlertDelivery.layer).pipe(Layer.provideMerge(AlertChannels.layer))
+  const meter = Layer.merge(Metered.layer, StorageMeter.layer()).pipe(
+    Layer.provideMerge(Meter.layer(options.meter)),
+    Layer.provideMerge(batcher)
+  )
+  const monitor = AlertMonitor.layer({ thresholds: options.thresholds })
+  const alerts = Layer.mergeAll(monitor, AlertDelivery.layer, operated).pipe(Layer.provideMerge(AlertChannels.layer))
   return Layer.mergeAll(
     recorder,
     meter,
@@ -160,9 +205,13 @@ const servicesWith = <E, R>(
     Quota.layer(options.quota),
     Quotas.layer,
     Reporter.layer,
-    Retention.layer()
+    Retention.layer(options.retention)
   )
 }
+
+/** All services on a database. @since 0.1.0 */
+export const layerServices: Provides<UsageOptions, never, Database> = (options: UsageOptions = {}) =>
+  servicesOn(options)
 
 /** One deadline for the end of the services and of their database. */
 const graced =
@@ -182,25 +231,28 @@ const loadEmbedded = Effect.promise(() => import("./database/embedded/Embedded.t
  *
  * @since 0.1.0
  */
-export const layer = (
+export const layer: Provides<UsageOptions & ClientOptions, Database, PgClient.PgClient> = (
   options: UsageOptions & ClientOptions = {}
-): Layer.Layer<Services | Database, DatabaseError | InvalidInput | SpoolError, PgClient.PgClient> =>
+) =>
   Layer.provideMerge(
-    layerServices(options),
+    servicesOn(options),
     Layer.unwrap(Effect.map(loadPostgres, ({ layerClient }) => layerClient(options)))
   ).pipe(graced(options))
 
+/** `url` may be plain text; it is kept redacted. @since 0.1.0 */
+export interface ServerOptions extends UsageOptions, Omit<PostgresOptions, "url"> {
+  readonly url: string | Redacted.Redacted
+}
+
 /**
- * All services, on a PostgreSQL server. `url` may be plain text; it is kept redacted.
+ * All services, on a PostgreSQL server.
  *
  * @since 0.1.0
  */
-export const layerPostgres = (
-  options: UsageOptions & Omit<PostgresOptions, "url"> & { readonly url: string | Redacted.Redacted }
-): Layer.Layer<Services | Database | PgClient.PgClient, DatabaseError | InvalidInput | SpoolError> => {
+export const layerPostgres: Provides<ServerOptions, Database | PgClient.PgClient, never> = (options: ServerOptions) => {
   const url = typeof options.url === "string" ? Redacted.make(options.url) : options.url
   return Layer.provideMerge(
-    layerServices(options),
+    servicesOn(options),
     Layer.unwrap(Effect.map(loadPostgres, (Postgres) => Postgres.layer({ ...options, url })))
   ).pipe(graced(options))
 }
@@ -210,25 +262,26 @@ export const layerPostgres = (
  *
  * @since 0.1.0
  */
-export const layerEmbedded = (
+export const layerEmbedded: Provides<UsageOptions & EmbeddedOptions, Database | PgClient.PgClient, never> = (
   options: UsageOptions & EmbeddedOptions = {}
-): Layer.Layer<Services | Database | PgClient.PgClient, DatabaseError | InvalidInput | SpoolError> =>
+) =>
   Layer.provideMerge(
-    layerServices({ ...options, migrate: false }),
+    servicesOn({ ...options, migrate: false }),
     Layer.unwrap(Effect.map(loadEmbedded, (Embedded) => Embedded.layer(options)))
   ).pipe(graced(options))
 
 /**
  * All services, where the environment says: on the server of `USAGE_DATABASE_URL`, or embedded in `USAGE_HOME` if there is
- * none; with `USAGE_SCHEMA`, `USAGE_BATCH_SIZE` and `USAGE_BATCH_TIMEOUT`, and the spool in `USAGE_HOME`. `options` come
- * before the environment. It is what the `usage` command uses.
+ * none; with `USAGE_SCHEMA`, `USAGE_BATCH_SIZE`, `USAGE_BATCH_TIMEOUT`, `USAGE_RETENTION_DAYS`, `USAGE_ARCHIVE_DIR` and
+ * `USAGE_ALERT_WARNING` (`_CRITICAL`, `_EXCEEDED`), and the spool and archives in `USAGE_HOME`. `options` come before the
+ * environment. It is what the `usage` command uses.
  *
  * @since 0.1.0
  */
 export const layerConfig = (
   options: UsageOptions = {}
 ): Layer.Layer<
-  Services | Database | PgClient.PgClient,
+  Services | WithSpool | Maintainer | Database | PgClient.PgClient,
   DatabaseError | InvalidInput | SpoolError | Config.ConfigError
 > =>
   Layer.unwrap(
@@ -237,7 +290,15 @@ export const layerConfig = (
       const schema = yield* Settings.schema
       const batch = { size: yield* Settings.batchSize, timeout: yield* Settings.batchTimeout, ...options.batch }
       const url = Option.filter(yield* Settings.databaseUrl, (text) => Redacted.value(text) !== "")
-      const all = { spool: { directory: join(directory, "spool") }, ...options, batch, schema }
+      const all = {
+        ...options,
+        spool: options.spool ?? { directory: join(directory, "spool") },
+        archives: options.archives ?? { directory: yield* Settings.archiveDirectory },
+        retention: options.retention ?? (yield* configuredRetention),
+        thresholds: options.thresholds ?? (yield* Settings.alertThresholds),
+        batch,
+        schema
+      }
       return Option.isSome(url) ? layerPostgres({ ...all, url: url.value }) : layerEmbedded({ ...all, directory })
     })
   )

@@ -16,6 +16,8 @@ import { Catalog } from "../src/catalog/Catalog.ts"
 import { Database } from "../src/database/Database.ts"
 import * as Decimal from "../src/domain/Decimal.ts"
 import * as Window from "../src/domain/Window.ts"
+import { Doctor } from "../src/operate/Doctor.ts"
+import { Maintainer } from "../src/operate/Maintainer.ts"
 import { Exporter } from "../src/export/Exporter.ts"
 import { Quota } from "../src/quota/Quota.ts"
 import { Quotas } from "../src/quota/Quotas.ts"
@@ -237,6 +239,17 @@ describe("Usage.layerEmbedded and Usage.layerConfig", () => {
       )
       assert.deepStrictEqual(amounts, ["2"])
       assert.deepStrictEqual(readdirSync(home), ["spool"])
+      const operated = Effect.gen(function* () {
+        const findings = yield* (yield* Doctor).examine()
+        const steps = yield* (yield* Maintainer).run({ dryRun: true })
+        return [findings.find(({ check }) => check === "spool")?.status, steps.map(({ status }) => status)] as const
+      })
+      const [spool, statuses] = yield* Effect.provide(
+        operated,
+        Layer.provide(Usage.layerConfig(), ConfigProvider.layer(ConfigProvider.fromUnknown(env)))
+      )
+      assert.strictEqual(spool, "ok")
+      assert.notInclude(statuses, "failed")
     }).pipe(Effect.scoped)
   )
 })

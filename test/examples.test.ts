@@ -238,6 +238,19 @@ describe("every example runs", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("maintain.ts", () =>
+    Effect.gen(function* () {
+      const { status, stderr, stdout } = run(process.execPath, ["examples/maintain.ts"], {
+        USAGE_DATABASE_URL: yield* freshDatabase,
+        USAGE_HOME: yield* temporary
+      })
+      assert.strictEqual(status, 0, stderr)
+      assert.strictEqual(stderr, "")
+      // The schedule logs its findings: this server runs without fsync.
+      assert.match(stdout, /^2025-01 is in usage_2025-01-[0-9a-f]+\.csv\.gz$/m)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("nightly.sh, twice, and the sample of the demo", () =>
     Effect.gen(function* () {
       const directory = mkdtempSync(join(tmpdir(), "effect-usage-nightly-"))

@@ -18,6 +18,10 @@ import * as Layer from "effect/Layer"
 import type { Path } from "effect/Path"
 import { CurrentCustomer, CustomerId } from "../src/domain/CustomerId.ts"
 import { Recorder } from "../src/record/Recorder.ts"
+import { Maintainer } from "../src/operate/Maintainer.ts"
+import { Eraser } from "../src/retention/Eraser.ts"
+import type { RetentionError } from "../src/retention/Retention.ts"
+import { Spool, type SpoolError } from "../src/spool/Spool.ts"
 import * as Usage from "../src/Usage.ts"
 
 /** Accepts what needs nothing but what the application has: whose request it is, is not among it. */
@@ -93,4 +97,43 @@ export const apiWithoutAuthentication = (): void => {
   // @ts-expect-error -- the metering is outside of the authentication
   serve(HttpApiBuilder.layer(outside).pipe(Layer.provide(ofOutside), Layer.provide(live)))
   serve(HttpApiBuilder.layer(inside).pipe(Layer.provide(ofInside), Layer.provide(live)))
+}
+
+export const serviceThatTheOptionsHaveNothingFor = (): void => {
+  const spool = { directory: "spool" }
+  const on = <A, E, R>(effect: Effect.Effect<A, E, R>, layer: Layer.Layer<R, unknown>) =>
+    run(Effect.provide(effect, layer))
+  on(Spool, Usage.layerEmbedded({ spool }))
+  on(Eraser, Usage.layerPostgres({ url: "postgresql://localhost", spool }))
+  on(Maintainer, Usage.layerEmbedded({ spool, archives: { directory: "archives" } }))
+  // @ts-expect-error -- there is no spool
+  on(Spool, Usage.layerEmbedded())
+  // @ts-expect-error -- there is no place for archives
+  on(Maintainer, Usage.layerEmbedded({ spool }))
+  // @ts-expect-error -- there is no such option
+  Usage.layerEmbedded({ spol: spool })
+  // @ts-expect-error -- nor such an option of a spool
+  Usage.layerEmbedded({ spool: { ...spool, maxByte: 1 } })
+}
+
+export const reasonThatAnErrorDoesNotHave = (
+  retention: Effect.Effect<void, RetentionError>,
+  spool: Effect.Effect<void, SpoolError>
+): void => {
+  run(Effect.catchReason(retention, "RetentionError", "Unreachable", ({ code }) => Effect.logWarning(code)))
+  // @ts-expect-error -- a spool is nothing that it uses
+  run(Effect.catchReason(retention, "RetentionError", "SpoolFull", () => Effect.void))
+  // @ts-expect-error -- no reason has a reason
+  run(Effect.catchReason(retention, "RetentionError", "ArchiverError", () => Effect.void))
+  // All of them are caught: what is left cannot fail.
+  const all: Effect.Effect<void> = Effect.catchReasons(
+    spool,
+    "SpoolError",
+    {
+      SpoolFull: ({ maxBytes }) => Effect.logWarning(maxBytes),
+      SpoolUnwritable: ({ path }) => Effect.logWarning(path)
+    },
+    (never) => never
+  )
+  run(all)
 }

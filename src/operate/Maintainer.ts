@@ -15,7 +15,6 @@ import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
-import { join } from "node:path"
 import { Aggregator } from "../rollup/Aggregator.ts"
 import { AlertDelivery } from "../alert/AlertDelivery.ts"
 import { AlertMonitor, type AlertMonitorOptions } from "../alert/AlertMonitor.ts"
@@ -30,7 +29,7 @@ import { ServiceError } from "../domain/ServiceError.ts"
 import * as Settings from "../system/Settings.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
-import { Retention, type RetentionOptions } from "../retention/Retention.ts"
+import { configuredRetention, Retention, type RetentionOptions } from "../retention/Retention.ts"
 import { Spool } from "../spool/Spool.ts"
 import { SpoolDelivery } from "../spool/SpoolDelivery.ts"
 import * as MaintenanceSteps from "./MaintenanceSteps.ts"
@@ -127,14 +126,12 @@ export class Maintainer extends Context.Service<
   ): Layer.Layer<Maintainer, InvalidInput | Config.ConfigError, Database | Spool | AlertChannels> =>
     Layer.unwrap(
       Effect.gen(function* () {
-        const home = yield* Settings.home
-        const configured = yield* Settings.archiveDirectory
-        const otherwise =
-          configured._tag === "Some" && configured.value !== "" ? configured.value : join(home, "archives")
-        return Layer.provide(
-          Layer.effect(Maintainer, make({ ...options, directory: options.directory ?? otherwise })),
-          [...shared, AlertMonitor.layerConfig, Retention.layerConfig]
-        )
+        return Maintainer.layer({
+          ...options,
+          directory: options.directory ?? (yield* Settings.archiveDirectory),
+          thresholds: yield* Settings.alertThresholds,
+          retention: yield* configuredRetention
+        })
       })
     )
 

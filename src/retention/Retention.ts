@@ -114,14 +114,17 @@ export class Retention extends Context.Service<
     ])
 
   /** The same with the days of `USAGE_RETENTION_DAYS`. */
-  static readonly layerConfig: Layer.Layer<Retention, InvalidInput | Config.ConfigError, Database> = Layer.unwrap(
-    Effect.gen(function* () {
-      const days = yield* Settings.retentionDays
-      const problem = days === undefined ? undefined : Domain.problemOfDays("USAGE_RETENTION_DAYS", days)
-      return problem === undefined ? Retention.layer({ days }) : yield* problem
-    })
+  static readonly layerConfig: Layer.Layer<Retention, InvalidInput | Config.ConfigError, Database> = Layer.suspend(() =>
+    Layer.unwrap(Effect.map(configuredRetention, Retention.layer))
   )
 }
+
+/** The options of `USAGE_RETENTION_DAYS`. @internal */
+export const configuredRetention = Effect.gen(function* () {
+  const days = yield* Settings.retentionDays
+  const problem = days === undefined ? undefined : Domain.problemOfDays("USAGE_RETENTION_DAYS", days)
+  return problem === undefined ? { days } : yield* problem
+})
 
 const millisPerDay = 86_400_000
 

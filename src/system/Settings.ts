@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { join } from "node:path"
 
 /** A duration: a plain number is seconds, as in the environment of shell scripts; `500 millis` and the like work too. */
 export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
@@ -85,7 +86,10 @@ export const alertThresholds = Config.all({
 })
 
 /** `USAGE_ARCHIVE_DIR`: where archives go; `archives` in `home`, if absent. */
-export const archiveDirectory = Config.option(Config.String("USAGE_ARCHIVE_DIR"))
+export const archiveDirectory = Config.map(
+  Config.all({ home, configured: Config.String("USAGE_ARCHIVE_DIR").pipe(Config.withDefault("")) }),
+  ({ configured, home }) => (configured === "" ? join(home, "archives") : configured)
+)
 
 /** `USAGE_RETENTION_DAYS`: how long records without a rule are kept before they are archived; for ever, if absent. */
 export const retentionDays = Config.option(Config.String("USAGE_RETENTION_DAYS")).pipe(

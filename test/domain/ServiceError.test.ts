@@ -116,31 +116,4 @@ describe("the errors of services", () => {
       }
     })
   }
-
-  it("say in their types what is left", () => {
-    // @ts-expect-error -- no reason has a reason
-    const nested: Extract<AnyReason, { readonly reason: unknown }> = null
-    assert.isNull(nested)
-    const retention: Effect.Effect<void, Api.RetentionError> = Effect.void
-    const handled: Effect.Effect<void, Api.RetentionError> = Effect.catchReason(
-      retention,
-      "RetentionError",
-      "Unreachable",
-      ({ code }) => Effect.logWarning(code)
-    )
-    assert.isDefined(handled)
-    // @ts-expect-error -- a spool is nothing that it uses
-    Effect.catchReason(retention, "RetentionError", "SpoolFull", () => Effect.void)
-    const spool: Effect.Effect<void, Api.SpoolError> = Effect.void
-    const all: Effect.Effect<void> = Effect.catchReasons(
-      spool,
-      "SpoolError",
-      {
-        SpoolFull: ({ maxBytes }) => Effect.logWarning(maxBytes),
-        SpoolUnwritable: ({ path }) => Effect.logWarning(path)
-      },
-      (never) => never
-    )
-    assert.isDefined(all)
-  })
 })

@@ -2,7 +2,6 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
-import { join } from "node:path"
 import { type ArchivedMonth, Archiver, type Verification } from "../../retention/Archiver.ts"
 import type { Archive } from "../../archive/Archive.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
@@ -60,7 +59,7 @@ export const archive = Command.make(
   },
   Effect.fnUntraced(function* (input) {
     const days = yield* Effect.fromResult(readDays(input.days, 90))
-    const directory = Flags.given(input.directory) ?? (yield* archiveDirectory)
+    const directory = Flags.given(input.directory) ?? (yield* Settings.archiveDirectory)
     const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "months") : undefined
     const months = yield* Effect.provide(
       Effect.flatMap(Archiver, (archiver) =>
@@ -87,11 +86,6 @@ export const archive = Command.make(
     { command: "usage archive 30 /var/billing/january.csv.zst", description: "Into a file of this name" }
   ])
 )
-
-const archiveDirectory = Effect.gen(function* () {
-  const configured = Flags.given(yield* Settings.archiveDirectory)
-  return configured ?? join(yield* Settings.home, "archives")
-})
 
 const monthArgument = Argument.String("month").pipe(Argument.withDescription("The archive's month: 2026-01"))
 

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Argument, Command, Flag } from "effect/cli"
 import { existsSync } from "node:fs"
-import { join } from "node:path"
 import type { Customer } from "../../catalog/Catalog.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { Eraser } from "../../retention/Eraser.ts"
@@ -114,7 +113,7 @@ const erase = Command.make(
         remedy: "Give a new file's name"
       })
     }
-    const directory = Flags.given(yield* Settings.archiveDirectory) ?? join(yield* Settings.home, "archives")
+    const directory = yield* Settings.archiveDirectory
     const progress = (yield* Session.isWatched) ? Progress.makeNotes(process.stderr) : undefined
     const certificate = yield* Effect.provide(
       Effect.flatMap(Eraser, (eraser) =>
