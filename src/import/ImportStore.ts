@@ -16,7 +16,7 @@ import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { toItsEnd } from "../system/Shutdown.ts"
 import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.ts"
 import * as Sequences from "../database/Sequences.ts"
-import type { Companion } from "../ledger/UsageStore.ts"
+import type { Companion } from "../ledger/Batch.ts"
 
 /**
  * A part of a file, as it is to be written.

@@ -35,7 +35,8 @@ import { type ByteSource, Window } from "./Source.ts"
 import { makeIntake } from "../ledger/Intake.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { ImportStore, isConflict } from "./ImportStore.ts"
-import { type Appended, UsageStore } from "../ledger/UsageStore.ts"
+import type { Appended } from "../ledger/Batch.ts"
+import { UsageStore } from "../ledger/UsageStore.ts"
 import { printable } from "../domain/Shown.ts"
 
 /** The source cannot be read, or not to its end. What was read of it before is imported. @since 0.1.0 */

@@ -8,10 +8,11 @@
  * whatever the planner believes of a table that was filled a moment ago.
  */
 import * as Effect from "effect/Effect"
-import type { Query } from "../database/Database.ts"
-import { Busy, DatabaseError } from "../database/DatabaseError.ts"
-import type { UsageRecord } from "../domain/UsageRecord.ts"
+import * as Schema from "effect/Schema"
 import { arrayText } from "../database/ArrayText.ts"
+import { Busy, DatabaseError } from "../database/DatabaseError.ts"
+import { type Sql, sql, t } from "../database/Sql.ts"
+import type { UsageRecord } from "../domain/UsageRecord.ts"
 
 /** What becomes of the records of a batch, by position. Those that are in neither list are new. */
 export interface KeyVerdict {
@@ -19,23 +20,30 @@ export interface KeyVerdict {
   readonly conflicts: ReadonlyArray<number>
 }
 
+/** Keys as arrays, which a statement unnests. */
+interface Arrays {
+  readonly customers: string
+  readonly keys: string
+  readonly fingerprints: string
+  readonly positions: string
+}
+
 /** The keys of a batch, ready to be sent: that can be done ahead. */
 export interface PreparedKeys {
   /** Of each key the first position, which speaks for it. */
   readonly firsts: ReadonlyMap<string, number>
   readonly positions: ReadonlyArray<number>
-  /** Customers, keys, fingerprints and positions, as arrays. */
-  readonly params: ReadonlyArray<string>
+  readonly arrays: Arrays
 }
 
 const nameOf = (customer: string, key: string): string => `${customer}\u0000${key}`
 
-const arraysOf = (records: ReadonlyArray<UsageRecord>, positions: ReadonlyArray<number>): ReadonlyArray<string> => [
-  arrayText(positions.map((position) => records[position]!.customer)),
-  arrayText(positions.map((position) => records[position]!.key!.id)),
-  `{${positions.map((position) => records[position]!.key!.fingerprint).join(",")}}`,
-  `{${positions.join(",")}}`
-]
+const arraysOf = (records: ReadonlyArray<UsageRecord>, positions: ReadonlyArray<number>): Arrays => ({
+  customers: arrayText(positions.map((position) => records[position]!.customer)),
+  keys: arrayText(positions.map((position) => records[position]!.key!.id)),
+  fingerprints: `{${positions.map((position) => records[position]!.key!.fingerprint).join(",")}}`,
+  positions: `{${positions.join(",")}}`
+})
 
 /** Prepares the keys of a batch. */
 export const prepare = (records: ReadonlyArray<UsageRecord>): PreparedKeys => {
@@ -47,66 +55,63 @@ export const prepare = (records: ReadonlyArray<UsageRecord>): PreparedKeys => {
     if (!firsts.has(name)) firsts.set(name, position)
   }
   const positions = [...firsts.values()]
-  return { firsts, positions, params: arraysOf(records, positions) }
+  return { firsts, positions, arrays: arraysOf(records, positions) }
 }
 
-/** The statements for a table of keys. */
-export const make = (table: string) => {
-  const insert = `with taken as (
-      insert into ${table} (customer_id, idempotency_key, fingerprint, batch_id, position)
-      select u.customer, u.key, u.fingerprint, $1::text::bigint, u.position
-      from unnest($2::text::text[], $3::text::text[], $4::text::uuid[], $5::text::integer[])
-        as u(customer, key, fingerprint, position)
-      order by u.customer collate "C", u.key collate "C"
-      on conflict do nothing returning position
-    ) select coalesce(string_agg(position::text, ','), '') as positions from taken`
-  const differing = `select u.position::text as position, (k.fingerprint is null)::text as missing
-    from unnest($1::text::text[], $2::text::text[], $3::text::uuid[], $4::text::integer[])
-      as u(customer, key, fingerprint, position)
-    left join lateral (
-      select k.fingerprint from ${table} k where k.customer_id = u.customer and k.idempotency_key = u.key limit 1
-    ) k on true
-    where k.fingerprint is distinct from u.fingerprint`
+const unnested = ({ customers, fingerprints, keys, positions }: Arrays) =>
+  sql`unnest(${customers}::text[], ${keys}::text[], ${fingerprints}::uuid[], ${positions}::integer[])
+    as u(customer, key, fingerprint, position)`
 
-  /** Takes the keys of a batch. */
-  const take = Effect.fnUntraced(function* (
-    query: Query,
-    batchId: string,
-    records: ReadonlyArray<UsageRecord>,
-    { firsts, params, positions }: PreparedKeys
-  ): Effect.fn.Return<KeyVerdict, DatabaseError> {
-    const [row] = yield* query(insert, [batchId, ...params])
-    const answer = String(row?.["positions"] ?? "")
-    const taken = new Set(answer === "" ? [] : answer.split(",").map(Number))
-    if (taken.size === records.length) return { duplicates: [], conflicts: [] }
+const insert = (batchId: string, arrays: Arrays) => sql`with taken as (
+    insert into ${t.usage_keys} (customer_id, idempotency_key, fingerprint, batch_id, position)
+    select u.customer, u.key, u.fingerprint, ${batchId}::bigint, u.position from ${unnested(arrays)}
+    order by u.customer collate "C", u.key collate "C"
+    on conflict do nothing returning position
+  ) select coalesce(string_agg(position::text, ','), '') as positions from taken`
 
-    const duplicates: Array<number> = []
-    const conflicts: Array<number> = []
-    /** Keys that are there already: whether their content is the same, the table knows. */
-    const known: Array<number> = []
-    for (let position = 0; position < records.length; position++) {
-      const { customer, key } = records[position]!
-      if (key === undefined || taken.has(position)) continue
-      const first = firsts.get(nameOf(customer, key.id))!
-      if (!taken.has(first)) known.push(position)
-      else if (records[first]!.key!.fingerprint === key.fingerprint) duplicates.push(position)
-      else conflicts.push(position)
-    }
-    if (known.length === 0) return { duplicates, conflicts }
-    const different = new Set<number>()
-    const all = known.length === positions.length && known.length === records.length
-    for (const { missing, position } of yield* query(differing, all ? params : arraysOf(records, known))) {
-      // Keys past their retention are removed: this one was, between the two statements.
-      if (missing === "true") return yield* vanished
-      different.add(Number(position))
-    }
-    for (const position of known) (different.has(position) ? conflicts : duplicates).push(position)
-    // Whoever names one of them names the first.
-    return { duplicates, conflicts: conflicts.sort((a, b) => a - b) }
-  })
+const differing = (arrays: Arrays) => sql`select u.position, k.fingerprint is null as "isMissing"
+  from ${unnested(arrays)}
+  left join lateral (
+    select k.fingerprint from ${t.usage_keys} k where k.customer_id = u.customer and k.idempotency_key = u.key limit 1
+  ) k on true
+  where k.fingerprint is distinct from u.fingerprint`
 
-  return { take }
-}
+const Taken = Schema.Struct({ positions: Schema.String })
+const Differing = Schema.Struct({ position: Schema.Int, isMissing: Schema.Boolean })
+
+/** Takes the keys of a batch in its transaction. */
+export const take = Effect.fnUntraced(function* (
+  { all, one }: Sql,
+  batchId: string,
+  records: ReadonlyArray<UsageRecord>,
+  { arrays, firsts, positions }: PreparedKeys
+): Effect.fn.Return<KeyVerdict, DatabaseError> {
+  const answer = (yield* one(Taken, insert(batchId, arrays))).positions
+  const taken = new Set(answer === "" ? [] : answer.split(",").map(Number))
+  if (taken.size === records.length) return { duplicates: [], conflicts: [] }
+
+  const duplicates: Array<number> = []
+  const conflicts: Array<number> = []
+  /** Keys that are there already: whether their content is the same, the table knows. */
+  const known: Array<number> = []
+  for (let position = 0; position < records.length; position++) {
+    const { customer, key } = records[position]!
+    if (key === undefined || taken.has(position)) continue
+    const first = firsts.get(nameOf(customer, key.id))!
+    if (!taken.has(first)) known.push(position)
+    else if (records[first]!.key!.fingerprint === key.fingerprint) duplicates.push(position)
+    else conflicts.push(position)
+  }
+  if (known.length === 0) return { duplicates, conflicts }
+  const isAll = known.length === positions.length && known.length === records.length
+  const different = yield* all(Differing, differing(isAll ? arrays : arraysOf(records, known)))
+  // Keys past their retention are removed: this one was, between the two statements.
+  if (different.some(({ isMissing }) => isMissing)) return yield* vanished
+  const isDifferent = new Set(different.map(({ position }) => position))
+  for (const position of known) (isDifferent.has(position) ? conflicts : duplicates).push(position)
+  // Whoever names one of them names the first.
+  return { duplicates, conflicts: conflicts.sort((a, b) => a - b) }
+})
 
 const vanished = new DatabaseError({
   reason: new Busy({ detail: "an idempotency key was removed meanwhile", code: "", cause: undefined })

@@ -1,8 +1,10 @@
 /** What the ledger knows of batches, and whose ledger it is. */
 import * as Effect from "effect/Effect"
-import { type Database, type Row } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import * as Schema from "effect/Schema"
+import type { Database } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as IdentityStore from "../database/IdentityStore.ts"
+import { literal, make, sql, t, texts } from "../database/Sql.ts"
 import { serverRun } from "../database/ServerRun.ts"
 
 /**
@@ -18,28 +20,20 @@ export interface Lacking {
   readonly server: string
 }
 
+const Answer = Schema.Struct({ server: Schema.String, lacking: Schema.String })
+
 /** Looks for the keys of batches. */
 export const lacking = (database: Database["Service"]) => {
-  const { bounded, name, own } = database
   const identity = IdentityStore.make(database)
+  const { own } = make(database)
   return Effect.fnUntraced(function* (keys: ReadonlyArray<string>): Effect.fn.Return<Lacking, DatabaseError> {
     const current = yield* identity.lasting
-    const [row] = yield* Effect.mapError(
-      bounded(
-        own.unsafe<Row>(
-          `select ${serverRun} as server,
-            (select coalesce(string_agg(u.key, ','), '') from unnest($1::text[]) as u(key)
-              where not exists (select from ${name("billing_usage_batches")} b where b.batch_key = u.key::uuid)) as lacking`,
-          [[...keys]]
-        ).unprepared
-      ),
-      fromUnknown
+    const { lacking, server } = yield* own.one(
+      Answer,
+      sql`select ${literal(serverRun)} as server,
+        (select coalesce(string_agg(u.key, ','), '') from unnest(${texts(keys)}) as u(key)
+          where not exists (select from ${t.usage_batches} b where b.batch_key = u.key::uuid)) as lacking`
     )
-    const missing = String(row!["lacking"])
-    return {
-      keys: new Set(missing === "" ? [] : missing.split(",")),
-      identity: current,
-      server: String(row!["server"])
-    }
+    return { keys: new Set(lacking === "" ? [] : lacking.split(",")), identity: current, server }
   })
 }

@@ -8,8 +8,11 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { atomically, Database } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import * as Schema from "effect/Schema"
+import { Database } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { literal, sql, t } from "../database/Sql.ts"
 import { timestamp } from "../database/Timestamp.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Month from "../domain/Month.ts"
@@ -30,59 +33,56 @@ export class PartitionStore extends Context.Service<
     readonly list: Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
   }
 >()("effect-usage/ledger/PartitionStore") {
-  static readonly layer: Layer.Layer<PartitionStore, never, Database> = Layer.effect(
-    PartitionStore,
-    Effect.gen(function* () {
-      const database = yield* Database
-      const { bounded, name, own, schema } = database
-      const parent = name("billing_usage_records")
-      const known = new Set<Month.Month>()
-
-      const list = own
-        .unsafe<{ partition: string }>(
-          `select c.relname as partition from pg_inherits i join pg_class c on c.oid = i.inhrelid
-          where i.inhparent = '${parent}'::regclass order by c.relname`
-        )
-        .pipe(
-          Effect.map((rows) => rows.map((row) => row.partition.slice(prefix.length).replace("_", "-") as Month.Month)),
-          Effect.mapError(fromUnknown)
-        )
-
-      const attach = Effect.fnUntraced(function* (month: Month.Month) {
-        const table = name(partitionOf(month))
-        const { end, start } = Month.span(month)
-        yield* own.unsafe(`create table if not exists ${table} (like ${parent} including all)`).unprepared
-        yield* own.unsafe(
-          `alter table ${parent} attach partition ${table} for values from ('${timestamp(start)}') to ('${timestamp(end)}')`
-        ).unprepared
-      })
-
-      const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month.Month>) {
-        if (months.every((month) => known.has(month))) return
-        const current = Month.of(Instant.fromMillis(yield* Clock.currentTimeMillis))
-        const wanted = new Set(months)
-        if (current >= "2000-01" && current < "2099-12") wanted.add(current).add(Month.next(current))
-        yield* bounded(
-          atomically(
-            own,
-            Effect.gen(function* () {
-              yield* own.unsafe("set local lock_timeout = '10s'").unprepared
-              yield* own`select pg_advisory_xact_lock(hashtextextended(${`effect-usage partitions ${schema}`}, 0))`
-              const there = new Set(yield* list)
-              for (const month of [...wanted].sort()) {
-                if (!there.has(month)) yield* attach(month)
-              }
-            })
-          )
-        )
-        yield* own.afterCommit(
-          Effect.sync(() => {
-            for (const month of wanted) known.add(month)
-          })
-        )
-      })
-
-      return PartitionStore.of({ ensure, forget: Effect.sync(() => known.clear()), list })
-    })
+  static readonly layer: Layer.Layer<PartitionStore, never, Database> = Layer.suspend(() =>
+    Layer.effect(PartitionStore, make)
   )
 }
+
+const make = Effect.gen(function* () {
+  const database = yield* Database
+  const { own } = Sql.make(database)
+  const known = new Set<Month.Month>()
+
+  const list = Effect.map(
+    own.all(
+      Schema.Struct({ name: Schema.String }),
+      sql`select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = ${database.name("billing_usage_records")}::regclass order by c.relname`
+    ),
+    (rows) => rows.map(({ name }) => name.slice(prefix.length).replace("_", "-") as Month.Month)
+  )
+
+  const attach = Effect.fnUntraced(function* (month: Month.Month) {
+    const partition = literal(database.name(partitionOf(month)))
+    const { end, start } = Month.span(month)
+    // Definitions take no values.
+    const span = literal(`from ('${timestamp(start)}') to ('${timestamp(end)}')`)
+    yield* own.run(sql`create table if not exists ${partition} (like ${t.usage_records} including all)`)
+    yield* own.run(sql`alter table ${t.usage_records} attach partition ${partition} for values ${span}`)
+  })
+
+  const ensure = Effect.fnUntraced(function* (months: ReadonlyArray<Month.Month>) {
+    if (months.every((month) => known.has(month))) return
+    const current = Month.of(Instant.fromMillis(yield* Clock.currentTimeMillis))
+    const wanted = new Set(months)
+    if (current >= "2000-01" && current < "2099-12") wanted.add(current).add(Month.next(current))
+    const lock = `effect-usage partitions ${database.schema}`
+    yield* own.transaction(
+      Effect.gen(function* () {
+        yield* own.run(sql`set local lock_timeout = '10s'`)
+        yield* own.run(sql`select pg_advisory_xact_lock(hashtextextended(${lock}, 0))`)
+        const there = new Set(yield* list)
+        for (const month of [...wanted].sort()) {
+          if (!there.has(month)) yield* attach(month)
+        }
+      })
+    )
+    yield* database.own.afterCommit(
+      Effect.sync(() => {
+        for (const month of wanted) known.add(month)
+      })
+    )
+  })
+
+  return PartitionStore.of({ ensure, forget: Effect.sync(() => known.clear()), list })
+})

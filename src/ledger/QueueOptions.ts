@@ -4,7 +4,7 @@ import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { DeadLetterStore } from "./DeadLetterStore.ts"
-import type { Batch } from "./UsageStore.ts"
+import type { Batch } from "./Batch.ts"
 
 export interface QueueOptions {
   /** Where the records come from, for the ledger, metrics and logs. */

@@ -2,7 +2,7 @@
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { NewDeadLetter } from "./DeadLetterStore.ts"
-import type { Batch } from "./UsageStore.ts"
+import type { Batch } from "./Batch.ts"
 
 /** A record as a line of NDJSON, as dead letters keep it and the importer reads it. Its amount is in base units. */
 export const recordAsLine = (record: UsageRecord): string => {

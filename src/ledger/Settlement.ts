@@ -16,7 +16,7 @@ import { DatabaseError, Unreachable } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Ledger } from "../quota/QuotaLedger.ts"
 import * as Telemetry from "../system/Telemetry.ts"
-import type { Appended } from "./UsageStore.ts"
+import type { Appended } from "./Batch.ts"
 import type { QueueOptions } from "./QueueOptions.ts"
 import { Group, type Item, Marker, recordsOf } from "./Waiting.ts"
 

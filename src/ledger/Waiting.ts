@@ -2,7 +2,7 @@
 import * as Deferred from "effect/Deferred"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import type { Appended } from "./UsageStore.ts"
+import type { Appended } from "./Batch.ts"
 
 /** Records that one caller waits for; they are stored in one transaction. */
 export class Group {

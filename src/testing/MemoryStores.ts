@@ -16,7 +16,8 @@ import { builtIns } from "../domain/Service.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Catalog, CatalogStore, Customer } from "../catalog/CatalogStore.ts"
 import type { DeadLetter, DeadLetterStore } from "../ledger/DeadLetterStore.ts"
-import type { Appended, Batch, EncodedBatch, UsageStore } from "../ledger/UsageStore.ts"
+import type { Appended, Batch, EncodedBatch } from "../ledger/Batch.ts"
+import type { UsageStore } from "../ledger/UsageStore.ts"
 
 /** A record and the unit cost that it was stored with. */
 export interface StoredUsage {

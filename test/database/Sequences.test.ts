@@ -229,8 +229,8 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
           sha256: "0".repeat(64),
           takenCount: 1,
           takenLast: "1",
-          first: `${month} 00:00:00+00`,
-          last: `${month} 00:00:00+00`,
+          first: `${month}-01 00:00:00+00`,
+          last: `${month}-01 00:00:00+00`,
           selection: undefined
         })
         const conflicting = (value: string) =>
@@ -247,7 +247,7 @@ eachEngine("Ids of identity columns that are taken", (engine) => {
             yield* quotas.subscribe({ customer: `c-${round}`, plan: "pro" })
             yield* quotas.set({ customer: `c-${round}`, service: "api", limit: 10 })
             assert.strictEqual((yield* alerts.recordSpikes([alert(`c-${round}`)], ["log"])).length, 1)
-            const archived = archive(`201${round}-01-01`)
+            const archived = archive(`201${round}-01`)
             yield* files.begin(archived.file, true)
             assert.strictEqual(yield* archives.written(archived as never), "written")
             yield* conflicting(`k-${round}`)

@@ -5,7 +5,8 @@ import type { CustomerId } from "../../src/domain/CustomerId.ts"
 import type { Instant } from "../../src/domain/Instant.ts"
 import type { ServiceName } from "../../src/domain/Service.ts"
 import type { UsageRecord } from "../../src/domain/UsageRecord.ts"
-import type { Appended, Batch, EncodedBatch, UsageStore } from "../../src/ledger/UsageStore.ts"
+import type { Appended, Batch, EncodedBatch } from "../../src/ledger/Batch.ts"
+import type { UsageStore } from "../../src/ledger/UsageStore.ts"
 
 const fields = { detail: "as the test says", code: "", cause: undefined }
 export const unreachable = new DatabaseError({ reason: new Unreachable(fields) })
