@@ -14,7 +14,7 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
 import { during, literal, replaced, sql, t, texts } from "../database/Sql.ts"
 import { dateText } from "../database/Timestamp.ts"
-import type { DaySpan } from "../rollup/RollupStore.ts"
+import type { DaySpan } from "../rollup/RollupSql.ts"
 
 /**
  * What the server has counted in a table: a month's records (`2026-01`), or the `ledger`, whose deleted rows are what

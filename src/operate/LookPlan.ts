@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Instant from "../domain/Instant.ts"
 import * as Month from "../domain/Month.ts"
 import type { Bookmark, CheckStore } from "./CheckStore.ts"
-import type { DaySpan, RollupStore } from "../rollup/RollupStore.ts"
+import type { DaySpan } from "../rollup/RollupSql.ts"
+import type { RollupStore } from "../rollup/RollupStore.ts"
 
 /**
  * - `since`: when the last look was, as the server writes it; `undefined`: all batches are looked at
@@ -63,8 +64,7 @@ export const plan = Effect.fnUntraced(function* (
   const extent = yield* rollups.extent
   const months: Array<DaySpan> = []
   if (extent !== undefined) {
-    const last = Instant.fromMillis(extent.last)
-    for (let start = Instant.monthStart(Instant.fromMillis(extent.first)); start <= last;) {
+    for (let start = Instant.monthStart(extent.first); start <= extent.last;) {
       const end = Instant.monthStart(start, 1)
       months.push({ start, end })
       start = end

@@ -116,7 +116,7 @@ const patience = "30 seconds"
 
 const differencesPerDay = 10_000
 
-const millisPerDay = 86_400_000
+const microsPerDay = 86_400 * Instant.microsPerSecond
 
 const make = Effect.gen(function* () {
   const { engine } = yield* Database
@@ -189,23 +189,19 @@ const make = Effect.gen(function* () {
   ) {
     const extent = yield* store.extent
     if (extent === undefined) return { days: 0, differences: [] }
-    const from = window === undefined ? extent.first : Math.max(extent.first, Instant.toMillis(window.start))
-    const to =
-      window === undefined ? extent.last : Math.min(extent.last, Instant.toMillis((window.end - 1) as Instant.Instant))
-    const first = Math.floor(from / millisPerDay)
-    const days = Math.max(0, Math.floor(to / millisPerDay) - first + 1)
+    const from = window === undefined ? extent.first : Math.max(extent.first, window.start)
+    const to = window === undefined ? extent.last : Math.min(extent.last, window.end - 1)
+    const first = Math.floor(from / microsPerDay)
+    const days = Math.max(0, Math.floor(to / microsPerDay) - first + 1)
+    const dayAt = (day: number) => ((first + day) * microsPerDay) as Instant.Instant
     const differences: Array<RollupDifference> = []
     for (let day = 0; day < days; day++) {
-      const start = Instant.fromMillis((first + day) * millisPerDay)
-      const end = Instant.fromMillis((first + day + 1) * millisPerDay)
-      differences.push(...(yield* patiently(store.rebuildDays({ start, end }, differencesPerDay))))
+      const span = { start: dayAt(day), end: dayAt(day + 1) }
+      differences.push(...(yield* patiently(store.rebuildDays(span, differencesPerDay))))
       if (onDay !== undefined) yield* onDay(day + 1, days)
     }
     if (days > 0) {
-      const months = {
-        start: Instant.monthStart(Instant.fromMillis(first * millisPerDay)),
-        end: Instant.monthStart(Instant.fromMillis((first + days - 1) * millisPerDay), 1)
-      }
+      const months = { start: Instant.monthStart(dayAt(0)), end: Instant.monthStart(dayAt(days - 1), 1) }
       differences.push(...(yield* patiently(store.rebuildMonths(months, differencesPerDay))))
     }
     return { days, differences }
