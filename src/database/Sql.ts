@@ -37,7 +37,7 @@ import { arrayText } from "./ArrayText.ts"
 import type { Reading } from "./Reading.ts"
 import { timestamp } from "./Timestamp.ts"
 import { atomically, type Database, retrySerialization, type Row } from "./Database.ts"
-import { DatabaseError, fromUnknown, mapSqlError, Unexpected } from "./DatabaseError.ts"
+import { type DatabaseError, fromUnknown, mapSqlError } from "./DatabaseError.ts"
 
 export type Fragment = Statement.Fragment
 
@@ -114,30 +114,20 @@ export const t = Object.fromEntries(names.map((name) => [name, table(name)])) as
 /** Microseconds since 1970 of a time, to be read as `Instant`. */
 export const micros = (time: string): Fragment => literal(`(extract(epoch from ${time}) * 1000000)::bigint::text`)
 
-/** Text and its parameters, `$1` and on: for what takes only those. */
-export interface Compiled {
-  readonly text: string
-  readonly params: ReadonlyArray<string | null>
-}
+type Answer<A> = Effect.Effect<A, DatabaseError>
 
 /**
  * Runs statements. `all`, `one` and `maybe` decode their rows; `one` fails where there is none.
  *
  * - `run`: gives how many rows were returned
- * - `compile`: with the names that tables have here
+ * - `compile`: the text, with `$1` and on for the values: for what takes only those
  */
 export interface Sql {
-  readonly all: <S extends RowSchema>(
-    row: S,
-    statement: Fragment
-  ) => Effect.Effect<ReadonlyArray<S["Type"]>, DatabaseError>
-  readonly one: <S extends RowSchema>(row: S, statement: Fragment) => Effect.Effect<S["Type"], DatabaseError>
-  readonly maybe: <S extends RowSchema>(
-    row: S,
-    statement: Fragment
-  ) => Effect.Effect<S["Type"] | undefined, DatabaseError>
-  readonly run: (statement: Fragment) => Effect.Effect<number, DatabaseError>
-  readonly compile: (statement: Fragment) => Compiled
+  readonly all: <S extends RowSchema>(row: S, statement: Fragment) => Answer<ReadonlyArray<S["Type"]>>
+  readonly one: <S extends RowSchema>(row: S, statement: Fragment) => Answer<S["Type"]>
+  readonly maybe: <S extends RowSchema>(row: S, statement: Fragment) => Answer<S["Type"] | undefined>
+  readonly run: (statement: Fragment) => Answer<number>
+  readonly compile: (statement: Fragment) => { readonly text: string; readonly params: ReadonlyArray<string | null> }
 }
 
 type RowSchema = Schema.Top & { readonly DecodingServices: never }
@@ -149,23 +139,20 @@ export const on = ({ name, query }: Reading): Sql => {
     placeholder: (place) => `$${place}`,
     onIdentifier: Statement.defaultEscape('"'),
     onCustom: ({ paramA: table }) => [name(`billing_${table}`), []],
-    onRecordUpdate: () => {
-      throw new Error("values are updated from a `values` clause or `unnest`")
-    }
+    // No statement here has a record of an update.
+    onRecordUpdate: () => ["", []]
   })
-  const compile = (statement: Fragment): Compiled => {
+  const compile: Sql["compile"] = (statement) => {
     const [text, params] = compiler.compile(statement, true)
     // `segments` makes no others.
-    return { text, params: params as Compiled["params"] }
+    return { text, params: params as ReadonlyArray<string | null> }
   }
-  const execute = (statement: Fragment) => {
+  const rows = (statement: Fragment) => {
     const { params, text } = compile(statement)
     return query(text, params)
   }
   const all: Sql["all"] = (row, statement) =>
-    Effect.mapError(Effect.flatMap(execute(statement), Schema.decodeUnknownEffect(Schema.Array(row))), (error) =>
-      fromUnknown(error)
-    )
+    rows(statement).pipe(Effect.flatMap(Schema.decodeUnknownEffect(Schema.Array(row))), Effect.mapError(sorted))
   const maybe: Sql["maybe"] = (row, statement) => Effect.map(all(row, statement), ([first]) => first)
   return {
     all,
@@ -176,14 +163,13 @@ export const on = ({ name, query }: Reading): Sql => {
         (found) => found !== undefined,
         () => noRow
       ),
-    run: (statement) => Effect.map(execute(statement), ({ length }) => length),
+    run: (statement) => Effect.map(rows(statement), ({ length }) => length),
     compile
   }
 }
 
-const noRow = new DatabaseError({
-  reason: new Unexpected({ detail: "a statement that gives a row gave none", code: "", cause: undefined })
-})
+const sorted = (error: unknown) => fromUnknown(error)
+const noRow = fromUnknown(new Error("a statement that gives a row gave none"))
 
 /** Statements on a client: each alone, or those of a transaction. */
 export interface Client extends Sql {
@@ -203,7 +189,7 @@ export const make = ({ bounded, name, own, sql }: Database["Service"]) => ({
 const client = (
   name: Reading["name"],
   pg: PgClient,
-  guard: (statement: ReturnType<Reading["query"]>) => ReturnType<Reading["query"]>,
+  guard: (statement: Answer<ReadonlyArray<Row>>) => Answer<ReadonlyArray<Row>>,
   transaction: Client["transaction"]
 ): Client => {
   const isOpen = Effect.map(Effect.serviceOption(pg.transactionService), Option.isSome)
