@@ -17,7 +17,7 @@ import { printable } from "../domain/Shown.ts"
 import { Spool, type SpoolError } from "../spool/Spool.ts"
 import * as Settings from "../system/Settings.ts"
 import { layerObjectStorageConfig } from "../files/Storage.ts"
-import { DatabaseUrl, given, Quiet, SchemaName } from "./flags.ts"
+import { DatabaseUrl, given, Quiet, SchemaName } from "./Flags.ts"
 
 /** Which database the flags and the environment name. */
 export const target = Effect.gen(function* () {

@@ -16,7 +16,7 @@ import { join, relative } from "node:path"
 import { gunzipSync } from "node:zlib"
 import type { Database } from "../../src/database/Database.ts"
 import { layerSharedDatabases, SharedDatabases } from "../../src/cli/Session.ts"
-import * as ShellWords from "../../src/cli/shellWords.ts"
+import * as ShellWords from "../../src/cli/ShellWords.ts"
 import { type Environment, type Outcome, usage, usageProcess } from "./cli.ts"
 import { at } from "./clock.ts"
 

@@ -6,11 +6,11 @@ import { type ArchivedMonth, Archiver, type Verification } from "../../retention
 import type { Archive } from "../../archive/Archive.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import * as Settings from "../../system/Settings.ts"
-import { Findings } from "../failures.ts"
-import * as Flags from "../flags.ts"
-import { readDays, readWindow } from "../period.ts"
+import { Findings } from "../Failures.ts"
+import * as Flags from "../Flags.ts"
+import { readDays, readWindow } from "../Period.ts"
 import * as Listing from "../render/Listing.ts"
-import * as Progress from "../render/progress.ts"
+import * as Progress from "../render/Progress.ts"
 import * as Session from "../Session.ts"
 
 const { column } = Listing

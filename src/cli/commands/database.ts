@@ -7,7 +7,7 @@ import { Database } from "../../database/Database.ts"
 import * as Migrations from "../../database/Migrations.ts"
 import { DoctorStore } from "../../operate/DoctorStore.ts"
 import { claimHint, IdentityStore } from "../../database/IdentityStore.ts"
-import * as Flags from "../flags.ts"
+import * as Flags from "../Flags.ts"
 import { type Document, type Format, render } from "../render/Formats.ts"
 import * as Session from "../Session.ts"
 

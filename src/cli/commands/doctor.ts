@@ -3,10 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command, Flag } from "effect/cli"
 import { Doctor, type Finding } from "../../operate/Doctor.ts"
-import { Findings } from "../failures.ts"
-import * as Flags from "../flags.ts"
+import { Findings } from "../Failures.ts"
+import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
-import * as Progress from "../render/progress.ts"
+import * as Progress from "../render/Progress.ts"
 import * as Session from "../Session.ts"
 
 const listing = Listing.make<Finding>("checks", [

@@ -11,10 +11,10 @@ import {
   type MaintenanceStepName,
   maintenanceSteps
 } from "../../operate/Maintainer.ts"
-import { Findings, StepsFailed } from "../failures.ts"
-import * as Flags from "../flags.ts"
+import { Findings, StepsFailed } from "../Failures.ts"
+import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
-import * as Progress from "../render/progress.ts"
+import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
 import { fileFlags } from "./archive.ts"

@@ -4,7 +4,7 @@ import { Argument, Command } from "effect/cli"
 import * as Decimal from "../../domain/Decimal.ts"
 import type { Price } from "../../domain/PriceBook.ts"
 import * as Instant from "../../domain/Instant.ts"
-import * as Flags from "../flags.ts"
+import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
 

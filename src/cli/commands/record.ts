@@ -1,7 +1,7 @@
 /** `usage record`: usage of any service. */
 import * as Result from "effect/Result"
 import { Argument, Command } from "effect/cli"
-import * as Flags from "../flags.ts"
+import * as Flags from "../Flags.ts"
 import { recordWith } from "./track.ts"
 
 export const record = Command.make(

@@ -5,7 +5,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { type RetentionRule, type RetentionSubject, subjects } from "../../domain/RetentionRule.ts"
 import { Retention } from "../../retention/Retention.ts"
-import * as Flags from "../flags.ts"
+import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
 

@@ -11,10 +11,10 @@ import { createReadStream } from "node:fs"
 import { basename } from "node:path"
 import type { Readable } from "node:stream"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
-import { exitCodes, Failed } from "../failures.ts"
-import { DatabaseUrl, given, Quiet, SchemaName } from "../flags.ts"
+import { exitCodes, Failed } from "../Failures.ts"
+import { DatabaseUrl, given, Quiet, SchemaName } from "../Flags.ts"
 import * as Session from "../Session.ts"
-import * as ShellWords from "../shellWords.ts"
+import * as ShellWords from "../ShellWords.ts"
 import { printable } from "../../domain/Shown.ts"
 
 /** More than the longest metadata takes, however it is quoted. */

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Service } from "../../domain/Service.ts"
-import * as Flags from "../flags.ts"
+import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Session from "../Session.ts"
 

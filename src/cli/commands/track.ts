@@ -6,8 +6,8 @@ import { Argument, Command } from "effect/cli"
 import type { InvalidInput } from "../../domain/InvalidInput.ts"
 import type { UsageInput } from "../../domain/UsageRecord.ts"
 import * as Tracking from "../../domain/Tracking.ts"
-import * as Flags from "../flags.ts"
-import { recordAll } from "../recording.ts"
+import * as Flags from "../Flags.ts"
+import { recordAll } from "../Recording.ts"
 import * as Session from "../Session.ts"
 
 const shared = { customer: Flags.customer, at: Flags.at, key: Flags.key }

@@ -1,6 +1,6 @@
 /** What `--format` may be, and what each of them makes of a document. Another format is a line here and a file of its own. */
-import * as Json from "./json.ts"
-import { csv, psql, type Table } from "./table.ts"
+import * as Json from "./Json.ts"
+import { csv, psql, type Table } from "./Table.ts"
 
 /** How a table is written. */
 export interface Style {

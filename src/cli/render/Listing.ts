@@ -12,7 +12,7 @@ import type * as Effect from "effect/Effect"
 import * as Decimal from "../../domain/Decimal.ts"
 import * as Instant from "../../domain/Instant.ts"
 import { type Document, render, type Show, type Style } from "./Formats.ts"
-import * as Json from "./json.ts"
+import * as Json from "./Json.ts"
 
 export type Value = string | number | bigint | boolean | Decimal.Decimal | null | undefined
 

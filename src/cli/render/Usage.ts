@@ -1,7 +1,7 @@
 /** What is said of usage, wherever it is listed. */
 import type { ServiceUsage } from "../../report/Reporter.ts"
 import { cell, type Column, column, field } from "./Listing.ts"
-import { tableCost, tableQuantity } from "./numbers.ts"
+import { tableCost, tableQuantity } from "./Numbers.ts"
 
 export const service: Column<ServiceUsage> = column("service", (usage) => usage.service)
 /** JSON names the unit before the quantity, tables behind it. */

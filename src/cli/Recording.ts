@@ -13,8 +13,8 @@ import type { InvalidInput } from "../domain/InvalidInput.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 import { Recorder, type RecorderError } from "../record/Recorder.ts"
 import { Spool } from "../spool/Spool.ts"
-import { isTryLater } from "./failures.ts"
-import * as Offline from "./offline.ts"
+import { isTryLater } from "./Failures.ts"
+import * as Offline from "./Offline.ts"
 import * as Session from "./Session.ts"
 
 /** A command waits a little for a busy server, then takes the spool: whoever scripts it wants to go on. */

@@ -6,10 +6,10 @@ import { sentence } from "../../domain/Alert.ts"
 import * as Decimal from "../../domain/Decimal.ts"
 import * as Instant from "../../domain/Instant.ts"
 import type { QuotaState } from "../../quota/QuotaStateStore.ts"
-import { bar } from "./bars.ts"
+import { bar } from "./Bars.ts"
 import * as Listing from "./Listing.ts"
-import { tableQuantity } from "./numbers.ts"
-import { pad, psql } from "./table.ts"
+import { tableQuantity } from "./Numbers.ts"
+import { pad, psql } from "./Table.ts"
 import { printable } from "../../domain/Shown.ts"
 
 const { cell, column, field } = Listing

@@ -3,11 +3,11 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../../domain/Decimal.ts"
 import type { CustomerUsage, GroupUsage, ResolvedQuery, UsageReport } from "../../report/Reporter.ts"
 import { render } from "./Formats.ts"
-import * as Json from "./json.ts"
+import * as Json from "./Json.ts"
 import * as Listing from "./Listing.ts"
-import { tableCost, tableQuantity } from "./numbers.ts"
-import * as Summary from "./summary.ts"
-import * as Usage from "./usage.ts"
+import { tableCost, tableQuantity } from "./Numbers.ts"
+import * as Summary from "./Summary.ts"
+import * as Usage from "./Usage.ts"
 
 const { cell, column, field, fields } = Listing
 

@@ -5,7 +5,7 @@ import type * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Window from "../domain/Window.ts"
-import { given } from "./flags.ts"
+import { given } from "./Flags.ts"
 
 type Text = Option.Option<string>
 

@@ -6,12 +6,12 @@ import type { Window } from "../../domain/Window.ts"
 import { printable } from "../../domain/Shown.ts"
 import type { QuotaState } from "../../quota/QuotaStateStore.ts"
 import { type Document, type Format, render as renderAs } from "./Formats.ts"
-import * as Json from "./json.ts"
+import * as Json from "./Json.ts"
 import * as Listing from "./Listing.ts"
-import { exactMoney, humanQuantity, money } from "./numbers.ts"
-import * as Quotas from "./quotas.ts"
-import { pad } from "./table.ts"
-import * as Usage from "./usage.ts"
+import { exactMoney, humanQuantity, money } from "./Numbers.ts"
+import * as Quotas from "./Quotas.ts"
+import { pad } from "./Table.ts"
+import * as Usage from "./Usage.ts"
 
 /** A column of the box. */
 interface BoxColumn {

@@ -1,6 +1,6 @@
 /** A line on a terminal's stderr that says how far long work is: redrawn in place, and gone when the work is done. */
 import { printable } from "../../domain/Shown.ts"
-import { humanBytes } from "./numbers.ts"
+import { humanBytes } from "./Numbers.ts"
 
 export interface Progress {
   /** What is done so far, of `total` where that is known, and what else there is to say. */
