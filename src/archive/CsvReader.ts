@@ -1,6 +1,6 @@
 /**
  * Reads the CSV of archives: comma, LF, quotes that are doubled inside of quotes. It takes text as it comes and gives the
- * records that are complete. A tenth of the time of a parser that knows every dialect; a month may have a hundred million
+ * records that are complete. Hand-written: it takes a tenth of the time of a parser that knows every dialect; a month may have a hundred million
  * records, and each is read back before it is removed.
  */
 

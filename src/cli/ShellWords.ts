@@ -8,6 +8,8 @@
  *
  * There are no variables, substitutions, pipes, redirections and sequences here. What would be one of them to a shell is
  * refused rather than taken as text: it is meant for another reader.
+ *
+ * Hand-written: `shell-quote` substitutes and globs, and `string-argv` takes a pipe as text.
  */
 import * as Result from "effect/Result"
 import { InvalidInput } from "../domain/InvalidInput.ts"

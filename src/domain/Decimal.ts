@@ -4,6 +4,9 @@
  * Quantities and money are never floating point here. A decimal enters as a number, bigint, string or `BigDecimal`, is
  * checked for size while it is still text (adding 1 to `1e999999999` would keep a process busy for minutes), and leaves as
  * plain digits. Quotients are rounded once, to 30 decimals, half to even; money is rounded only where it is shown.
+ *
+ * Hand-written over `BigDecimal`: its `format` writes exponents from sixteen decimals on, a quotient of its `divide` has been rounded once
+ * already, and it bounds nothing before it computes.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Result from "effect/Result"
@@ -207,9 +210,7 @@ export const percentFloor = (a: Decimal, b: Decimal): bigint => {
 
 /** Rounds to a number of decimals, half to even. Only for what is shown. @since 0.1.0 */
 export const round = (decimal: Decimal, decimals: number): Decimal =>
-  decimal.scale <= decimals
-    ? decimal
-    : BigDecimal.make(halfEven(decimal.value, 10n ** BigInt(decimal.scale - decimals)), decimals)
+  decimal.scale <= decimals ? decimal : BigDecimal.round(decimal, { scale: decimals, mode: "half-even" })
 
 /** Rounded to `decimals` places, zeros kept: `toFixed(0.5, 2)` is `0.50`. @since 0.1.0 */
 export const toFixed = (decimal: Decimal, decimals: number): string => {

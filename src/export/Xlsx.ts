@@ -4,6 +4,9 @@
  * `exceljs` makes the workbook: its parts, styles, columns, and the sheets' frames. The rows between are written here, for a
  * tenth of the work, into the stream of the sheet, and no more of them than the archive behind it takes: exceljs itself never
  * waits.
+ *
+ * Hand-written, the rows: exceljs holds them all or does not wait. What is leant on is not public (`stream.pipes`, `_writableState`, `zip`)
+ * and exceljs is not maintained, so it is pinned to one version; a test fills a slow sink.
  */
 import type { Font, PageSetup, stream, Style, Worksheet } from "exceljs"
 import { Writable } from "node:stream"

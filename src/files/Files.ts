@@ -1,4 +1,9 @@
-/** Files that appear whole and durably: written under another name, synced, renamed, and the directory synced. */
+/**
+ * Files that appear whole and durably: written under another name, synced, renamed, and the directory synced.
+ *
+ * Here and wherever files are used it is `node:fs`, and not Effect's `FileSystem`: that one has no `fdatasync`, and every
+ * application would have to provide it, from `@effect/platform-node`.
+ */
 import { randomBytes } from "node:crypto"
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"

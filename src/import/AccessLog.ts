@@ -7,6 +7,8 @@
  * A line is one request of `api` and its answer's bytes of `bandwidth`. What a client sent may be anything: where it is no
  * request that can be read, endpoint and method are `-`, and the line counts all the same. What the server wrote (time,
  * status, bytes) must be there, or the line is refused.
+ *
+ * Hand-written: no parser of access logs on npm is maintained.
  */
 import * as Result from "effect/Result"
 import { isUtf8 } from "node:buffer"

@@ -4,6 +4,9 @@
  * A number is taken as the digits that stand there and never as a double; metadata is the text that stands there, with its key
  * order, spacing and duplicate keys. So a line is not read with `JSON.parse`: its members are told apart by a scanner, which
  * is strict about what is between them, and each value is checked by whoever takes it.
+ *
+ * Hand-written: `JSON.parse` with a reviver that keeps digits (`context.source`, `JSON.rawJSON`) takes 1.7 to 3.4 times as long a line,
+ * measured on Node 24; `npm run bench -- import` fell from 0.60 to 0.50 of COPY.
  */
 import * as Result from "effect/Result"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"

@@ -3,6 +3,8 @@
  *
  * The server stores it about an eighth faster than text, because it has no numbers and times to read, and here it is not
  * slower to make.
+ *
+ * Hand-written: `pg-copy-streams-binary` is for rows of any types, and asks for the type of every field of every row.
  */
 import * as Instant from "../domain/Instant.ts"
 

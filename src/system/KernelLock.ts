@@ -9,6 +9,8 @@
  * The lock is SQLite's, which comes with Node: a write transaction on an empty database, `fcntl` underneath. Nothing is written
  * to the file. Two rules come with `fcntl`: opening and closing the file anywhere in the process drops its lock, so no other code may
  * open it; and a lock belongs to the process, so SQLite itself refuses the second one in a process.
+ *
+ * Hand-written: `proper-lockfile` goes by the time of a file, so it takes over from an owner that was asleep.
  */
 import { accessSync, closeSync, constants, existsSync, linkSync, openSync, rmSync } from "node:fs"
 import { randomUUID } from "node:crypto"

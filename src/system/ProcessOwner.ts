@@ -1,6 +1,8 @@
 /**
  * Describes the process that owns something, for people. Nothing is decided by it: in another container the same process id
  * is another process, and the same host name another host. Whether an owner is alive, its lock says.
+ *
+ * Hand-written: there is no library for four facts of `node:os`.
  */
 import { hostname } from "node:os"
 import { basename } from "node:path"

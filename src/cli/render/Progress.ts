@@ -1,4 +1,8 @@
-/** A line on a terminal's stderr that says how far long work is: redrawn in place, and gone when the work is done. */
+/**
+ * A line on a terminal's stderr that says how far long work is: redrawn in place, and gone when the work is done.
+ *
+ * Hand-written: `cli-progress` has not been released for years, and draws more than one line.
+ */
 import { printable } from "../../domain/Shown.ts"
 import { humanBytes } from "./Numbers.ts"
 

@@ -7,6 +7,9 @@
  *
  * Every row is a message. From the statement on until the server is ready for the next one, messages are told apart here, for
  * a fraction of what the driver takes for each; it gets all that are not rows.
+ *
+ * Hand-written: `pg-copy-streams` gives bytes, and not pages of whole rows. Like that package it takes the place of the listener on
+ * the socket of `pg`, so `pg` is pinned to one version (`test/database/Driver.test.ts`).
  */
 import type pg from "pg"
 

@@ -6,6 +6,9 @@
  * answer may lie unread for milliseconds; a COPY of 5,000 records takes 25.
  *
  * If a statement fails, the server skips those behind it and, as the protocol says, drops the data that follows.
+ *
+ * Hand-written: `pg-copy-streams` waits for the answer to `begin`, and to what comes before the COPY. It writes to the socket of `pg`
+ * itself, so `pg` is pinned to one version (`test/database/Driver.test.ts`).
  */
 import type pg from "pg"
 import type { Copy } from "../Database.ts"
