@@ -1,4 +1,4 @@
-/** Arrays as PostgreSQL's own text for them: a driver spends more on an element than the server does. */
+/** Arrays in PostgreSQL's own text form: drivers spend more time on an element than the server does. */
 
 const special = /["\\]/
 

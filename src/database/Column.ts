@@ -1,6 +1,6 @@
 /**
- * What a column of a row becomes. What a statement selects as text is read exactly: a decimal or a count is never a float. The
- * ids are those that were checked when they were stored.
+ * How the columns of a row are decoded. Values selected as text are read exactly: decimals and counts are never floats. Ids were
+ * checked when they were stored.
  */
 import * as Schema from "effect/Schema"
 import * as Getter from "effect/SchemaGetter"
@@ -14,10 +14,10 @@ const fromText = <To extends Schema.Top>(to: To, read: (text: string) => To["Enc
 export const Customer = Schema.String.pipe(Schema.brand("effect-usage/CustomerId"))
 export const Service = Schema.String.pipe(Schema.brand("effect-usage/ServiceName"))
 
-/** A date that was selected as `monthText` of it. */
+/** A date selected with `monthText`. */
 export const Month = Schema.String.pipe(Schema.brand("effect-usage/Month"))
 
-/** A time that was selected as `micros` of it; it may be an infinity. */
+/** A time selected with `micros`; it may be infinite. */
 // @effect-diagnostics-next-line schemaNumber:off
 export const Instant = fromText(Schema.Number.pipe(Schema.brand("effect-usage/Instant")), globalThis.Number)
 

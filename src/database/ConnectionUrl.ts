@@ -1,10 +1,10 @@
 /**
- * A connection URL, read once for both drivers: `@effect/sql-pg` and `pg` differ in what they make of `sslmode`.
+ * A connection URL, read once for both drivers: `@effect/sql-pg` and `pg` interpret `sslmode` differently.
  *
  * `sslmode` means what it means to libpq: `disable`, `prefer` (TLS if the server has it), `require` (TLS, any
- * certificate), `verify-ca`, `verify-full`. Without it a server on this machine is spoken to in plain, any other as with
- * `prefer`. `sslrootcert` names a file of certificates to trust. `prepare=false`, or `pgbouncer=true` as others spell it, is
- * for a transaction pooler in between.
+ * certificate), `verify-ca`, `verify-full`. Without it, connections to this machine are unencrypted, and others as with
+ * `prefer`. `sslrootcert` names a file of certificates to trust. `prepare=false` (or `pgbouncer=true`, as others
+ * spell it) is for a transaction pooler in between.
  */
 import { readFile } from "node:fs/promises"
 import * as Net from "node:net"
@@ -40,7 +40,7 @@ const shape = "Give postgresql://user:password@host:5432/database?sslmode=requir
 export const isLocal = (host: string): boolean =>
   host === "localhost" || host === "::1" || host.startsWith("127.") || host.startsWith("/")
 
-/** Reads a connection URL. The URL's text, which may hold a password, is in no error. */
+/** Reads a connection URL. Errors never include the URL's text, which may hold a password. */
 export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, InvalidInput> => {
   const parsed = URL.parse(Redacted.value(url))
   if (parsed === null) return refuse("is not a URL", shape)
@@ -77,7 +77,7 @@ export const parse = (url: Redacted.Redacted): Result.Result<ConnectionTarget, I
   })
 }
 
-/** An address for people, without the password. */
+/** The address without the password, for people. */
 export const describe = ({
   database,
   host,
@@ -85,7 +85,7 @@ export const describe = ({
   username
 }: Pick<ConnectionTarget, "database" | "host" | "port" | "username">): string => {
   const [user, name] = [encodeURIComponent(username), encodeURIComponent(database)]
-  // A directory of sockets is no host of a URL.
+  // A directory of sockets is not a valid host in a URL.
   if (host.startsWith("/")) return `postgresql://${user}@/${name}?host=${host}&port=${port}`
   return `postgresql://${user}@${host.includes(":") ? `[${host}]` : host}:${port}/${name}`
 }

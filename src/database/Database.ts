@@ -10,13 +10,13 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Cells } from "../files/Column.ts"
 import { type DatabaseError, isSerialization, mapSqlError } from "./DatabaseError.ts"
 
-/** A row of text, as statements that go through COPY's connection return it: cast what you select. */
+/** A row of text, as COPY's connection returns it: cast what you select. */
 export type Row = { readonly [column: string]: unknown }
 
 /** Runs a statement of a transaction. */
 export type Query = (text: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, DatabaseError>
 
-/** A statement, and `copy … from stdin (format binary)`. */
+/** A statement followed by `copy … from stdin (format binary)`. */
 export interface Copy {
   readonly statement: string
   readonly params: ReadonlyArray<string>
@@ -27,21 +27,21 @@ export interface Copy {
 
 /** A transaction after its COPY. */
 export interface CopyTransaction {
-  /** Of the statement before the COPY. */
+  /** The rows of the statement before the COPY. */
   readonly rows: ReadonlyArray<Row>
-  /** Rows that COPY stored. */
+  /** The number of rows that COPY stored. */
   readonly count: number
   readonly query: Query
 }
 
-/** A transaction whose COPY depends on what its statements answer. */
+/** A transaction whose COPY depends on its statements' answers. */
 export interface OpenTransaction {
   readonly query: Query
-  /** Gives the number of rows that were stored. */
+  /** Returns the number of rows stored. */
   readonly copy: (copy: Pick<Copy, "table" | "columns" | "data">) => Effect.Effect<number, DatabaseError>
 }
 
-/** A query with so many columns, all of type text, and its parameters `$1` and on, also text. */
+/** A query, its number of columns, all of type text, and its parameters `$1`, `$2`, …, also text. */
 export interface Select {
   readonly text: string
   readonly columns: number
@@ -52,12 +52,12 @@ export interface Select {
 export type Pull<A> = Effect.Effect<A | undefined, DatabaseError>
 
 /**
- * One snapshot of the database. One result is read at a time, to its end.
+ * One snapshot of the database. Results are read one at a time, each to its end.
  *
  * - `query`: a statement with a small answer
- * - `rows`: a result of any length, in pages whose memory is bounded; the server waits for who reads them
- * - `csv`: the same as CSV text, written by the server; `undefined` where there is none to do it
- * - `copy`: fills a temporary table, which the results may then be of too
+ * - `rows`: a result of any length, in pages of bounded memory; the server waits for the reader
+ * - `csv`: the same as CSV text, written by the server; `undefined` on the embedded engine
+ * - `copy`: fills a temporary table, which later results may read
  */
 export interface Snapshot {
   readonly query: Query
@@ -72,8 +72,8 @@ export interface Snapshot {
  * Where a database is.
  *
  * - `name`: for people: a directory, `memory`, or a server's address without the password
- * - `directory`: of an embedded one, from the root. What is in it goes with it
- * - `mark`: what a copy of the directory has not; a server is asked, and has none
+ * - `directory`: an embedded database's, as an absolute path; whatever is in it moves with it
+ * - `mark`: distinguishes the directory from a copy; a server has none, and is asked for its identity instead
  */
 export interface Place {
   readonly name: string
@@ -83,25 +83,25 @@ export interface Place {
 
 /**
  * - `place`: where it is
- * - `sql`: the client, without the name transformations that an application may have put on its own
+ * - `sql`: the client, without the name transformations of an application's own
  * - `schema`: the PostgreSQL schema of the tables
  * - `name`: a table's name, qualified and quoted, for SQL text
  * - `copyTransaction`: runs a statement and a COPY, then `body`, in a READ COMMITTED transaction, and checks that COMMIT
- *   committed. A failing `body` rolls it back. Not interruptible: it commits whole, or leaves nothing.
- * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer. `long`: for those
- *   that move a month or more, whose statements may take an hour and are planned with their values
- * - `snapshot`: runs `body` on one snapshot, which no time limit ends. What it reads is as of its beginning, whatever is
- *   written meanwhile; but a table that is emptied with TRUNCATE is empty in every snapshot that has not read it yet.
+ *   committed. A failing `body` rolls it back. Uninterruptible: it commits whole, or leaves nothing.
+ * - `transaction`: the same, step by step: statements and COPY in any order, each waiting for its answer. `long`: for
+ *   transactions that move a month or more, whose statements may take an hour and are planned with their values
+ * - `snapshot`: runs `body` on one snapshot, without a time limit. It sees the state as of its beginning, whatever is written
+ *   meanwhile; but a table emptied with TRUNCATE is empty in every snapshot that has not read it yet.
  *   Interruptible.
- * - `own`: the client of this package's own statements. On a server it is another one, with connections of its own: what
- *   it does is not part of a caller's transaction, and does not wait for callers who hold all the connections of `sql`
- *   and wait for us. The embedded engine has one connection, so there it is `sql`.
+ * - `own`: the client for this package's own statements. On a server it has connections of its own: its statements are not part
+ *   of a caller's transaction, and do not wait for callers that hold all connections of `sql`
+ *   while they wait for us. The embedded engine has one connection, so there it is `sql`.
  *
- *   Statements of either are run `unprepared`, so that each is planned for its values: at its sixth execution on a connection a
- *   prepared one gets a plan for all values, and where conditions are optional (`$2 is null or …`) or ranges and lists decide how
- *   much is read, that one takes a hundred times as long, or for ever. Prepared is what stores records, which looks up keys.
- * - `bounded`: sorts the errors of SQL, and on a server gives up an attempt that is not answered: a silent peer would
- *   keep it for ever. What became of the attempt is then not known.
+ *   Statements of both run `unprepared`, so each is planned for its values: at its sixth execution on a connection a prepared
+ *   statement gets one plan for all values, and where conditions are optional (`$2 is null or …`) or ranges and lists decide how
+ *   much is read, that plan takes a hundred times as long, or for ever. Only what stores records is prepared: it looks up keys.
+ * - `bounded`: classifies SQL errors, and on a server gives up an unanswered attempt, which a silent peer would keep for ever.
+ *   The outcome of such an attempt is unknown.
  */
 interface Interface {
   readonly engine: "postgres" | "embedded"
@@ -136,7 +136,7 @@ interface Interface {
 }
 
 /**
- * What the services are layers on: `Postgres.layer` or `Embedded.layer`.
+ * The database that the services' layers need: `Postgres.layer` or `Embedded.layer`.
  *
  * @since 0.1.0
  */
@@ -155,8 +155,8 @@ export const patiently = <A, E, R>(
       )
 
 /**
- * Runs an effect in a transaction of a client, or behind a savepoint of the one that is open. It is READ COMMITTED, whatever the
- * session's default: who has waited for a lock is to see what its holder did before.
+ * Runs an effect in a transaction of a client, or behind a savepoint of the open one. It is READ COMMITTED, whatever the session's
+ * default: after waiting for a lock it must see what the lock's holder did.
  */
 export const atomically = <A, E, R>(
   client: PgClient,
@@ -167,8 +167,8 @@ export const atomically = <A, E, R>(
   )
 
 /**
- * Runs what is a transaction of its own, again where the server could not serialize it: with a default isolation of SERIALIZABLE
- * it may say so at any time, also of what only reads.
+ * Runs a transaction again if the server could not serialize it: with a default isolation of SERIALIZABLE that may happen at any
+ * time, even to one that only reads.
  */
 export const retrySerialization: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.retry({
   while: isSerialization,

@@ -1,5 +1,5 @@
 /**
- * What can go wrong with the database, sorted by what a caller can do about it.
+ * The errors of the database, classified by what a caller can do about them.
  *
  * | reason | meaning | retry |
  * |---|---|---|
@@ -7,16 +7,16 @@
  * | `Busy` | the server cannot do it now: start or recovery, read-only, deadlock, lock or statement timeout, too many connections, full disk | yes |
  * | `InUse` | another process owns the embedded database | yes |
  * | `Refused` | the server refused the data | no |
- * | `NotMigrated` | the tables are not there | no |
- * | `TooNew` | the tables are those of a later version, and this one must not use them | no |
+ * | `NotMigrated` | the tables do not exist | no |
+ * | `TooNew` | a later version changed the tables, and this one must not use them | no |
  * | `Unsuitable` | the database cannot hold the tables: of another encoding, of a server that is too old, in a directory that is not all there | no |
  * | `Denied` | wrong credentials or missing rights | no |
  * | `KeyConflict` | an idempotency key was used before, with other content | no |
  * | `NotInstalled` | the embedded engine is not installed | no |
  * | `Unexpected` | anything else | no |
  *
- * What the server says is sorted by its code (`SqlState`), in whatever language its words are. An error without one is a
- * driver's, and sorted by what is known of the connection, never by its words: they change from one version to the next.
+ * Server errors are classified by their code (`SqlState`), whatever language their message is in. An error without a code is a
+ * driver's, and is classified by the state of the connection, never by its message, which changes between versions.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -29,9 +29,9 @@ import { printable, withoutPasswords } from "../domain/Shown.ts"
 import { type Sort, sortOf } from "./SqlState.ts"
 
 const fields = {
-  /** The server's or the operating system's words, one line. */
+  /** The server's or the operating system's message, one line. */
   detail: Schema.String,
-  /** SQLSTATE, or the operating system's code (`ECONNREFUSED`); empty where there is none. */
+  /** SQLSTATE, or the operating system's code (`ECONNREFUSED`); empty if there is none. */
   code: Schema.String,
   cause: Schema.Defect()
 }
@@ -56,7 +56,7 @@ export class Busy extends Schema.TaggedError<Busy>()("Busy", fields) {
 export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   ...fields,
   where: Schema.String,
-  /** The constraint that the data violates; empty where it is none that has a name. */
+  /** The violated constraint; empty if it has no name. */
   constraint: Schema.String
 }) {
   readonly isRetryable = false
@@ -65,7 +65,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
   }
 }
 
-/** The tables are not there, or of another version. @since 0.1.0 */
+/** The tables do not exist, or are of an earlier version. @since 0.1.0 */
 export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated", fields) {
   readonly isRetryable = false
   override get message(): string {
@@ -89,7 +89,7 @@ export class TooNew extends Schema.TaggedError<TooNew>()("TooNew", {
   }
 }
 
-/** A database, or a directory for one, that the tables cannot be in, and what to do about it. @since 0.1.0 */
+/** A database or directory that cannot hold the tables, and the remedy. @since 0.1.0 */
 export class Unsuitable extends Schema.TaggedError<Unsuitable>()("Unsuitable", {
   detail: Schema.String,
   remedy: Schema.String
@@ -111,9 +111,9 @@ export class Denied extends Schema.TaggedError<Denied>()("Denied", fields) {
 /** Another process owns the embedded database in `directory`. @since 0.1.0 */
 export class InUse extends Schema.TaggedError<InUse>()("InUse", {
   directory: Schema.String,
-  /** Who owns it, in words: `process 4711 (usage import)`. */
+  /** The owner, for people: `process 4711 (usage import)`. */
   owner: Schema.String,
-  /** Why it cannot be worked with through its owner. */
+  /** Why its owner cannot be joined. */
   problem: Schema.String
 }) {
   readonly isRetryable = true
@@ -142,7 +142,7 @@ export class KeyConflict extends Schema.TaggedError<KeyConflict>()("KeyConflict"
 }
 
 /**
- * A failure of the database, with the `reason` that says what to do.
+ * A failure of the database, whose `reason` says what to do.
  *
  * @since 0.1.0
  */
@@ -165,7 +165,7 @@ const stringOf = (value: unknown, key: string): string => {
   return typeof found === "string" ? found : ""
 }
 
-/** Walks down `cause` to the innermost error: that one has the server's words and code. */
+/** Follows `cause` to the innermost error, which has the server's message and code. */
 const innermost = (error: unknown): unknown => {
   let current = error
   for (let depth = 0; depth < 8; depth++) {
@@ -177,7 +177,7 @@ const innermost = (error: unknown): unknown => {
   return current
 }
 
-/** Sorts an error of either driver. `connection`: what is known of the one that it came from. */
+/** Classifies an error of either driver. `connection`: the state of the connection that it came from. */
 export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError => {
   if (error instanceof DatabaseError) return error
   if (error instanceof NotInstalled) return new DatabaseError({ reason: error })
@@ -186,7 +186,7 @@ export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError 
   const code = stringOf(cause, "code")
   const own = (stringOf(cause, "message") || String(cause)).split("\n")[0]!
   const detail = withoutPasswords(own)
-  // What quotes a password is not passed on.
+  // Messages that quote a password are not passed on.
   const props = { detail, code, cause: detail === own ? error : undefined }
   const sorted = sortOf(code, stringOf(cause, "routine"))
   return new DatabaseError({
@@ -194,7 +194,7 @@ export const fromUnknown = (error: unknown, connection?: "lost"): DatabaseError 
   })
 }
 
-/** Whether the server could not run a transaction beside others that it ran: nothing of it was done. */
+/** Whether the server could not serialize a transaction: it had no effect. */
 export const isSerialization = (error: unknown): boolean => {
   const { reason } = fromUnknown(error)
   return "code" in reason && reason.code === "40001"
@@ -228,7 +228,7 @@ const reasonOf = (sort: Sort, props: Props, cause: unknown): DatabaseError["reas
   }
 }
 
-/** An error that no code explains: the connection may, or `@effect/sql-pg`, which says what it was about. */
+/** An error without a code: the connection's state explains it, or `@effect/sql-pg`'s own classification. */
 const withoutCode = (props: Props, error: unknown, connection: "lost" | undefined): DatabaseError["reason"] => {
   const about =
     typeof error === "object" && error !== null && "reason" in error ? stringOf(error.reason, "_tag") : undefined
@@ -237,9 +237,9 @@ const withoutCode = (props: Props, error: unknown, connection: "lost" | undefine
 }
 
 /**
- * Replaces `SqlError` by `DatabaseError`; other errors pass. When the server is gone in the middle of a transaction, the
- * ROLLBACK fails too, and Effect then makes defects of both: of what the transaction had failed with, whatever it was, and
- * of the rollback's failure. It is the loss of a connection like any other.
+ * Replaces `SqlError` by `DatabaseError`; other errors pass. When the server is lost during a transaction, the ROLLBACK fails
+ * too, and Effect turns both failures into defects: the transaction's, whatever it was, and the rollback's. It is treated as any
+ * other lost connection.
  */
 export const mapSqlError = <A, E, R>(
   effect: Effect.Effect<A, E, R>

@@ -1,15 +1,15 @@
 /**
- * Which database this is, so that what belongs to one is not taken by a copy of it: archives' files, and spools.
+ * The identity of a database, so that a copy does not take over what belongs to the original: archive files and spools.
  *
- * A database has an id, and beside it is written where it lives: a server's system identifier with the database's oid and the
- * schema, or the mark of the embedded one's directory. One that finds itself elsewhere is a copy, or was moved; which of the
- * two only people know. It takes a new id and remembers the old one as an ancestor.
+ * A database has an id, stored with its place: a server's system identifier with the database's oid and the schema, or the mark
+ * of an embedded database's directory. One that finds itself in another place was copied or moved, and only people know which.
+ * It takes a new id and remembers the old one as an ancestor.
  *
  * Invariants:
- * - Two databases never have the same id, but for a physical copy of a whole server, which nothing in it tells from the
+ * - Two databases never have the same id, except for a physical copy of a whole server, which cannot be distinguished from the
  *   original: `fork` is for that.
- * - What is another's is read and never changed. What is an ancestor's is another's until somebody has said, with `claim`,
- *   that this database is its successor; and it becomes another's again in a copy of this database.
+ * - What belongs to another database is read and never changed. That includes an ancestor's until `claim` declares this database
+ *   its successor, and it applies again in a copy of this database.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -23,8 +23,8 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as FileMark from "../files/FileMark.ts"
 
 /**
- * - `id`: of this database
- * - `predecessors`: those whose successor it was said to be: what is theirs is its
+ * - `id`: this database's
+ * - `predecessors`: databases that it was declared the successor of: what is theirs is its own
  */
 export interface Identity {
   readonly id: string
@@ -33,8 +33,8 @@ export interface Identity {
 
 /**
  * - `since`: when it got its id, ISO 8601
- * - `ancestors`: what it was before it was copied or moved, the latest first, and is not said to be the successor of
- * - `isCopy`: it was said to be a copy that goes its own way
+ * - `ancestors`: its ids before it was copied or moved, the latest first, without those it was declared the successor of
+ * - `isCopy`: it was declared a copy that goes its own way
  */
 export interface History extends Identity {
   readonly since: string
@@ -46,19 +46,19 @@ export class IdentityStore extends Context.Service<
   IdentityStore,
   {
     /**
-     * Which database this is, now. Where it is not where it was, it takes a new id first; a server that takes no writes gives
-     * one that nothing belongs to.
+     * The current identity. In a new place the database takes a new id first; on a server that accepts no writes, that id is
+     * momentary, and nothing belongs to it.
      */
     readonly current: Effect.Effect<Identity, DatabaseError>
-    /** The same, but fails with the reason `Busy` where a server takes no writes and the id would be one for the moment. */
+    /** The same, but fails with the reason `Busy` where the id would be momentary. */
     readonly lasting: Effect.Effect<Identity, DatabaseError>
-    /** Which database this was found to be; none where nobody has asked yet since it is where it is. Changes nothing. */
+    /** The known identity; `undefined` if nobody has asked since the database came to its place. Changes nothing. */
     readonly known: Effect.Effect<History | undefined, DatabaseError>
-    /** As `current`, and what it was before. */
+    /** The current identity and its history. */
     readonly history: Effect.Effect<History, DatabaseError>
-    /** Says that this database is the successor of another, and of all that that one was. */
+    /** Declares this database the successor of another, and of that one's predecessors. */
     readonly claim: (id: string) => Effect.Effect<Identity, DatabaseError | InvalidInput>
-    /** Takes a new id, as a copy that goes its own way: nothing is this database's any more but what comes from now on. */
+    /** Takes a new id, as a copy that goes its own way: from now on only what it makes belongs to it. */
     readonly fork: Effect.Effect<Identity, DatabaseError>
   }
 >()("effect-usage/database/IdentityStore") {
@@ -67,11 +67,11 @@ export class IdentityStore extends Context.Service<
   )
 }
 
-/** Whether what is `owner`'s may be changed. */
+/** Whether what belongs to `owner` may be changed. */
 export const isOf = ({ id, predecessors }: Identity, owner: string): boolean =>
   owner === id || predecessors.includes(owner)
 
-/** What to do about what is another database's. */
+/** The remedy for what belongs to another database. */
 export const claimHint = (owner: string): string =>
   `If this database is the successor of that one, and nothing else is, say so: usage database claim ${owner}`
 
@@ -87,7 +87,7 @@ type Known = typeof KnownRow.Type
 
 const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** The same for stores that need it of their own database. */
+/** The same for stores, of their own database. */
 export const make = (database: Database["Service"]): IdentityStore["Service"] => {
   const { bounded, name, own, place, schema } = database
   const table = name("billing_database")
@@ -115,7 +115,10 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
       ask(`select ${system} || '/' || oid::text as here from pg_database where datname = current_database()`, []),
       ([row]) => `${row!["here"] as string}/${schema}`
     )
-  /** Where it is now. Who may not ask the server who it is compares the table's oid: a restored dump mostly has another. */
+  /**
+   * The current place. A role that may not ask the server for its identity compares the table's oid: a restored dump mostly has
+   * another.
+   */
   const here =
     place.mark !== undefined
       ? Effect.succeed(`${place.mark}/${schema}`)
@@ -126,7 +129,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
           )
         )
 
-  /** Whether a place that was written down is this one. */
+  /** Whether a stored place is this one. */
   const isHere = (written: string, now: string): boolean => {
     if (place.mark === undefined) return written === now
     const [[mark = "", ...rest], [markNow = "", ...restNow]] = [written.split("/"), now.split("/")]
@@ -149,7 +152,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
     )
   })
 
-  /** What is known, once this place is the one that is written down. */
+  /** The known identity, once the stored place is this one. */
   const settle = (now: string) =>
     alone((query) =>
       Effect.gen(function* () {
@@ -160,7 +163,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
       })
     )
 
-  /** What is known, if this place is the one that is written down. */
+  /** The known identity, if the stored place is this one. */
   const look = Effect.gen(function* () {
     const now = yield* here
     const found = yield* readAll(ask)
@@ -228,7 +231,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
 
 const readOnly = "25006"
 
-/** Whoever is claimed brings whom it has claimed itself. */
+/** Claiming a database includes those that it has claimed itself. */
 const identityOf = (found: ReadonlyArray<Known>): Identity => {
   const { id } = found.find(({ kind }) => kind === "self")!
   const ours = new Set([id])

@@ -1,4 +1,4 @@
-/** Answers that nobody waits for longer than they are worth. */
+/** Limits how long an answer is waited for. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { DatabaseError, Unreachable } from "./DatabaseError.ts"

@@ -1,6 +1,6 @@
 /**
- * Brings the tables up to date, and looks whether they are. A database may be newer than the code: it is used where all the
- * steps that this version does not know allow it, and refused with the reason `TooNew` behind a breaking one.
+ * Brings the tables up to date, and checks that they are. A database may be newer than the code: it is used if all steps that
+ * this version does not know allow it, and refused with the reason `TooNew` after a breaking one.
  */
 import * as Effect from "effect/Effect"
 import { steps } from "../../migrations/index.ts"
@@ -15,8 +15,8 @@ export interface AppliedStep {
 }
 
 /**
- * Applies the steps that are missing, and tells which. Several processes at once are safe: they wait for each other. It runs
- * on a connection of its own, whatever transformations the application's client has. Fails with the reason `TooNew` when
+ * Applies the missing steps, and returns them. Several processes may do this at once: they wait for each other. It runs on a
+ * connection of its own, whatever transformations the application's client has. Fails with the reason `TooNew` when
  * the tables are too new for this version, and with `Unsuitable` when the database cannot hold them.
  *
  * @since 0.1.0

@@ -1,17 +1,17 @@
-/** How what the database cannot do now is tried again. */
+/** Retries what the database cannot do at the moment. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { DatabaseError } from "./DatabaseError.ts"
 
-/** Delays that grow from `first` to `longest`, and differ between processes that lost the same server. */
+/** Delays that grow from `first` to `longest`, jittered, so that processes that lost the same server spread out. */
 export const backoff = (first: Duration.Input, longest: Duration.Input) =>
   Schedule.min([Schedule.exponential(first), Schedule.spaced(longest)]).pipe(Schedule.jittered)
 
-/** For what has been promised, and waits for as long as an outage takes. */
+/** For work that was promised, and outlasts an outage of any length. */
 export const untilItWorks = backoff("50 millis", "10 seconds")
 
-/** Repeats an effect for as long as the schedule goes on; by default what the database may do the next time. */
+/** Retries an effect while the schedule lasts; by default, failures that may pass. */
 export const persistently =
   (schedule: Schedule.Schedule<unknown>, isRetryable = (error: DatabaseError): boolean => error.isRetryable) =>
   <A, E>(effect: Effect.Effect<A, E | DatabaseError>): Effect.Effect<A, E | DatabaseError> =>

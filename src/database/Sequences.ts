@@ -1,12 +1,12 @@
 /**
- * Ids from sequences, also where a sequence lies behind the ids that are in use.
+ * Ids from sequences, even where a sequence is behind the ids in use.
  *
- * Logical replication carries rows and no sequences. After a fail-over to a standby that lagged, or a recovery to an earlier
- * point in time, a sequence gives again what processes have reserved before. So an id that is taken is no fault of the data's:
- * its block is given up, the sequence is moved on, and the same is done again with another id.
+ * Logical replication carries rows but not sequences. After a fail-over to a standby that lagged, or a recovery to an earlier
+ * point in time, a sequence repeats numbers that processes have reserved before. So a taken id is not the data's fault: its
+ * block is given up, the sequence is moved on, and the work is repeated with another id.
  *
- * A sequence is only ever moved by taking numbers from it, which never sets it back, whoever else does the same: there is
- * nothing to lock, and no right is needed but the one to use it.
+ * A sequence is only moved by taking numbers from it, which never sets it back, whoever does it concurrently: there is nothing
+ * to lock, and only the right to use the sequence is needed.
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Data from "effect/Data"
@@ -14,26 +14,26 @@ import * as Effect from "effect/Effect"
 import type { Database } from "./Database.ts"
 import { Busy, DatabaseError, fromUnknown } from "./DatabaseError.ts"
 
-/** Somebody else has used the id; nothing was written. */
+/** The id is in use already; nothing was written. */
 export class TakenId extends Data.TaggedError("TakenId") {}
 
 /** The ids of batches. */
 export interface BatchIds {
   readonly next: Effect.Effect<string, DatabaseError>
-  /** Gives up the block that an id is of, since somebody else uses it. */
+  /** Gives up the block that a taken id is from. */
   readonly giveUp: (id: string) => Effect.Effect<void>
 }
 
 /** Ids in a block of the sequence, as the first migration made it. */
 const idBlock = 256n
 
-/** How often another id is taken for the same. Each process that held a block of its own from before may have the next. */
+/** How often another id is tried. Each process that held a block from before may own the next one too. */
 export const attempts = 20
 
-/** Numbers that are taken in one statement: about a second. */
+/** Numbers taken in one statement: about a second's work. */
 const mostAtOnce = 1_000_000n
 
-/** Takes a number that is higher than `highest`, and all that are before it. */
+/** Takes a number above `highest`, and all before it. */
 const takeBeyond = Effect.fnUntraced(function* (
   own: PgClient,
   sequence: string,
@@ -56,7 +56,7 @@ const takeBeyond = Effect.fnUntraced(function* (
   }
 })
 
-/** Hands out ids of batches from blocks that the sequence reserves, beyond all that the ledger or an archive knows. */
+/** Hands out batch ids from blocks reserved from the sequence, beyond all that the ledger or an archive knows. */
 export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
   const sequence = name("billing_usage_batch_ids")
   // A record's batch is in the ledger until the record is in an archive, or gone.
@@ -76,7 +76,7 @@ export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
         const highest = BigInt(row!.highest)
         const id = BigInt(row!.id)
         const first = id > highest ? id : yield* takeBeyond(own, sequence, idBlock, highest)
-        // Another fiber may have reserved meanwhile; its block is then given up, which only leaves a gap.
+        // Another fiber may have reserved a block meanwhile; giving it up only leaves a gap.
         next = first
         end = first + idBlock
       }
@@ -126,7 +126,7 @@ export const withFreshIds =
     return attempt(attempts)
   }
 
-/** Whoever tries again later finds the sequence further on. */
+/** A later attempt finds the sequence further on. */
 export const stillTaken = new DatabaseError({
   reason: new Busy({ detail: "the ids that its sequences give are taken", code: "23505", cause: undefined })
 })

@@ -1,12 +1,12 @@
 /**
- * The settings with which this package's own connections and transactions begin, whatever the server, the database or the role
- * have set.
+ * The settings that this package's own connections and transactions begin with, whatever the server, the database or the role
+ * set.
  *
- * They are the second line. The first is that no statement depends on them: a session may be an application's (`Usage.layer`),
- * or one of a pooler's that ignores what it was begun with. Only what a `Snapshot` writes as text relies on its own.
+ * They are the second line of defence. The first is that no statement depends on them: a session may be an application's
+ * (`Usage.layer`), or a pooler's that ignores startup parameters. Only the text that a `Snapshot` writes relies on its own.
  */
 
-/** What turns values into text and back. */
+/** The settings that turn values into text and back. */
 const texts = {
   TimeZone: "UTC",
   DateStyle: "ISO, MDY",
@@ -15,14 +15,14 @@ const texts = {
 } as const
 
 /**
- * A client that is gone without a word, as when its network goes, holds what it has locked until the server notices: for two
- * hours, by what systems have set. The batch that it was writing could be stored by nobody else meanwhile. This is a minute.
+ * A client that vanishes, with its network for example, keeps its locks until the server notices: two hours by the systems'
+ * defaults, during which nobody else could store the batch that it was writing. This makes it a minute.
  */
 const peers = { tcp_keepalives_idle: "30", tcp_keepalives_interval: "10", tcp_keepalives_count: "3" } as const
 
 /**
- * Startup parameters of a connection. A transaction pooler looks after a few of them on each of its connections, pgbouncer
- * without being told to, and refuses others; so through one (`prepare` is false) it gets only those.
+ * Startup parameters of a connection. A transaction pooler maintains a few of them on each of its connections (pgbouncer does so
+ * by default), and refuses others; so through a pooler (`prepare` is false) only those are sent.
  */
 export const startupParameters = (prepare: boolean): Readonly<Record<string, string>> => ({
   ...(prepare ? texts : { TimeZone: texts.TimeZone, DateStyle: texts.DateStyle }),
@@ -30,7 +30,7 @@ export const startupParameters = (prepare: boolean): Readonly<Record<string, str
   standard_conforming_strings: "on"
 })
 
-/** Statements that make it so in the transaction that is open. */
+/** Statements that apply them to the open transaction. */
 export const setLocal = Object.entries({ ...texts, ...peers })
   .map(([name, value]) => `set local ${name} = '${value}'`)
   .join("; ")

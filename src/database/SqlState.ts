@@ -1,11 +1,11 @@
 /**
- * What PostgreSQL's error codes mean to who stores usage: whether the data is at fault, or the moment.
+ * What PostgreSQL's error codes mean for storing usage: whether the data is at fault, or the moment.
  *
- * Only `Refused` is the data's fault: it alone may make a dead letter, or set a batch aside. When in doubt a code is not the
- * data's, for usage that is tried once too often is stored, and usage that is refused once too often is lost.
+ * Only `Refused` is the data's fault, and only it may produce a dead letter or set a batch aside. When in doubt, a code is not the
+ * data's fault: usage that is tried once too often is stored, usage that is refused once too often is lost.
  */
 
-/** The sorts of `DatabaseError` that a code can mean; what is in no list is `Unexpected`. */
+/** The reasons of `DatabaseError` that a code can mean; codes in no list are `Unexpected`. */
 export type Sort = "Unreachable" | "Busy" | "Refused" | "NotMigrated" | "Denied"
 
 /** By class, the first two characters of a code. */
@@ -35,11 +35,11 @@ const classes: Readonly<Record<string, Sort>> = {
   "72": "Busy"
 }
 
-/** Codes that are not as their class. */
+/** Codes that differ from their class. */
 const codes: Readonly<Record<string, Sort | "Unexpected">> = {
-  // A standby, a primary that was demoted, or one that is kept from writing for a while.
+  // A standby, a demoted primary, or one that is kept from writing for a while.
   "25006": "Busy",
-  // An earlier statement of the transaction had failed: the whole of it may be tried again.
+  // An earlier statement of the transaction failed: the whole transaction may be retried.
   "25P02": "Busy",
   // The server ended the session: idle in its transaction for too long, or with one that took too long.
   "25P03": "Unreachable",
@@ -62,13 +62,13 @@ const codes: Readonly<Record<string, Sort | "Unexpected">> = {
   "57P02": "Unreachable",
   "57P04": "Unreachable",
   "57P05": "Unreachable",
-  // A trigger of somebody's has refused it.
+  // A user's trigger refused it.
   P0001: "Refused",
   // Internal error, such as `tuple concurrently updated`. XX001 and XX002 say that data is corrupt, and stay unexpected.
   XX000: "Busy"
 }
 
-/** What the operating system says of a connection that cannot be made or is lost. */
+/** The operating system's codes for a connection that cannot be made or is lost. */
 const networkCodes = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -85,14 +85,14 @@ const networkCodes = new Set([
   "EADDRNOTAVAIL"
 ])
 
-/** The machine is short of something: room on the disk, open files. */
+/** The machine lacks something: disk space, open files. */
 const shortages = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE"])
 
 /** A statement was planned for a table that has changed since: another attempt plans it again. */
 const plannedForOther = (code: string, routine: string): boolean =>
   code === "0A000" && routine === "RevalidateCachedQuery"
 
-/** Sorts an SQLSTATE, or a code of the operating system. `routine`: where in the server it came from. */
+/** Classifies an SQLSTATE, or a code of the operating system. `routine`: where in the server it came from. */
 export const sortOf = (code: string, routine = ""): Sort | "Unexpected" => {
   if (networkCodes.has(code) || /^ERR_(STREAM|SOCKET)/.test(code)) return "Unreachable"
   if (shortages.has(code)) return "Busy"

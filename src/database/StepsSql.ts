@@ -2,12 +2,12 @@
  * Brings the tables up to date, and keeps code away from tables that it does not understand.
  *
  * `billing_migrations` has a row for each step that was applied, which says whether code that lacks the step may still run.
- * So a database may be newer than the code: what all its unknown steps allow is allowed, and behind a breaking one everything
- * is refused with the reason `TooNew`. That is looked at when a connection to a database is set up, and by whoever writes
- * records: a breaking step waits for batches on their way and raises the catalog's version, which is compared inside
- * each batch's transaction, so no batch commits behind it that was made before.
+ * So a database may be newer than the code: it is used if all unknown steps allow it, and after a breaking one everything is
+ * refused with the reason `TooNew`. This is checked when a database is connected, and by the writers of records: a breaking step
+ * waits for batches in flight and raises the catalog's version, which each batch's transaction compares, so no batch made before
+ * the step commits after it.
  *
- * All pending steps are one transaction. What is applied and what is printed are the same statements.
+ * All pending steps run in one transaction. The statements applied and those printed are the same.
  */
 import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
@@ -23,7 +23,7 @@ export const label = ({ id, name }: Pick<NumberedStep, "id" | "name">): string =
 
 const tableName = "billing_migrations"
 
-/** Text is compared, cut and written as Unicode: in another encoding some customers' names would not even fit. */
+/** Text is compared, cut and written as Unicode: in another encoding, some customers' names could not be stored. */
 const requireSuitable = Effect.fnUntraced(function* (sql: PgClient) {
   const [server] = yield* sql<{ encoding: string; version: string }>`
     select current_setting('server_encoding') as encoding, current_setting('server_version_num') as version`
@@ -74,7 +74,7 @@ export const missingOfAny = (own: PgClient, schema: string, known: ReadonlyArray
 
 const isNotMigrated = ({ reason }: DatabaseError): boolean => reason._tag === "NotMigrated"
 
-/** Fails with the reason `TooNew` where the tables are too new for this code. Missing ones are no matter. */
+/** Fails with the reason `TooNew` if the tables are too new for this code. Missing tables are fine. */
 export const refuseNewer = (own: PgClient, schema: string): Effect.Effect<void, DatabaseError> =>
   Effect.asVoid(missingOfAny(own, schema, steps))
 
@@ -88,7 +88,7 @@ const createTable = (name: Name) => `create table if not exists ${name(tableName
 const record = (name: Name, { breaking, id, name: step }: NumberedStep) =>
   `insert into ${name(tableName)} (migration_id, name, breaking) values (${id}, '${step}', ${breaking})`
 
-/** Waits for batches on their way, and makes those that come later look at the steps. */
+/** Waits for batches in flight, and makes later ones check the steps. */
 const fence = (name: Name) => [
   `lock table ${name("billing_usage_batches")} in exclusive mode`,
   `update ${name("billing_catalog")} set version = version + 1`
@@ -98,8 +98,8 @@ const statementsOf = (name: Name, pending: ReadonlyArray<NumberedStep>): Readonl
   pending.flatMap((step) => [record(name, step), ...(step.breaking ? fence(name) : []), ...step.statements(name)])
 
 /**
- * Whether the schema has to be made. `if not exists` asks for the right to make one all the same, which the owner of the
- * schema need not have.
+ * Whether the schema must be created. `if not exists` requires the right to create one even if it exists, and the schema's owner
+ * may lack it.
  */
 const lacksSchema = (own: PgClient, schema: string) =>
   Effect.map(
@@ -109,7 +109,7 @@ const lacksSchema = (own: PgClient, schema: string) =>
 
 const createSchema = (schema: string) => `create schema if not exists "${schema}"`
 
-/** Applies what is missing of the known steps, and gives it. */
+/** Applies the missing steps, and returns them. */
 export const migrateTo = (
   known: ReadonlyArray<NumberedStep>
 ): Effect.Effect<ReadonlyArray<NumberedStep>, DatabaseError, Database> =>

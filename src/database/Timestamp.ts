@@ -1,9 +1,9 @@
 /**
- * Instants as PostgreSQL reads them in text, and dates as we read them.
+ * Instants in PostgreSQL's text form, and dates in ours.
  *
- * What a statement says does not depend on the session that it runs in, which may be an application's. So it computes in UTC
- * (`date_trunc(…, 'UTC')`, hours instead of days, bounds that are made here), and a time or a date never becomes text by a
- * cast, which would write it as the session's `DateStyle` and `TimeZone` say.
+ * A statement's meaning never depends on its session, which may be an application's. So statements compute in UTC
+ * (`date_trunc(…, 'UTC')`, hours instead of days, bounds made here), and a time or a date never becomes text by a cast, which
+ * would follow the session's `DateStyle` and `TimeZone`.
  */
 import * as Instant from "../domain/Instant.ts"
 
@@ -20,7 +20,7 @@ export const dateText = (column: string): string => `to_char(${column}, 'YYYY-MM
 /** A column of type `date` as its month, in SQL. */
 export const monthText = (column: string): string => `to_char(${column}, 'YYYY-MM')`
 
-/** `2026-01-30 16:45:23.500000+00`. Records come in the order of time, more or less, so the text of the last day is kept. */
+/** `2026-01-30 16:45:23.500000+00`. Records arrive roughly in order of time, so the text of the last day is cached. */
 export const timestamp = (instant: Instant.Instant): string => {
   const day = Math.floor(instant / microsPerDay)
   if (day !== cachedDay) {

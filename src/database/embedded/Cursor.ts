@@ -1,8 +1,8 @@
 /**
- * A long result of the embedded engine, a page at a time, by a cursor of the transaction that is open.
+ * Reads a long result of the embedded engine a page at a time, with a cursor of the open transaction.
  *
- * A page is fetched in one question to the worker, so its rows are as many as make about `pageBytes` of text. Their number
- * grows slowly: after short rows may come long ones. The client keeps each statement with the shape of its answer, so there
+ * Each page is one request to the worker, with as many rows as make about `pageBytes` of text. The number grows slowly, because
+ * long rows may follow short ones. The client keeps each statement with the shape of its answer, so there
  * are few, and those of cursors with another shape have another name.
  */
 import * as Effect from "effect/Effect"

@@ -1,9 +1,8 @@
 /**
- * PGlite's data in the directory of an embedded database, before it is started: whole, or none yet.
+ * Checks PGlite's data in an embedded database's directory before it starts: complete, or not there yet.
  *
- * Where it lacks `PG_VERSION`, PGlite would make a new database over what there is. So that is done only where there is
- * nothing, or where making one was interrupted: `database.unfinished` is there for as long as that takes, and nothing has
- * been stored before.
+ * Without `PG_VERSION`, PGlite would make a new database over whatever is there. So that is allowed only if there is nothing, or if
+ * making one was interrupted: `database.unfinished` exists until it is done, and nothing has been stored before.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -16,11 +15,11 @@ const unfinished = (directory: string): string => join(directory, "database.unfi
 /** Whether there is a database. */
 export const isMade = (directory: string): boolean => existsSync(join(Directory.data(directory), "PG_VERSION"))
 
-/** Sees to it that PGlite finds whole data or none. `name`: the directory's, for people. */
+/** Makes sure that PGlite finds complete data or none. `name`: the directory's, for people. */
 export const prepare = (directory: string, name: string): void => {
   const data = Directory.data(directory)
   if (existsSync(unfinished(directory))) rmSync(data, { recursive: true, force: true })
-  // Whoever may enter the directory above may not look into the data.
+  // Users who may enter the parent directory may not read the data.
   mkdirSync(data, { recursive: true, mode: 0o700 })
   if (isMade(directory)) return belongsToUs(directory, name)
   const [found] = readdirSync(data)
@@ -36,7 +35,7 @@ export const prepare = (directory: string, name: string): void => {
 /** The engine has started. */
 export const finish = (directory: string): void => rmSync(unfinished(directory), { force: true })
 
-/** What another user, often root, writes into the data is what its owner cannot read afterwards. */
+/** Data written by another user, often root, could not be read by its owner afterwards. */
 const belongsToUs = (directory: string, name: string): void => {
   // The lock's description was written by this process just now.
   const us = statSync(Directory.owner(directory)).uid

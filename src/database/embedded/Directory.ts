@@ -1,4 +1,4 @@
-/** What is where in the directory of an embedded database, and what tells that from what is elsewhere or comes in its place. */
+/** The layout of an embedded database's directory, and how the directory is distinguished from a copy or a replacement. */
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import { type Failed, failed } from "./Messages.ts"
@@ -6,22 +6,22 @@ import { type Failed, failed } from "./Messages.ts"
 /** PGlite's data. */
 export const data = (directory: string): string => join(directory, "database")
 
-/** The file that the kernel's lock is on. Who replaces it takes the ownership away. */
+/** The file with the kernel's lock. Replacing it takes the ownership away. */
 export const lock = (directory: string): string => join(directory, "lock")
 
-/** Says to people who owns the directory. */
+/** Describes the owner, for people. */
 export const owner = (directory: string): string => join(directory, "owner.json")
 
-/** Where the owner lets others in. */
+/** Where the owner accepts other processes. */
 export const socket = (directory: string): string => join(directory, "run", "socket")
 
-/** What tells a file or directory from all others of this machine, while it is there; the same in every container. */
+/** Identifies an existing file or directory on this machine, the same in every container. */
 export const markOf = (path: string): string => {
   const { dev, ino } = statSync(path, { bigint: true })
   return `${dev}:${ino}`
 }
 
-/** Whether two paths lead to one thing. */
+/** Whether two paths lead to the same file. */
 export const isSame = (one: string, other: string): boolean => {
   const mark = markNow(one)
   return mark !== undefined && mark === markNow(other)
@@ -35,7 +35,7 @@ const markNow = (path: string): string | undefined => {
   }
 }
 
-/** Tells from now on why the data is not its owner's any more: it was removed, or others have come in its place. */
+/** Watches the data, and answers why it is no longer its owner's: it was removed or replaced. */
 export const watch = (directory: string): (() => Failed | undefined) => {
   const paths = [lock(directory), data(directory)]
   const marks = paths.map(markOf)

@@ -1,13 +1,13 @@
 /**
  * The database embedded in this process: PGlite, PostgreSQL 18 in WebAssembly, in a directory or in memory.
  *
- * It survives the death of the process; it never calls `fsync`, so it does not promise to survive that of the machine.
- * There is one connection: a transaction holds it, and whoever else asks waits. PGlite runs in a worker thread, and
+ * Data survives a crash of the process; PGlite never calls `fsync`, so it may not survive a crash of the machine. There is one
+ * connection: a transaction holds it, and other callers wait. PGlite runs in a worker thread, and
  * `@effect/sql-pg` speaks to it over the wire protocol; COPY, which that wire cannot carry, goes beside it, and only from
  * inside a transaction of `sql`, which has the connection to itself.
  *
- * One process owns a directory. Others of the same user, on the same machine, may work with it meanwhile: the owner lets them
- * in through a Unix socket, `run/socket` in the directory, and they need not know. When it ends, one of them takes over.
+ * One process owns a directory. Other processes of the same user, on the same machine, may use it meanwhile: the owner serves them
+ * transparently through a Unix socket, `run/socket` in the directory. When it ends, one of them takes over.
  */
 import { PgClient } from "@effect/sql-pg"
 import * as Context from "effect/Context"
@@ -60,7 +60,7 @@ export const layer = (options: EmbeddedOptions = {}): Layer.Layer<Database | PgC
     })
   ).pipe(Layer.provide(base))
 
-/** For the client, and for an end that waits neither for a long statement nor for an owner who says nothing. */
+/** For the client, and for a shutdown that waits neither for a long statement nor for a silent owner. */
 const base = Layer.merge(Reactivity.layer, Shutdown.layer)
 
 /**
@@ -74,7 +74,7 @@ export const snapshot: Effect.Effect<Uint8Array, DatabaseError> = Effect.gen(fun
   return (yield* ask(engine, { kind: "dump" })).data!
 }).pipe(Effect.scoped, Effect.provide(base))
 
-/** How long the end of the client is waited for. A statement on its way ends with the engine. */
+/** How long the client may take to end. A statement in flight ends with the engine. */
 const clientLimit = Duration.millis(500)
 
 const make = Effect.fnUntraced(function* (
@@ -106,7 +106,7 @@ const make = Effect.fnUntraced(function* (
       maxConnections: 1,
       minConnections: 1,
       idleTimeout: "1 hour",
-      // There is no network. What a new connection waits for is a statement that its predecessor was interrupted in.
+      // There is no network: a new connection only waits for a statement that its predecessor was interrupted in.
       connectTimeout: "1 hour"
     }),
     fromUnknown
@@ -130,7 +130,7 @@ const make = Effect.fnUntraced(function* (
         })
       ),
     transaction: (body) => inTransaction(body({ query, copy })),
-    // Nobody else can write while a transaction has the only connection.
+    // Nothing else can write while a transaction has the only connection.
     snapshot: (body) =>
       atomically(
         sql,

@@ -1,13 +1,13 @@
 /**
  * The embedded engine as one process sees it, whether it runs here or in another process.
  *
- * Whoever gets the lock of the directory runs PGlite and lets others in; whoever does not is a guest of the owner. When an
- * owner ends, its guests go to the next one, or one of them becomes it. Nobody notices whose connection is idle then; one
- * whose owner died in the middle of a transaction or a statement is broken, as that to a server would be.
+ * The process that gets the directory's lock runs PGlite and serves the others, its guests. When an owner ends, its guests go to
+ * the next one, or one of them becomes it. Idle connections do not notice; one whose owner died during a transaction or a
+ * statement is broken, as that to a server would be.
  *
- * The end of the engine is the end of its ownership: PGlite panics when the disk is full, and may hang. The process lets the
- * directory go, and whoever has the next question, this process or another, starts an engine or is told why it does not
- * start. So nobody waits for what cannot come, and nothing is tried while nobody asks.
+ * When the engine ends, so does the ownership: PGlite panics when the disk is full, and may hang. The process releases the
+ * directory, and the next request, of this process or another, starts an engine or learns why it does not start. So nobody waits
+ * in vain, and nothing is tried while nobody asks.
  */
 import { existsSync } from "node:fs"
 import { Duplex } from "node:stream"
@@ -38,7 +38,7 @@ export interface Engine {
   readonly close: () => Promise<void>
 }
 
-/** For so long an owner is looked for that has the lock and does not answer, or is about to go. */
+/** How long to look for an owner that has the lock but does not answer, or is about to go. */
 const patienceMillis = 10_000
 const lookEveryMillis = 20
 
@@ -47,7 +47,7 @@ export const open = async (options: Options): Promise<Engine> => {
   let line = await reach(options)
   let next: Promise<Reached> | undefined
   let closed = false
-  /** A line that is not over: when an owner or its engine ends there is another. What was in memory is gone. */
+  /** An open line: when an owner or its engine ends, another is made. Data in memory is gone then. */
   const current = async (): Promise<Reached> => {
     if (!line.isOver() || closed || options.directory === undefined) return line
     next ??= reachAgain().finally(() => {
@@ -57,7 +57,7 @@ export const open = async (options: Options): Promise<Engine> => {
   }
   const reachAgain = async () => {
     await line.close()
-    // Whoever had a database is not given an empty one because its directory was removed.
+    // A process that had a database never gets an empty one because its directory was removed.
     if (!DataDirectory.isMade(options.directory!))
       throw errorOf(failed(`${options.directory} has no database any more`, "08006"))
     line = await reach(options)
@@ -93,7 +93,7 @@ const reach = async (options: Options): Promise<Reached> => {
     if (ownership === undefined && !isShared) throw Ownership.inUse(directory, "this process does not share it")
     const met = await meetOwner(directory)
     if (met === undefined && ownership !== undefined) return start(directory, isShared, ownership)
-    // Somebody may answer though the lock is free: it was removed by hand.
+    // There may be an owner although the lock is free: its file was removed by hand.
     ownership?.release()
     if (met !== undefined && "ask" in met) return { ...met, isOwner: false }
     const isClosed = met === undefined && Ownership.ownerOf(directory)?.shared === false
@@ -103,7 +103,7 @@ const reach = async (options: Options): Promise<Reached> => {
   }
 }
 
-/** A line to whoever answers at the directory's socket, or why there is none; `undefined`: nobody is there. */
+/** A line to the owner at the directory's socket, or why there is none; `undefined`: nobody listens. */
 const meetOwner = async (directory: string): Promise<Line.Line | Line.NoLine | undefined> => {
   let pinned: PinnedDirectory.PinnedDirectory | undefined
   try {
@@ -136,7 +136,7 @@ const start = async (name: string, isShared: boolean, ownership: Ownership.Owner
   }
 }
 
-/** Where there can be no socket, on some network file systems, the owner works alone. */
+/** Where sockets are impossible, as on some network file systems, the owner works alone. */
 const listen = async (directory: string): Promise<OwnerSocket.OwnerSocket | undefined> => {
   try {
     return await OwnerSocket.listen(Directory.socket(directory), Directory.markOf(Directory.data(directory)))

@@ -10,7 +10,7 @@ export interface Frame {
 }
 
 const headerBytes = 8
-/** More than any batch or page makes; whoever sends more does not speak this. */
+/** More than any batch or page; a peer that sends more does not speak this protocol. */
 const mostBytes = 1_073_741_824
 
 export const write = (socket: Socket, head: Frame["head"], data?: Uint8Array): void => {
@@ -25,7 +25,7 @@ export const write = (socket: Socket, head: Frame["head"], data?: Uint8Array): v
   socket.uncork()
 }
 
-/** Calls `onFrame` for each frame, in order; a stream that is none is destroyed. */
+/** Calls `onFrame` for each frame, in order; an invalid stream is destroyed. */
 export const read = (socket: Socket, onFrame: (frame: Frame) => void): void => {
   let chunks: Array<Buffer> = []
   let bytes = 0
@@ -33,7 +33,7 @@ export const read = (socket: Socket, onFrame: (frame: Frame) => void): void => {
   socket.on("data", (chunk: Buffer) => {
     chunks.push(chunk)
     bytes += chunk.length
-    // Put together only when something can come of it: a large frame comes in many chunks.
+    // Joined only when a frame may be complete: a large one comes in many chunks.
     while (bytes >= wanted && !socket.destroyed) {
       const whole = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       const headLength = whole.readUInt32BE(0)

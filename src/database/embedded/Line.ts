@@ -31,7 +31,7 @@ export interface Line {
   readonly close: () => Promise<void>
 }
 
-/** Questions that wait for their answers, which come in the same order. */
+/** Requests waiting for their answers, which come in the same order. */
 class Pending {
   readonly #waiting: Array<(answer: Answer) => void> = []
   #over: string | undefined
@@ -58,12 +58,12 @@ class Pending {
     this.#waiting.shift()?.(answer)
   }
 
-  /** Nothing more is to be asked. */
+  /** Refuses further requests. */
   close(): void {
     this.#whenOver.resolve()
   }
 
-  /** What becomes of the questions that wait is not known. */
+  /** Fails the waiting requests, whose outcome is unknown. */
   end(why: Failed): void {
     this.#over ??= why.message
     this.close()
@@ -73,10 +73,10 @@ class Pending {
 
 const engine = "@electric-sql/pglite"
 
-/** The longest that a statement may take: as long as the longest ones may on a server. A hung engine is ended after it. */
+/** The time limit of a statement, that of the longest ones on a server. A hung engine is ended after it. */
 const mostMillis = 3_600_000
 
-/** How long the engine may take to end what it does, when it is to close: within the deadline of `Shutdown`. */
+/** How long the engine may take to finish when it closes, within the deadline of `Shutdown`. */
 const closeMillis = 4_000
 
 /** Starts PGlite in a thread of this process. */
@@ -128,8 +128,8 @@ const greetingMillis = 10_000
 const startMillis = 60_000
 
 /**
- * An owner whose thread runs says that it is there, however long its engine takes for a statement. One that does not has been
- * stopped, and so is as good as dead to whoever waits for an answer.
+ * A running owner sends signs of life, however long its engine takes for a statement. One that does not is stopped, and as good as
+ * dead to its guests.
  */
 const pingEveryMillis = 10_000
 const silenceMillis = 30_000
@@ -144,7 +144,7 @@ export class NoLine extends Error {
   }
 }
 
-/** Nobody listens: the socket is not there, or is what a process has left that was killed. */
+/** Nobody listens: there is no socket, or a killed process left it. */
 export const isNobody = (cause: unknown): boolean =>
   ["ENOENT", "ECONNREFUSED", "ENOTSOCK"].includes((cause as NodeJS.ErrnoException).code ?? "")
 

@@ -1,4 +1,4 @@
-/** What is said to the worker that holds PGlite, and what it answers. Answers come in the order of the questions. */
+/** The messages to the worker that runs PGlite, and its answers, which come in the order of the requests. */
 
 export type Question =
   /** Bytes of the PostgreSQL wire protocol: whole messages. */
@@ -10,9 +10,9 @@ export type Question =
       readonly columns: ReadonlyArray<string>
       readonly data: Uint8Array
     }
-  /** Ends the transaction that is open, if one is. */
+  /** Ends the open transaction, if any. */
   | { readonly kind: "rollback" }
-  /** Forgets the connection before: its transaction, its prepared statements. */
+  /** Discards the previous connection's state: its transaction, its prepared statements. */
   | { readonly kind: "reset" }
   /** The whole data directory as a tar archive. */
   | { readonly kind: "dump" }
@@ -34,10 +34,10 @@ export interface Failed {
 
 export type Answer = Answered | Failed
 
-/** Puts a question; a `Failed` answer rejects, as an error with its fields. */
+/** Sends a request; a `Failed` answer rejects, as an error with its fields. */
 export type Ask = (question: Question) => Promise<Answered>
 
-/** The answer to a question that was not put, because the owner or its engine has ended: put it to the next one. */
+/** The answer to a request that was not made, because the owner or its engine ended: send it to the next one. */
 export const movedCode = "moved"
 
 export const failed = (message: string, code: string): Failed => ({
@@ -61,7 +61,7 @@ export const failureOf = (cause: unknown): Failed => {
   }
 }
 
-/** Said unasked: the engine has ended, and the question that it had is answered by this. */
+/** Sent unasked: the engine has ended, which also answers the current request. */
 export interface Over {
   readonly over: Failed
 }

@@ -1,8 +1,8 @@
 /**
- * The owner of an embedded database lets other processes of its user work with it, through a Unix socket.
+ * Serves an embedded database to other processes of its owner's user, through a Unix socket.
  *
- * What goes over it are the questions of `messages.ts`: the PostgreSQL protocol, and COPY, which PGlite does not take over
- * that. A guest is greeted at once with the directory that is served here, and told when the engine has started. When the
+ * It carries the messages of `Messages`: the PostgreSQL protocol, and COPY, which PGlite does not accept over that. A guest is
+ * greeted at once with the directory that is served here, and told when the engine has started. When the
  * owner ends, it says so, tells each guest with a question that it was not put, and waits a moment for one whose transaction
  * is open; the guests then go to the next owner, or one of them is it.
  *
@@ -17,14 +17,14 @@ import * as Frames from "./Frames.ts"
 import { type Answer, failed, failureOf, type Question } from "./Messages.ts"
 import type { Seat, Turns } from "./Turns.ts"
 
-/** Both ends say it first; an owner of another version is not spoken to. */
+/** Both ends send it first; an owner of another version is not used. */
 export const protocol = 2
 
 const drainMillis = 5_000
 const goodbyeMillis = 1_000
 
 export interface OwnerSocket {
-  /** Lets the guests in that have come, and those who will. */
+  /** Admits the guests that wait, and later ones. */
   readonly begin: (turns: Turns) => void
   /** `broken`: the engine is gone, so there is no transaction to wait for. */
   readonly close: (broken?: "broken") => Promise<void>
@@ -35,7 +35,7 @@ export const listen = async (path: string, mark: string): Promise<OwnerSocket> =
   const folder = dirname(path)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   chmodSync(folder, 0o700)
-  // What a killed owner has left. The server removes its own when it closes.
+  // Left by a killed owner. The server removes its own when it closes.
   rmSync(path, { force: true })
   const sockets = new Map<Socket, Seat>()
   const early = new Set<Socket>()
@@ -114,7 +114,7 @@ const welcome = (turns: Turns, sockets: Map<Socket, Seat>, socket: Socket): void
 
 const unknownQuestion = failed("the owner of the embedded database does not know this question", "0A000")
 
-/** What a guest may ask. */
+/** Requests that a guest may make. */
 const questionOf = ({ data = new Uint8Array(0), head }: Frames.Frame): Question | undefined => {
   switch (head["kind"]) {
     case "wire":

@@ -1,10 +1,10 @@
 /**
  * Who owns the directory of an embedded database: PGlite does not lock its data, and two processes in it destroy it.
  *
- * The owner is who holds the kernel's lock of the file `lock`. It is free as soon as its holder is gone, so nothing is ever
- * taken over from somebody who lives, in whatever container. `owner.json` says who it is to people, and to guests whether
- * they are let in; it may be missing, or of a process that is gone, and nothing is decided by it. Both stay the owner's when
- * the directory is renamed; a copy has a lock of its own that nobody holds.
+ * The owner is the process that holds the kernel's lock of the file `lock`. The lock is free as soon as its holder is gone, so
+ * nothing is ever taken over from a living owner, in whatever container. `owner.json` describes the owner to people, and tells
+ * guests whether they are admitted; it may be missing or stale, and nothing is decided by it. Both stay the owner's when the
+ * directory is renamed; a copy has a lock of its own that nobody holds.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import * as Schema from "effect/Schema"
@@ -20,7 +20,7 @@ export interface Ownership {
   readonly release: () => void
 }
 
-/** `shared`: whether it lets others work with the database. */
+/** `shared`: whether it admits other processes. */
 const Owner = Schema.Struct({
   pid: Schema.Int,
   host: Schema.String,
@@ -33,7 +33,7 @@ const OwnerFile = Schema.fromJsonString(Owner)
 const encode = Schema.encodeSync(OwnerFile)
 const decode = Schema.decodeUnknownSync(OwnerFile)
 
-/** Makes this process the owner of `directory`, which is made if need be. `undefined`: somebody is, perhaps this process. */
+/** Makes this process the owner of `directory`, which is created if needed. `undefined`: it has an owner, perhaps this process. */
 export const take = (directory: string, shared: boolean): Ownership | undefined => {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -76,7 +76,7 @@ export const describeSelf = (directory: string, shared: boolean): void => {
   renameSync(`${file}.new`, file)
 }
 
-/** Who said last that he owns the directory. */
+/** The last process that said it owns the directory. */
 export const ownerOf = (directory: string): Owner | undefined => {
   try {
     return decode(readFileSync(Directory.owner(directory), "utf8"))
@@ -105,7 +105,7 @@ const remedies: Record<string, string> = {
 }
 const otherRemedy = "Let USAGE_HOME name a directory on a file system that has locks, as local ones have"
 
-/** What the operating system says of a directory that cannot be owned; a full disk passes. */
+/** The error for a directory that cannot be owned; a full disk passes. */
 const unusable = (directory: string, cause: unknown): DatabaseError => {
   if (cause instanceof DatabaseError) return cause
   const detail = `${directory}: ${(cause as Error).message}`

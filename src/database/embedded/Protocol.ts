@@ -1,9 +1,9 @@
 /**
- * What the embedded engine's surroundings must know of the PostgreSQL protocol: where a message ends, whether a transaction is
- * open, and whether the session is over.
+ * The parts of the PostgreSQL protocol that the embedded engine's surroundings need: where a message ends, whether a transaction
+ * is open, and whether the session is over.
  *
- * PGlite has no socket whose end would tell. After an error that ends a server's process, and after messages that it does
- * not expect, it just does not say that it is ready; whoever waits for that waits for ever.
+ * PGlite has no socket whose end would show it. After an error that would end a server's process, and after unexpected messages, it
+ * just never says that it is ready; waiting for that would take for ever.
  */
 import { type Failed, failed } from "./Messages.ts"
 
@@ -30,7 +30,7 @@ const sync = codeOf("S")
 /** Parse, Bind, Describe, Execute, Close, Flush, and those above. What belongs to COPY is not among them: PGlite dies of it. */
 const understood = new Set([-1, query, sync, ...["P", "B", "D", "E", "C", "H"].map(codeOf)])
 
-/** What is wrong with messages to the engine, if anything: part of one, or one that it does not understand, ends it. */
+/** What is wrong with messages to the engine, if anything: an incomplete or unknown one would end it. */
 export const problemOf = (messages: Uint8Array): Failed | undefined => {
   let strange: number | undefined
   const isWhole = walk(messages, (type) => {
@@ -44,10 +44,10 @@ export const problemOf = (messages: Uint8Array): Failed | undefined => {
 const execute = codeOf("E")
 const error = codeOf("E")
 const ready = codeOf("Z")
-/** How a statement ends that does not fail: it is complete, it was empty, or its rows are not all asked for. */
+/** How a successful statement ends: complete, empty, or with rows left. */
 const outcomes = new Set(["C", "I", "s"].map(codeOf))
 
-/** Why the engine cannot be asked any more after it has given this answer; `undefined` if it can. */
+/** Why the engine is unusable after this answer; `undefined` if it is not. */
 export const endOf = (messages: Uint8Array, answer: Uint8Array): Failed | undefined => {
   if (messages[0] === 0) return undefined
   let asked = 0
@@ -63,7 +63,7 @@ export const endOf = (messages: Uint8Array, answer: Uint8Array): Failed | undefi
     last = type
     if (outcomes.has(type)) answered++
     if (type !== error) return
-    // What comes after a failure is skipped.
+    // Messages after a failure are skipped.
     answered = Infinity
     end ??= fatalOf(answer.subarray(start, until))
   })

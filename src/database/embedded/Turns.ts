@@ -1,10 +1,10 @@
 /**
- * Whose turn it is on the one connection of the embedded engine: its owner's, or that of another process.
+ * Takes turns on the one connection of the embedded engine, between its owner and other processes.
  *
- * Everybody has a seat. Questions of a seat are put in their order. Whoever opens a transaction has the engine to himself
- * until it ends, so transactions never mix; the others wait, first come, first served. Bounds: a guest waits `guestWaitMillis`
- * for its turn and is then told that the database is busy; a guest who keeps a transaction open and says nothing for
- * `silenceMillis`, while others wait, loses its seat.
+ * Each process has a seat, whose requests run in order. An open transaction has the engine to itself until it ends, so
+ * transactions never mix; the other seats wait, first come, first served. Bounds: a guest waits `guestWaitMillis` for its turn and
+ * is then told that the database is busy; a guest that keeps a transaction open and is silent for `silenceMillis` while others
+ * wait loses its seat.
  */
 import { type Ask, type Answered, errorOf, failed, movedCode, type Question } from "./Messages.ts"
 import { isIdle } from "./Protocol.ts"
@@ -15,11 +15,11 @@ const lookEveryMillis = 5_000
 
 export interface Seat {
   readonly ask: Ask
-  /** Gives up the seat, and the transaction if one is open. */
+  /** Gives up the seat, and its open transaction if any. */
   readonly leave: () => Promise<void>
 }
 
-/** `onEvicted`: makes it a guest's seat, and is called when it is lost. */
+/** `onEvicted`: makes it a guest's seat; called when the seat is lost. */
 interface Sitter {
   readonly onEvicted: (() => void) | undefined
   quietSince: number
@@ -35,7 +35,7 @@ interface Waiting {
 
 export interface Turns {
   readonly seat: (onEvicted?: () => void) => Seat
-  /** From now on guests are told to go elsewhere, but for the one whose transaction is open. */
+  /** From now on guests are sent elsewhere, except for the one whose transaction is open. */
   readonly close: () => void
 }
 
@@ -91,7 +91,7 @@ export const make = (engine: Ask): Turns => {
   }
 
   const put = async (sitter: Sitter, question: Question): Promise<Answered> => {
-    // A guest has no prepared statements, and the owner's are to stay.
+    // Guests have no prepared statements, and the owner's must stay.
     const isRollback = question.kind === "rollback" || (question.kind === "reset" && sitter.onEvicted !== undefined)
     if (isRollback && holder !== sitter) return { ok: true }
     let open = holder === sitter

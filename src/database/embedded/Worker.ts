@@ -1,11 +1,11 @@
 /**
- * The thread in which PGlite runs: a long aggregate there does not stop the application's event loop.
+ * The thread that runs PGlite, so that a long aggregate does not block the application's event loop.
  *
- * There is one connection. Questions are answered one after the other, so a COPY lands in the transaction that the wire
- * protocol has opened before it and in no other.
+ * There is one connection. Requests run one after the other, so a COPY lands in the transaction that the wire protocol opened
+ * before it, and in no other.
  *
- * When PostgreSQL panics, or its directory is not its own any more, the engine is over: this is said at once, and the thread
- * is ended from outside, because it may be running in circles. PGlite is never closed then: that would write.
+ * When PostgreSQL panics, or its directory is no longer its own, the engine is over: that is announced at once, and the thread is
+ * ended from outside, because it may be looping. PGlite is not closed then, because that would write.
  */
 import { messages, PGlite } from "@electric-sql/pglite"
 import { statfsSync } from "node:fs"
@@ -28,7 +28,7 @@ const options = workerData as WorkerOptions
 
 const reply = (answer: Answer | Over, transfer: ReadonlyArray<ArrayBuffer> = []) => port.postMessage(answer, transfer)
 
-/** For so long the thread may do nothing while a question has no answer: the engine waits for what does not come. */
+/** How long the thread may be idle while a request has no answer: longer means that the engine waits in vain. */
 const stuckMillis = 10_000
 
 /** The directory's lock and data, watched. */
@@ -40,7 +40,7 @@ const end = (why: Failed): void => {
   isOver = true
 }
 
-/** What PostgreSQL wrote into its log before it ended. */
+/** The end of PostgreSQL's log. */
 let lastWords: string | undefined
 let hasStarted = false
 
@@ -91,7 +91,7 @@ const answer = async (database: PGlite, question: Question): Promise<void> => {
   }
 }
 
-/** What was stored is there for others only if the directory still is. */
+/** Stored data exists for others only if the directory still does. */
 const answerWith = (given: Answer): void => {
   const why = lost?.()
   if (why === undefined) reply(given)
@@ -107,7 +107,7 @@ const put = async (database: PGlite, question: Question): Promise<void> => {
   try {
     await answer(database, question)
   } catch (cause) {
-    // An error of SQL has a code; any other is the engine's own end.
+    // SQL errors have a code; any other error is the engine's end.
     const failure = failureOf(cause)
     if (isOfSql(cause)) reply(failure)
     else end(failureIn(lastWords ?? failure.message))
@@ -123,7 +123,7 @@ const failureIn = (words: string): Failed =>
 /** Less than PostgreSQL needs for another two segments of its log. */
 const littleBytes = 33_554_432
 
-/** Why PGlite does not start, which by itself it does not always say. */
+/** Why PGlite does not start; it does not always say so itself. */
 const startFailureIn = (words: string): Failed => {
   const failure = failureIn(words)
   if (failure.code === "53100" || options.directory === undefined) return failure
@@ -133,8 +133,8 @@ const startFailureIn = (words: string): Failed => {
 }
 
 /**
- * PGlite takes whatever is thrown in PostgreSQL's loop for one of its errors, and may enter the loop again for ever. Such an
- * error is an exit with a status of its own; what else is thrown is a crash.
+ * PGlite takes whatever is thrown in PostgreSQL's loop as one of its errors, and may re-enter the loop for ever. Such an error is
+ * an exit with a status of its own; anything else thrown is a crash.
  */
 const watchLoop = ({ Module }: PGlite): void => {
   const once = Module._PostgresMainLoopOnce
@@ -149,7 +149,7 @@ const watchLoop = ({ Module }: PGlite): void => {
   }
 }
 
-/** An error that a statement can end with and another follow. */
+/** An error after which further statements may follow. */
 const isOfSql = (cause: unknown): boolean =>
   cause instanceof messages.DatabaseError && cause.severity !== "FATAL" && cause.severity !== "PANIC"
 

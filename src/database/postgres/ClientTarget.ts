@@ -1,8 +1,8 @@
 /**
- * Where an application's own `PgClient` is connected to, for the driver that does COPY.
+ * The address of an application's own `PgClient`, for the driver that does COPY.
  *
- * It is read as `@effect/sql-pg` reads it: single settings come before those in the URL, and TLS is spoken when the client
- * speaks it, with the same certificates accepted.
+ * It is read as `@effect/sql-pg` reads it: single settings take precedence over the URL, and TLS is used if the client uses it,
+ * accepting the same certificates.
  */
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
@@ -27,7 +27,7 @@ export interface ClientTarget {
   readonly startupOptions: string | undefined
 }
 
-/** A password as `pg` takes it: text, or asked for at each connection. */
+/** A password as `pg` accepts it: text, or a function called for each connection. */
 export const passwordOf = (password: Password): string | (() => Promise<string>) =>
   Redacted.isRedacted(password)
     ? Redacted.value(password)
@@ -42,7 +42,7 @@ const refuse = (problem: string) =>
     })
   )
 
-/** What `.s.PGSQL.5432` in a directory says. */
+/** The port in a socket's name, `.s.PGSQL.5432`. */
 const socketPattern = /^\.s\.PGSQL\.(\d+)$/
 
 const fromPath = (path: string): Result.Result<{ host: string; port: number }, InvalidInput> => {
@@ -82,7 +82,7 @@ export const fromConfig = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ClientTarget, InvalidInput | DatabaseError> {
   const { target, url } = yield* Effect.fromResult(fromSettings(config))
   if (config.ssl !== undefined) return { ...target, ssl: config.ssl }
-  // The client is in plain where its URL says nothing, and accepts only certificates that it can verify.
+  // Without a word in its URL the client is unencrypted, and it accepts only certificates that it can verify.
   const said = config.url === undefined ? null : new URL(Redacted.value(config.url)).searchParams.get("sslmode")
   if (url === undefined || said === null || said === "disable") return { ...target, ssl: false }
   if (url.sslmode !== "prefer") return { ...target, ssl: true }

@@ -1,8 +1,8 @@
 /**
- * One connection of `pg`, and the errors of what runs on it.
+ * One connection of `pg`, and the errors of requests on it.
  *
- * The driver gives an error of its own, without a code, to whatever was to run on a connection that is gone, in words that
- * depend on when it noticed. So the connection is watched from its beginning, and such an error is known by that.
+ * When a connection is lost, the driver fails its requests with errors of its own, without a code, whose message depends on when
+ * it noticed. So the connection is watched from the start, and such errors are recognised by its state.
  */
 import * as Effect from "effect/Effect"
 import type pg from "pg"
@@ -10,14 +10,14 @@ import { type DatabaseError, fromUnknown } from "../DatabaseError.ts"
 
 const lost = new WeakSet<pg.ClientBase>()
 
-/** Notices when a new connection is lost. Without anybody who listens, that would end the process. */
+/** Notices when a new connection is lost. Without a listener, that would end the process. */
 export const watch = (client: pg.ClientBase): void => {
   const isLost = () => void lost.add(client)
   client.on("error", isLost)
   client.on("end", isLost)
 }
 
-/** A connection of the pool, for whoever releases it. */
+/** A connection of the pool; the caller releases it. */
 export const connect = (pool: pg.Pool): Effect.Effect<pg.PoolClient, DatabaseError> =>
   Effect.tryPromise({ try: () => pool.connect(), catch: (cause) => fromUnknown(cause, "lost") })
 
@@ -26,7 +26,7 @@ export const attempt = <A>(client: pg.ClientBase, run: () => Promise<A>): Effect
   Effect.tryPromise({ try: run, catch: (cause) => fromUnknown(cause, lost.has(client) ? "lost" : undefined) })
 
 /**
- * Runs a request, and cuts the connection under it when no answer comes in time: it then fails, and its transaction with it.
+ * Runs a request, and cuts its connection if no answer comes in time: the request fails, and its transaction with it.
  */
 export const attemptInTime = <A>(
   client: pg.PoolClient,

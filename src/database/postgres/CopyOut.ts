@@ -1,23 +1,23 @@
 /**
  * `COPY … TO STDOUT` in pages, with back-pressure.
  *
- * This is a query class of `pg`. What the server sends is gathered into pages of about `pageBytes`; while as many as
- * `pagesAhead` wait to be taken the socket is not read, and so the server waits. What is in memory is bounded by that, however
- * long the result or slow the reader is.
+ * This is a query class of `pg`. What the server sends is gathered into pages of about `pageBytes`; while
+ * `pagesAhead` of them wait, the socket is not read, so the server waits. That bounds memory, however long the result or slow the
+ * reader.
  *
- * Every row is a message. From the statement on until the server is ready for the next one, messages are told apart here, for
- * a fraction of what the driver takes for each; it gets all that are not rows.
+ * Every row is a message. Until the server is ready for the next statement, messages are parsed here, at a fraction of the
+ * driver's cost for each; the driver gets all that are not rows.
  *
  * Hand-written: `pg-copy-streams` gives bytes, and not pages of whole rows. Like that package it takes the place of the listener on
  * the socket of `pg`, so `pg` is pinned to one version (`test/database/Driver.test.ts`).
  */
 import type pg from "pg"
 
-/** Makes pages of what the server sends, one row a message. */
+/** Makes pages of rows, one message a row. */
 export interface Collector<A> {
-  /** Takes what is in the chunk at once: its memory is used again. Gives how many bytes the page has now. */
+  /** Copies the chunk, whose memory is reused. Returns the page's size in bytes. */
   readonly add: (chunk: Buffer) => number
-  /** Gives the page, and begins another; `undefined` if there is nothing in it. */
+  /** Returns the page and begins another; `undefined` if it is empty. */
   readonly take: () => A | undefined
 }
 
@@ -27,12 +27,12 @@ const pagesAhead = 2
 /** A page ends with the row that fills it. */
 const pageRoom = pageBytes + 8_192
 
-/** A message: a code, its length, and what it says. */
+/** A message: a code, its length, and its content. */
 const headBytes = 5
 const copyData = 0x64
 const readyForQuery = 0x5a
 
-/** Bytes of the message that begins at `at`, or of its head while that is not here. */
+/** The length of the message at `at`, or of its head while that is incomplete. */
 const lengthOf = (data: Buffer, at: number): number =>
   data.length - at < headBytes ? headBytes : 1 + data.readInt32BE(at + 1)
 
@@ -71,7 +71,7 @@ export class CopyOut<A> implements pg.Submittable {
 
   submit(connection: pg.Connection): void {
     this.#connection = connection
-    // Nothing is on its way yet, so a message begins with whatever comes next.
+    // Nothing is in flight yet, so the next byte begins a message.
     const { stream } = connection
     const driver = stream.listeners("data") as Array<(data: Buffer) => void>
     const pass = (data: Buffer) => {
@@ -88,7 +88,7 @@ export class CopyOut<A> implements pg.Submittable {
       }
       pass(whole)
     }
-    /** The beginning of a message whose end is not here yet. */
+    /** The beginning of an incomplete message. */
     let open: Buffer = Buffer.alloc(0)
     const take = (data: Buffer) => {
       let at = 0
@@ -98,7 +98,7 @@ export class CopyOut<A> implements pg.Submittable {
         open = Buffer.concat([open, part])
         at += part.length
         if (open.length < length) return
-        // Only now the head says how long it is.
+        // Only now is the head complete, and the length known.
         if (open.length < lengthOf(open, 0)) continue
         const whole = open
         open = open.subarray(0, 0)
@@ -201,7 +201,7 @@ export const textRows = (): Collector<ReadonlyArray<ReadonlyArray<string | null>
   }
 }
 
-/** Text as the server wrote it, and how many rows it has. */
+/** The server's text, and its number of rows. */
 export interface TextPage {
   readonly data: Buffer
   readonly rows: number

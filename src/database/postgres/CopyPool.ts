@@ -1,4 +1,4 @@
-/** Connections that do COPY, through `pg`, and their transactions: one commits whole, or leaves nothing. */
+/** Connections for COPY, through `pg`, and their transactions, each of which commits whole or leaves nothing. */
 import * as Effect from "effect/Effect"
 import { randomUUID } from "node:crypto"
 import pg from "pg"
@@ -11,12 +11,12 @@ import { attemptInTime, connect, destroy, watch } from "./Connection.ts"
 import { type Copied, copyIn } from "./CopyQuery.ts"
 import { gone, type Sockets } from "./Sockets.ts"
 
-/** The server's own statement_timeout comes first; what is given up after this much more is a server that has fallen silent. */
+/** How much longer than the server's own statement_timeout we wait: a server past that has fallen silent. */
 export const graceMillis = 5_000
 
 /**
- * No connection is used for longer than this: behind a name there may be another server by now, and a session that began
- * while the server took no writes may take none for as long as it lives.
+ * The longest that a connection is used: by then another server may be behind the name, and a session that began while the
+ * server accepted no writes may accept none for as long as it lives.
  */
 export const lifetimeMillis = 300_000
 
@@ -59,19 +59,19 @@ export const make = (options: {
 /**
  * Connections for COPY.
  *
- * - `stale`: marks of COPY statements whose connection was given up because nothing came back. The server may not know that
- *   yet: in the middle of a COPY it waits for the rest, for as long as TCP allows, and holds the batch's row in the
- *   ledger, which the next attempt then waits for. Nothing but a COPY needs this: the server's own time limits end the rest.
+ * - `stale`: marks of COPY statements whose connection was given up without an answer. The server may not know yet: in the middle
+ *   of a COPY it waits for the rest, as long as TCP allows, and holds the batch's row in the ledger, for which the next attempt
+ *   waits. Only COPY needs this: the server's own time limits end everything else.
  */
 export interface CopyPool {
   readonly pool: pg.Pool
   readonly stale: Set<string>
 }
 
-/** Begins the text of a COPY, and of no other: by it the server's list of sessions shows that very attempt, and nobody's else. */
+/** Begins the text of one COPY only, so that the server's list of sessions shows exactly that attempt. */
 const newMark = (): string => `/* effect-usage ${randomUUID()} */`
 
-/** Ends what is left of COPY statements that were given up. */
+/** Terminates COPY statements that were given up. */
 const endStale = ({ pool, stale }: CopyPool, timeoutMillis: number): Effect.Effect<void> =>
   Effect.gen(function* () {
     const marks = [...stale]
@@ -102,8 +102,8 @@ interface Session {
 }
 
 /**
- * Runs `body`, which begins a transaction, on a connection of the pool, and commits; or leaves nothing. Whoever is interrupted
- * waits a moment for its end, and then the connection is cut.
+ * Runs `body`, which begins a transaction, on a connection of the pool, and commits, or leaves nothing. On interruption it gets a
+ * moment to finish, then the connection is cut.
  */
 const transact = <A, E>(
   copies: CopyPool,
@@ -146,7 +146,7 @@ const transact = <A, E>(
       if (exit._tag === "Failure") {
         const rolledBack = yield* Effect.exit(run("rollback"))
         yield* release(rolledBack._tag === "Failure")
-        // What it waited for may be an attempt that was given up, and of which the server has not heard that yet.
+        // It may have waited for an attempt that was given up without the server knowing.
         if (copies.stale.size > 0) yield* endStale(copies, timeoutMillis)
         return yield* exit
       }
@@ -167,9 +167,9 @@ const transact = <A, E>(
   })
 
 /**
- * Begins a transaction whose waits are bounded. `set local` is what a pooler lets through. A generic plan is not made from
- * the parameters: with arrays of thousands of elements in them that alone takes the planner 5 ms a statement. One that moves
- * months is planned with its values, which tell a customer of ten records from one of a million.
+ * Begins a transaction whose waits are bounded. `set local` is what a pooler lets through. Plans are generic: with
+ * arrays of thousands of elements, planning for the values alone takes 5 ms a statement. A transaction that moves months is planned
+ * with its values, which distinguish a customer of ten records from one of a million.
  */
 const begin = (timeoutMillis: number, long?: "long"): string =>
   `begin isolation level read committed; ${setLocal}; set local lock_timeout = '10s'; set local plan_cache_mode = ${long === undefined ? "force_generic_plan" : "force_custom_plan"}; set local statement_timeout = ${timeoutMillis};

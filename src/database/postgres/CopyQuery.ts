@@ -1,5 +1,5 @@
 /**
- * Statements that end with a COPY, and its data, in one message and without waiting for an answer in between.
+ * Sends statements, a final COPY and its data in one message, without waiting for an answer in between.
  *
  * This is a query class of `pg`, as `pg-copy-streams` is one. It differs in what comes before the COPY: `begin`, and a
  * statement whose rows it keeps. While a client waits for an answer the server does nothing, and in a busy process an
@@ -7,20 +7,21 @@
  *
  * If a statement fails, the server skips those behind it and, as the protocol says, drops the data that follows.
  *
- * Hand-written: `pg-copy-streams` waits for the answer to `begin`, and to what comes before the COPY. It writes to the socket of `pg`
+ * Hand-written: `pg-copy-streams` waits for the answer to `begin`, and to what comes before the COPY. It writes to the socket of
+ * `pg`
  * itself, so `pg` is pinned to one version (`test/database/Driver.test.ts`).
  */
 import type pg from "pg"
 import type { Copy } from "../Database.ts"
 
-/** What became of a COPY and the statement before it. */
+/** The results of a COPY and of the statement before it. */
 export interface Copied {
-  /** Of the statement before the COPY, as text. */
+  /** Rows of the statement before the COPY, as text. */
   readonly rows: ReadonlyArray<{ readonly [column: string]: string | null }>
   readonly count: number
 }
 
-/** Data is written in messages of at most this size: the server takes in a whole one before it looks at it. */
+/** The largest message of data: the server receives a whole one before it processes it. */
 const messageBytes = 65_536
 
 const copyDone = Buffer.from([0x63, 0, 0, 0, 4])

@@ -1,8 +1,9 @@
 /**
  * The database on a PostgreSQL server, version 15 or later.
  *
- * Two drivers share it: `@effect/sql-pg` for everything but COPY, which it refuses, and `pg`, with a query of our
- * own, for that. A COPY transaction has a connection of its own and either commits whole or loses the connection: after any failure
+ * Two drivers share it: `@effect/sql-pg` for everything but COPY, which it refuses, and `pg`, with a query class of
+ * our own, for COPY. A COPY transaction has a connection of its own and either commits whole or loses the connection: after any
+ * failure
  * whose outcome is not known the connection is destroyed, never reused. Session state is not relied on (only `SET LOCAL`
  * and transaction-scoped locks), so a transaction pooler can stand in between; tell it with `prepare: false`.
  */
@@ -127,7 +128,7 @@ export const layerClient = (
     })
   ).pipe(Layer.provide([Reactivity.layer, Shutdown.layer]))
 
-/** How long the end of a pool is waited for: a silent server does not let a connection go. Its sockets are ended after it. */
+/** How long a pool may take to end, since a silent server does not close connections; then its sockets are destroyed. */
 const poolLimit = Duration.millis(500)
 
 const bounded = <A, E, R>(pool: Effect.Effect<A, E, R>) =>
@@ -198,7 +199,7 @@ const assemble = Effect.fnUntraced(function* (parts: {
 }): Effect.fn.Return<Database["Service"], DatabaseError, Scope.Scope | Shutdown> {
   const { own, sql, statementTimeout } = parts
   const schema = parts.schema ?? "public"
-  // The pool connects when it is first used; a wrong address or password should show at start.
+  // The pool connects on first use; a wrong address or password should show at start.
   const [settings] = yield* Effect.mapError(
     own<{ commit: string }>`select current_setting('synchronous_commit') as commit`,
     fromUnknown

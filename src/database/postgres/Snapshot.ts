@@ -1,10 +1,10 @@
 /**
- * Reading from one snapshot of a server: a transaction of a connection that is used for nothing else meanwhile. It does not say
- * that it is read-only, for it may fill a temporary table; where the server is a copy that takes no writes it reads all the same.
+ * Reads from one snapshot of a server, in a transaction on a connection of its own. It is not declared read-only, because it may
+ * fill a temporary table; on a standby it reads all the same.
  *
- * COPY takes no parameters, so they are bound to settings of the transaction, and the query reads those. Neither a time limit
- * of the server ends it nor one of ours: a long sort is silent for minutes, and a slow reader lets the server wait. That the
- * server is gone shows by keepalive; that we are gone, it looks for itself.
+ * COPY takes no parameters, so they become settings of the transaction, which the query reads. No time limit ends it, neither the
+ * server's nor ours: a long sort is silent for minutes, and a slow reader keeps the server waiting. Keepalives detect a lost
+ * server; the server checks for a lost client itself.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,7 +16,7 @@ import { type Collector, CopyOut, textRows, texts } from "./CopyOut.ts"
 import { setLocal } from "../SessionSettings.ts"
 import { copyIn } from "./CopyQuery.ts"
 
-/** What the transaction depends on, whatever the role or the database have set. */
+/** Settings that the transaction depends on, whatever the role or the database set. */
 const begin = `begin isolation level repeatable read; set local statement_timeout = 0; set local lock_timeout = '10s';
   set local idle_in_transaction_session_timeout = 0; ${setLocal};
   select set_config('transaction_timeout', '0', true) where current_setting('server_version_num')::integer >= 170000;
@@ -35,7 +35,7 @@ export const withSnapshot = <A, E, R>(
         yield* attempt(client, () => client.query("commit"))
         return result
       }),
-    // A result that was not read to its end is given up with its connection.
+    // A result that was not read to its end is abandoned with its connection.
     (client, exit) => Effect.sync(() => client.release(Exit.isFailure(exit)))
   )
 

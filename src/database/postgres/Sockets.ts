@@ -1,6 +1,6 @@
 /**
- * The sockets of all connections to a server. Neither driver closes one whose peer does not answer: it would keep a process
- * alive that has nothing else to do, and whoever waits for an answer waiting.
+ * The sockets of all connections to a server. Neither driver closes a socket whose peer does not answer: it would keep an idle
+ * process alive, and callers waiting for an answer.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -13,7 +13,7 @@ export interface Sockets {
   readonly create: () => Socket
 }
 
-/** How long a server has to close a connection that has said goodbye. */
+/** How long a server may take to close a connection that has said goodbye. */
 const goodbyeMillis = 250
 
 /** `host`: a name, an address, or a directory of Unix sockets. Closing the scope ends all sockets. */
@@ -53,6 +53,6 @@ const end = async (open: ReadonlySet<Socket>): Promise<void> => {
   for (const socket of open) socket.destroy(gone())
 }
 
-/** To whoever still waits for an answer it is a lost connection. */
+/** Requests still waiting for an answer see a lost connection. */
 export const gone = (): Error =>
   Object.assign(new Error("the connection was closed before the server answered"), { code: "ECONNABORTED" })
