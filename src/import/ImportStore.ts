@@ -10,13 +10,15 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
-import { atomically, Database, type Query, type Row } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
-import { toItsEnd } from "../system/Shutdown.ts"
-import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.ts"
+import * as Column from "../database/Column.ts"
+import { Database, type Query, type Row } from "../database/Database.ts"
+import { type DatabaseError, mapSqlError } from "../database/DatabaseError.ts"
 import * as Sequences from "../database/Sequences.ts"
+import * as Sql from "../database/Sql.ts"
+import { literal, row, sql, t } from "../database/Sql.ts"
 import type { Companion } from "../ledger/Batch.ts"
+import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.ts"
+import { toItsEnd } from "../system/Shutdown.ts"
 
 /**
  * A part of a file, as it is to be written.
@@ -38,23 +40,18 @@ export interface Chunk {
   readonly batchKey: string
 }
 
-/** A part of a file that was imported. */
-export type KnownChunk = Pick<
-  Chunk,
-  "digestBefore" | "variant" | "digestAfter" | "lines" | "bytes" | "records" | "refused"
->
-
-const KnownRow = Schema.Struct({
-  digest_before: Schema.String,
-  variant: Schema.FiniteFromString,
-  digest_after: Schema.String,
-  lines: Schema.FiniteFromString,
-  bytes: Schema.FiniteFromString,
-  records: Schema.FiniteFromString,
-  refused: Schema.FiniteFromString
+const Known = Schema.Struct({
+  digestBefore: Schema.String,
+  variant: Column.Number,
+  digestAfter: Schema.String,
+  lines: Column.Number,
+  bytes: Column.Number,
+  records: Column.Number,
+  refused: Column.Number
 })
 
-const CoversRow = Schema.Struct({ covers: Schema.String })
+/** A part of a file that was imported. */
+export type KnownChunk = typeof Known.Type
 
 const primaryKey = "billing_import_chunks_pkey"
 
@@ -79,124 +76,67 @@ export class ImportStore extends Context.Service<
     readonly insert: (chunk: Chunk, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
   }
 >()("effect-usage/import/ImportStore") {
-  static readonly layerNoDeps: Layer.Layer<ImportStore, never, Database | DeadLetterStore> = Layer.effect(
-    ImportStore,
-    Effect.gen(function* () {
-      const database = yield* Database
-      const { bounded, name, own } = database
-      const letters = yield* DeadLetterStore
-      const chunks = name("billing_import_chunks")
-
-      const readKnown = SqlSchema.findAll({
-        Request: Schema.Struct({ digest: Schema.String, depth: Schema.Int }),
-        Result: KnownRow,
-        execute: ({ depth, digest }) =>
-          own.unsafe(
-            `with recursive chain as (
-              select c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused, 1 as depth
-              from ${chunks} c where c.digest_before = decode($1::text, 'hex')
-              union all
-              select c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused, chain.depth + 1
-              from chain join ${chunks} c on c.digest_before = chain.digest_after where chain.depth < $2::text::integer
-            )
-            select encode(digest_before, 'hex') as digest_before, variant::text, encode(digest_after, 'hex') as digest_after,
-              lines::text, bytes::text, records::text, refused::text from chain`,
-            [digest, `${depth}`]
-          ).unprepared
-      })
-
-      const readCovers = SqlSchema.findAll({
-        Request: Schema.Struct({ digest: Schema.String, sums: Schema.String }),
-        Result: CoversRow,
-        execute: ({ digest, sums }) =>
-          own.unsafe(
-            `select exists (
-              select 1 from ${chunks} where digest_before = decode($1::text, 'hex')
-                and substring(line_sums from 1 for length(decode($2::text, 'base64'))) = decode($2::text, 'base64')
-            )::text as covers`,
-            [digest, sums]
-          ).unprepared
-      })
-
-      const insertChunk = `insert into ${chunks}
-          (digest_before, variant, digest_after, lines, bytes, line_sums, records, refused, batch_key)
-        values (decode($1::text, 'hex'), $2::text::integer, decode($3::text, 'hex'), $4::text::bigint, $5::text::bigint,
-          decode($6::text, 'base64'), $7::text::integer, $8::text::integer, $9::text::uuid)`
-      const companion =
-        (
-          chunk: Chunk,
-          refused: ReadonlyArray<NewDeadLetter>,
-          conflict: (position: number) => NewDeadLetter
-        ): Companion =>
-        (query, { conflicts, duplicates }) =>
-          Effect.gen(function* () {
-            yield* query(insertChunk, [
-              chunk.digestBefore,
-              `${chunk.variant}`,
-              chunk.digestAfter,
-              `${chunk.lines}`,
-              `${chunk.bytes}`,
-              Buffer.from(chunk.lineSums).toString("base64"),
-              `${chunk.records - duplicates - conflicts.length}`,
-              `${chunk.refused + conflicts.length}`,
-              chunk.batchKey
-            ])
-            yield* letters.write(query, [...refused, ...conflicts.map(conflict)])
-          })
-
-      const query: Query = (text, params) => Effect.mapError(own.unsafe<Row>(text, params).unprepared, fromUnknown)
-
-      return ImportStore.of({
-        known: (digest, depth) =>
-          Effect.map(Effect.mapError(bounded(readKnown({ digest, depth })), fromUnknown), (rows) =>
-            rows.map((row) => ({
-              digestBefore: row.digest_before,
-              variant: row.variant,
-              digestAfter: row.digest_after,
-              lines: row.lines,
-              bytes: row.bytes,
-              records: row.records,
-              refused: row.refused
-            }))
-          ),
-        covers: (digest, lineSums) =>
-          Effect.map(
-            Effect.mapError(
-              bounded(readCovers({ digest, sums: Buffer.from(lineSums).toString("base64") })),
-              fromUnknown
-            ),
-            (rows) => rows[0]?.covers === "true"
-          ),
-        companion,
-        insert: (chunk, refused) =>
-          Effect.asVoid(
-            toItsEnd(
-              Sequences.withFreshIds(database)(
-                bounded(
-                  atomically(
-                    own,
-                    companion(
-                      chunk,
-                      refused,
-                      () => refused[0]!
-                    )(query, {
-                      key: chunk.batchKey,
-                      records: 0,
-                      duplicates: 0,
-                      conflicts: [],
-                      alreadyCommitted: false
-                    })
-                  )
-                )
-              )
-            )
-          )
-      })
-    })
-  )
-
-  static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.provide(
-    ImportStore.layerNoDeps,
-    DeadLetterStore.layer
+  static readonly layer: Layer.Layer<ImportStore, never, Database> = Layer.suspend(() =>
+    Layer.provide(Layer.effect(ImportStore, make), DeadLetterStore.layer)
   )
 }
+
+const digest = (hex: string) => sql`decode(${hex}, 'hex')`
+const base64 = (bytes: Uint8Array) => sql`decode(${Buffer.from(bytes).toString("base64")}, 'base64')`
+
+const columns = literal("c.digest_before, c.variant, c.digest_after, c.lines, c.bytes, c.records, c.refused")
+
+const make = Effect.gen(function* () {
+  const database = yield* Database
+  const letters = yield* DeadLetterStore
+  const { own } = Sql.make(database)
+  const withFreshIds = Sequences.withFreshIds(database)
+  const query: Query = (text, params) => mapSqlError(database.own.unsafe<Row>(text, params).unprepared)
+
+  const companion: ImportStore["Service"]["companion"] =
+    (chunk, refused, conflict) =>
+    (query, { conflicts, duplicates }) =>
+      Effect.andThen(
+        Sql.on({ name: database.name, query }).run(
+          sql`insert into ${t.import_chunks} ${row({
+            digest_before: digest(chunk.digestBefore),
+            variant: chunk.variant,
+            digest_after: digest(chunk.digestAfter),
+            lines: chunk.lines,
+            bytes: chunk.bytes,
+            line_sums: base64(chunk.lineSums),
+            records: chunk.records - duplicates - conflicts.length,
+            refused: chunk.refused + conflicts.length,
+            batch_key: chunk.batchKey
+          })}`
+        ),
+        letters.write(query, [...refused, ...conflicts.map(conflict)])
+      )
+
+  return ImportStore.of({
+    known: (before, depth) =>
+      own.all(
+        Known,
+        sql`with recursive chain as (
+            select ${columns}, 1 as depth from ${t.import_chunks} c where c.digest_before = ${digest(before)}
+            union all
+            select ${columns}, chain.depth + 1 from chain join ${t.import_chunks} c on c.digest_before = chain.digest_after
+            where chain.depth < ${depth}::integer
+          )
+          select encode(digest_before, 'hex') as "digestBefore", variant::text, encode(digest_after, 'hex') as "digestAfter",
+            lines::text, bytes::text, records::text, refused::text from chain`
+      ),
+    covers: (before, lineSums) =>
+      Effect.map(
+        own.run(sql`select 1 from ${t.import_chunks} where digest_before = ${digest(before)}
+          and substring(line_sums from 1 for ${lineSums.length}::integer) = ${base64(lineSums)} limit 1`),
+        (found) => found > 0
+      ),
+    companion,
+    insert: (chunk, refused) => {
+      const write = companion(chunk, refused, () => refused[0]!)
+      const appended = { key: chunk.batchKey, records: 0, duplicates: 0, conflicts: [], alreadyCommitted: false }
+      return Effect.asVoid(toItsEnd(withFreshIds(own.transaction(write(query, appended)))))
+    }
+  })
+})
