@@ -86,7 +86,7 @@ export {
   type Refusal,
   UnreadableSource
 } from "./import/Importer.ts"
-export type { ByteSource } from "./import/Source.ts"
+export type { ByteSource } from "./import/ByteWindow.ts"
 export { DeadLetters, DeadLettersError } from "./import/DeadLetters.ts"
 export type { DeadLetter } from "./ledger/DeadLetterStore.ts"
 

@@ -31,9 +31,9 @@ import * as Window from "../domain/Window.ts"
 import * as Columns from "./Columns.ts"
 import { alike, type ExportFormat, fileName, saidByName } from "./FileName.ts"
 import { loadFormat } from "./Formats.ts"
-import { eachOf, groupsOf, type Load, loadOf, type Plan, planFor } from "./Load.ts"
+import { eachOf, groupsOf, type Content, contentOf, type CheckedQuery, forCustomer } from "./Content.ts"
 import * as Output from "./Output.ts"
-import * as Staging from "./Staging.ts"
+import * as HiddenDirectory from "./HiddenDirectory.ts"
 import type { Table } from "./Table.ts"
 import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter } from "../domain/Filter.ts"
@@ -140,12 +140,12 @@ const make = Effect.gen(function* () {
   const coverage = yield* Coverage.make
   const storage = yield* ObjectStorage
 
-  const planOf = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
+  const check = Effect.fnUntraced(function* (query: ExportQuery, name: string, byCustomer: boolean) {
     const { services } = yield* catalogs.latest
     const filter = yield* Effect.fromResult(checkFilter(query, services))
     const said = saidByName(name)
     const format = query.format ?? said.format ?? "csv"
-    const plan: Plan = {
+    const checked: CheckedQuery = {
       window: yield* Window.fromInput(query.window),
       filter,
       format,
@@ -155,29 +155,29 @@ const make = Effect.gen(function* () {
       includeArchives: query.includeArchives === true,
       byCustomer: byCustomer && filter.customer === undefined
     }
-    const problem = Columns.problemOf(plan)
-    return problem === undefined ? plan : yield* problem
+    const problem = Columns.problemOf(checked)
+    return problem === undefined ? checked : yield* problem
   })
 
-  const needOf = ({ filter, includeArchives, of, window }: Plan): Coverage.Need => ({
+  const needOf = ({ filter, includeArchives, of, window }: CheckedQuery): Coverage.Need => ({
     spans: of === "records" ? [window] : Coverage.quarterEdges(window, seams(window, Columns.units[of])),
     filter,
     fromFiles: includeArchives
   })
 
-  const snapshot = <A, E>(plan: Plan, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
-    coverage.readSnapshot(plan.window, needOf(plan), ({ name }, taken) => body(exportsOn(name, taken)))
+  const snapshot = <A, E>(checked: CheckedQuery, body: (reader: ExportReader) => Effect.Effect<A, E>) =>
+    coverage.readSnapshot(checked.window, needOf(checked), ({ name }, taken) => body(exportsOn(name, taken)))
 
   const exportOne = Effect.fn("Exporter.export")(function* (query: ExportQuery, to: Output.Destination) {
-    const plan = yield* planOf(query, "file" in to ? to.file : "", true)
+    const checked = yield* check(query, "file" in to ? to.file : "", true)
     yield* Output.check(storage, to)
     // Before anything is made; and in the snapshot itself.
-    yield* coverage.requireAll(needOf(plan))
+    yield* coverage.requireAll(needOf(checked))
     const counter = counterOf(query)
-    return yield* withOutput(Output.open(storage, to, plan.compression), (output) =>
+    return yield* withOutput(Output.open(storage, to, checked.compression), (output) =>
       Effect.gen(function* () {
-        const rows = yield* snapshot(plan, (reader) =>
-          Effect.flatMap(loadOf(reader, plan), (load) => transfer(load, plan, output, counter))
+        const rows = yield* snapshot(checked, (reader) =>
+          Effect.flatMap(contentOf(reader, checked), (content) => transfer(content, checked, output, counter))
         )
         yield* output.place
         return { name: output.name, rows, bytes: output.sink.bytes }
@@ -189,26 +189,26 @@ const make = Effect.gen(function* () {
     query: Omit<ExportQuery, "customer">,
     to: { readonly directory: string; readonly force?: boolean | undefined }
   ) {
-    const plan = yield* planOf({ ...query, customer: undefined }, "", false)
+    const checked = yield* check({ ...query, customer: undefined }, "", false)
     // Before anything is made; and in the snapshot itself.
-    yield* coverage.requireAll(needOf(plan))
+    yield* coverage.requireAll(needOf(checked))
     const counter = counterOf(query)
-    return yield* Staging.use(to.directory, to.force === true, (staging) =>
+    return yield* HiddenDirectory.use(to.directory, to.force === true, (hidden) =>
       Effect.gen(function* () {
-        const summaries = yield* snapshot(plan, (reader) =>
+        const summaries = yield* snapshot(checked, (reader) =>
           Effect.gen(function* () {
-            const customers = yield* reader.customers(plan.window, plan.filter.service)
-            if (plan.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
+            const customers = yield* reader.customers(checked.window, checked.filter.service)
+            if (checked.of === "records") counter.total = customers.reduce((sum, { events }) => sum + Number(events), 0)
             const alikes = alike(customers.map(({ customer }) => customer))
             const nameOf = (customer: CustomerId) =>
-              fileName({ ...plan, customer, isAlike: alikes.has(customer.toLowerCase()) })
-            yield* staging.check(customers.map(({ customer }) => nameOf(customer)))
+              fileName({ ...checked, customer, isAlike: alikes.has(customer.toLowerCase()) })
+            yield* hidden.check(customers.map(({ customer }) => nameOf(customer)))
             const syncing = yield* Semaphore.make(syncedAtOnce)
             const files: Array<Fiber.Fiber<void, InvalidInput | Unwritable>> = []
-            const write = (customer: CustomerId, load: Load) =>
-              withOutput(Output.openHidden(join(staging.path, nameOf(customer)), plan.compression), (output) =>
+            const write = (customer: CustomerId, content: Content) =>
+              withOutput(Output.openHidden(join(hidden.path, nameOf(customer)), checked.compression), (output) =>
                 Effect.gen(function* () {
-                  const rows = yield* transfer(load, planFor(plan, customer), output, counter)
+                  const rows = yield* transfer(content, forCustomer(checked, customer), output, counter)
                   // The disk takes its time: the next file is written meanwhile.
                   yield* syncing.take(1)
                   files.push(
@@ -224,13 +224,13 @@ const make = Effect.gen(function* () {
               )
             const written: Array<ExportSummary> = []
             for (const group of groupsOf(customers)) {
-              written.push(...(yield* eachOf(reader, plan, group, write)))
+              written.push(...(yield* eachOf(reader, checked, group, write)))
               yield* Fiber.joinAll(files.splice(0))
             }
             return written
           })
         )
-        yield* staging.place
+        yield* hidden.place
         return summaries
       })
     )
@@ -248,19 +248,19 @@ const withOutput = <E, A, E1>(
 
 /** Writes a table, a page at a time. Gives the number of its rows. */
 const transfer = Effect.fnUntraced(function* (
-  { rows: source, totals }: Load,
-  plan: Plan,
+  { rows: source, totals }: Content,
+  checked: CheckedQuery,
   { name, sink }: Output.Output,
   counter: Counter
 ) {
-  const { filter, of, window } = plan
+  const { filter, of, window } = checked
   const write = (run: () => Promise<void>) =>
     Effect.tryPromise({ try: run, catch: (cause) => Unwritable.of(name, cause) })
   const events = totals.reduce((sum, service) => sum + service.events, 0n)
   if (of === "records") counter.total ??= Number(events)
   const table: Table = {
     of,
-    columns: Columns.columnsOf(plan),
+    columns: Columns.columnsOf(checked),
     customer: filter.customer,
     window,
     exportedAt: Instant.fromMillis(yield* Clock.currentTimeMillis),
@@ -268,7 +268,7 @@ const transfer = Effect.fnUntraced(function* (
     events,
     totalCost: BigDecimal.normalize(BigDecimal.sumAll(totals.map(({ cost }) => cost)))
   }
-  const writer = yield* Effect.flatMap(loadFormat(plan.format), (format) =>
+  const writer = yield* Effect.flatMap(loadFormat(checked.format), (format) =>
     Effect.tryPromise({
       try: () => format(table, sink),
       catch: (cause) => Unwritable.of(name, cause)

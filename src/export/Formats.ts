@@ -6,9 +6,9 @@ import { csv } from "./Csv.ts"
 import type { ExportFormat } from "./FileName.ts"
 import { json } from "./Json.ts"
 import { ndjson } from "./Ndjson.ts"
-import type { Format } from "./Table.ts"
+import type { TableFormat } from "./Table.ts"
 
-export const loadFormat = (format: ExportFormat): Effect.Effect<Format, NotInstalled> => {
+export const loadFormat = (format: ExportFormat): Effect.Effect<TableFormat, NotInstalled> => {
   switch (format) {
     case "csv":
       return Effect.succeed(csv)

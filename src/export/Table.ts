@@ -23,7 +23,7 @@ export interface Table {
 }
 
 /** Begins to write a table. */
-export type Format = (table: Table, sink: Sink) => Promise<Writer>
+export type TableFormat = (table: Table, sink: Sink) => Promise<Writer>
 
 /** A format whose text is made page by page. */
 export const textFormat =
@@ -33,7 +33,7 @@ export const textFormat =
       readonly rows: (page: ReadonlyArray<Cells>) => string
       readonly end: string
     }
-  ): Format =>
+  ): TableFormat =>
   async (table, sink) => {
     const { begin, end, rows } = make(table)
     await sink.write(begin)

@@ -15,7 +15,7 @@ import * as Instant from "../domain/Instant.ts"
 import { formulaGuard } from "./Guard.ts"
 import type { Column, Writer } from "../files/Column.ts"
 import type { Sink } from "../files/Sink.ts"
-import type { Format, Table } from "./Table.ts"
+import type { TableFormat, Table } from "./Table.ts"
 import { cutText, rangeOf, rowOf } from "./XlsxCells.ts"
 
 /** Rows of a sheet, the header among them. */
@@ -93,7 +93,7 @@ const archiveEnd = (sink: Sink): ArchiveEnd => {
 
 /** `rows`: how many a sheet has at most. */
 export const xlsxOf =
-  (rows: number): Format =>
+  (rows: number): TableFormat =>
   async (table, sink) => {
     const { default: exceljs } = await import("exceljs")
     const end = archiveEnd(sink)

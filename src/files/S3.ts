@@ -43,7 +43,7 @@ const defaultPartBytes = 8_388_608
 const abortMillis = 10_000
 
 /** What the store says is wrong. */
-export class Refusal extends Error {
+export class StoreRefusal extends Error {
   readonly status: number
   constructor(status: number, text: string) {
     super(text === "" ? `the store answered ${status}, and not in S3's words` : text)
@@ -156,7 +156,7 @@ export class StoredObject {
     try {
       return (await this.size()) !== undefined
     } catch (cause) {
-      if (cause instanceof Refusal) return undefined
+      if (cause instanceof StoreRefusal) return undefined
       throw cause
     }
   }
@@ -167,7 +167,7 @@ export class StoredObject {
     try {
       return (await client.send(new aws.HeadObjectCommand(this.#name)).catch(explain)).ContentLength ?? 0
     } catch (cause) {
-      if (cause instanceof Refusal && cause.status === 404) return undefined
+      if (cause instanceof StoreRefusal && cause.status === 404) return undefined
       throw cause
     }
   }
@@ -186,7 +186,7 @@ export class StoredObject {
     try {
       await client.send(new aws.DeleteObjectCommand(this.#name)).catch(explain)
     } catch (cause) {
-      if (!(cause instanceof Refusal && cause.status === 404)) throw cause
+      if (!(cause instanceof StoreRefusal && cause.status === 404)) throw cause
     }
   }
 
@@ -261,7 +261,7 @@ const explain = (cause: unknown): never => {
   if (cause.name === "CredentialsProviderError" || cause.name === "TokenProviderError") throw withoutCredentials(cause)
   if ($metadata?.httpStatusCode !== undefined) {
     const isNamed = $fault !== undefined && !["", "UnknownError"].includes(cause.message)
-    throw new Refusal($metadata.httpStatusCode, isNamed ? `${cause.name}: ${cause.message}` : "")
+    throw new StoreRefusal($metadata.httpStatusCode, isNamed ? `${cause.name}: ${cause.message}` : "")
   }
   if (cause.name === "TimeoutError" && code === undefined) throw new Error("the store does not answer", { cause })
   throw cause.message === "" && code !== undefined ? new Error(code, { cause }) : cause

@@ -15,7 +15,7 @@ import { NotInstalled } from "../domain/NotInstalled.ts"
 import * as Settings from "../system/Settings.ts"
 import { begin as beginFile, beginHidden as beginHiddenFile, isMissing } from "./Files.ts"
 import * as ObjectUrl from "./ObjectUrl.ts"
-import { checkCredentials, type ObjectStore, Refusal, StoredObject } from "./S3.ts"
+import { checkCredentials, type ObjectStore, StoreRefusal, StoredObject } from "./S3.ts"
 
 /**
  * The object store that `s3://…` refers to; none unless a layer provides one. Exports and archives take it when their layer is
@@ -92,7 +92,7 @@ export const begin = async (store: ObjectStore | undefined, name: string, replac
       stream: upload.stream,
       place: () =>
         upload.complete().catch((cause: unknown) => {
-          throw cause instanceof Refusal && cause.status === 412 ? isThere(name) : cause
+          throw cause instanceof StoreRefusal && cause.status === 412 ? isThere(name) : cause
         }),
       discard: () => upload.abort()
     }

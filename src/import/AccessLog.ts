@@ -14,7 +14,8 @@ import * as Result from "effect/Result"
 import { isUtf8 } from "node:buffer"
 import { isIP } from "node:net"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
-import { exactNumber, type Format, type Parsed } from "./Format.ts"
+import { exactNumber } from "./Fields.ts"
+import { type FileFormat, type Parsed } from "./FileFormat.ts"
 import * as Lines from "./Lines.ts"
 
 /** What of a line names the customer: the client's address, the user who logged in, or the virtual host. */
@@ -23,7 +24,7 @@ export type CustomerFrom = "ip" | "user" | "vhost"
 /** Whose usage a log is: one customer's, or whoever each line names. */
 export type Customer = { readonly customer: string } | { readonly from: CustomerFrom }
 
-export const make = (customer: Customer): Format => ({
+export const make = (customer: Customer): FileFormat => ({
   cut: Lines.cut,
   parse: (chunk, pieces) =>
     Lines.texts(chunk, pieces).map((text, index) => {

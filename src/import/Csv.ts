@@ -12,22 +12,16 @@ import { parse as parseCsv } from "csv-parse/sync"
 import { isUtf8 } from "node:buffer"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import {
-  type Cut,
   exactNumber,
   exactTime,
   type Field,
   fieldOf,
-  type Format,
   type Found,
   ignoredNames,
-  maxLineBytes,
-  notUtf8,
-  type Parsed,
-  type Piece,
-  tooLong,
   unknownName,
   usageOf
-} from "./Format.ts"
+} from "./Fields.ts"
+import { type Cut, type FileFormat, maxLineBytes, notUtf8, type Parsed, type Piece, tooLong } from "./FileFormat.ts"
 import * as Lines from "./Lines.ts"
 
 const quote = 0x22
@@ -48,7 +42,7 @@ interface Header {
  * `customer`: whose usage a record is that names no customer. Fails when the header cannot be read, names a column that is
  * not known or names one twice: nothing of such a file is imported.
  */
-export const make = (head: Buffer, customer: string | undefined): Result.Result<Format, InvalidInput> =>
+export const make = (head: Buffer, customer: string | undefined): Result.Result<FileFormat, InvalidInput> =>
   Result.map(readHeader(head), (header) => ({
     cut: (view, from) => (from.open > maxLineBytes ? Lines.cutInside(view) : cut(view, from, header)),
     parse: (chunk, pieces) => parse(chunk, pieces, header, customer),
@@ -91,7 +85,7 @@ const refuseHeader = (field: string, problem: string) =>
     })
   )
 
-const cut = (view: Buffer, from: Parameters<Format["cut"]>[1], header: Header): Cut => {
+const cut = (view: Buffer, from: Parameters<FileFormat["cut"]>[1], header: Header): Cut => {
   const delimiter = header.delimiter.charCodeAt(0)
   const pieces: Array<Piece> = []
   let line = from.open > 0 ? -1 : 0
@@ -138,7 +132,7 @@ const cut = (view: Buffer, from: Parameters<Format["cut"]>[1], header: Header): 
 }
 
 /** A last record without a line end, whose quotes must add up too. */
-const lastRecord = (view: Buffer, start: number, from: Parameters<Format["cut"]>[1], delimiter: number) => {
+const lastRecord = (view: Buffer, start: number, from: Parameters<FileFormat["cut"]>[1], delimiter: number) => {
   const tail = Lines.cutTail(view, start, 0, from)
   const piece = tail?.pieces[0]
   if (tail === undefined || piece === undefined || piece.refusal !== undefined) return tail

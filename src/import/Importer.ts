@@ -27,11 +27,11 @@ import { InvalidInput } from "../domain/InvalidInput.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import * as AccessLog from "./AccessLog.ts"
 import * as Csv from "./Csv.ts"
-import { type Format, hopelessLines, maxLineBytes } from "./Format.ts"
+import { type FileFormat, hopelessLines, maxLineBytes } from "./FileFormat.ts"
 import * as Ndjson from "./Ndjson.ts"
-import * as Plan from "./Plan.ts"
+import * as Parts from "./Parts.ts"
 import * as Prepare from "./Prepare.ts"
-import { type ByteSource, Window } from "./Source.ts"
+import { type ByteSource, ByteWindow } from "./ByteWindow.ts"
 import { makeIntake } from "../ledger/Intake.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { ImportStore, isConflict } from "./ImportStore.ts"
@@ -196,8 +196,8 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     }))
   }
 
-  const run = Effect.fnUntraced(function* (options: ImportOptions, window: Window, format: Format) {
-    const plan = Plan.make(window, format, imports, {
+  const run = Effect.fnUntraced(function* (options: ImportOptions, window: ByteWindow, format: FileFormat) {
+    const parts = Parts.make(window, format, imports, {
       format: options.format,
       customer: options.customer,
       customerFrom: options.customerFrom,
@@ -217,23 +217,23 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
     /** Lines that were refused while none was accepted. */
     let hopeless = 0
 
-    const passed = (from: Plan.Place, to: Plan.Place, skipped: boolean) => {
+    const passed = (from: Parts.Place, to: Parts.Place, skipped: boolean) => {
       done.lines += to.line - from.line
       done.bytes += to.offset - from.offset
       if (skipped) done.skippedLines += to.line - from.line
       window.release(to.offset)
     }
 
-    /** Takes a written chunk into the count; `false` when the plan has gone back, and what was planned since is void. */
+    /** Takes a written chunk into the count; `false` when it went back to the start of one: what was cut since is void. */
     const settle = Effect.fnUntraced(function* (
       chunk: Prepare.Prepared,
       result: Result.Result<Written, DatabaseError>
     ) {
-      const { from, to } = chunk.step
+      const { from, to } = chunk.part
       if (Result.isSuccess(result)) {
         const { before, conflicts, records } = result.success
         passed(from, to, before)
-        if (before) plan.lookAgain()
+        if (before) parts.lookAgain()
         else {
           done.records += records
           done.refused += chunk.row.refused + conflicts
@@ -249,11 +249,11 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
         if (!isConflict(error)) return yield* ImporterError.from(error)
       } else if (!isConflict(error)) {
         // One of the records is more than the database takes, although the door let it pass: it is found by halving.
-        const lines = chunk.step.cut.pieces.length
+        const lines = chunk.part.cut.pieces.length
         if (lines > 1) maxLines = lines >> 1
         else prepare.refuse(from.offset, error)
       }
-      plan.rewind(from)
+      parts.rewind(from)
       return false
     })
 
@@ -261,9 +261,9 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       | { readonly chunk: Prepare.Prepared; readonly fiber: Fiber.Fiber<Result.Result<Written, DatabaseError>> }
       | undefined
     for (;;) {
-      const step = yield* Effect.mapError(persistentNext(plan, maxLines), ImporterError.from)
-      const chunk = step.kind === "new" ? yield* Effect.mapError(prepare.chunk(step), ImporterError.from) : undefined
-      if (step.kind === "known") hopeless = step.isEmpty ? hopeless + step.to.line - step.from.line : -Infinity
+      const part = yield* Effect.mapError(persistently(parts.next(maxLines)), ImporterError.from)
+      const chunk = part.kind === "new" ? yield* Effect.mapError(prepare.chunk(part), ImporterError.from) : undefined
+      if (part.kind === "known") hopeless = part.isEmpty ? hopeless + part.to.line - part.from.line : -Infinity
       if (chunk !== undefined) hopeless = chunk.encoded === undefined ? hopeless + chunk.row.refused : -Infinity
       if (chunk !== undefined && hopeless >= hopelessLines) return yield* noUsage(chunk, format)
       if (writing !== undefined) {
@@ -271,12 +271,12 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
         writing = undefined
         if (!settled) continue
       }
-      if (step.kind === "end") {
-        if (step.failure !== undefined) return yield* unreadable(options.name)(step.failure)
+      if (part.kind === "end") {
+        if (part.failure !== undefined) return yield* unreadable(options.name)(part.failure)
         return { ...done, firstRefusals: refusals }
       }
       if (chunk === undefined) {
-        passed(step.from, step.to, true)
+        passed(part.from, part.to, true)
         yield* report()
       } else {
         writing = {
@@ -297,7 +297,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
   })
 })
 
-const noUsage = ({ refusals }: Prepare.Prepared, { piece = "line" }: Format) =>
+const noUsage = ({ refusals }: Prepare.Prepared, { piece = "line" }: FileFormat) =>
   refusedOption(
     "file",
     `none of its first ${hopelessLines} ${piece === "line" ? "lines" : "entries"} is usage: ${refusals
@@ -306,8 +306,6 @@ const noUsage = ({ refusals }: Prepare.Prepared, { piece = "line" }: Format) =>
       .join("; ")}`,
     "Give the format that it is in, or mend it; nothing of it was stored"
   )
-
-const persistentNext = (plan: Plan.Plan, maxLines: number) => persistently(plan.next(maxLines))
 
 const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
   const { customer, customerFrom, format } = options
@@ -333,10 +331,10 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
 })
 
 /** The text of a source. */
-const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<Window> =>
-  Window.open(source, format === "json" ? { reading: (await import("./JsonDocument.ts")).lines, ended } : { ended })
+const openSource = async ({ format, source }: ImportOptions, ended: AbortSignal): Promise<ByteWindow> =>
+  ByteWindow.open(source, format === "json" ? { through: (await import("./JsonDocument.ts")).lines, ended } : { ended })
 
-const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: Window) {
+const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: ByteWindow) {
   switch (options.format) {
     case "ndjson":
       return Ndjson.make(options.customer)

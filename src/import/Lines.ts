@@ -6,7 +6,7 @@
  */
 import { isAscii, isUtf8 } from "node:buffer"
 import { crc32 } from "node:zlib"
-import { type Cut, type CutFrom, maxLineBytes, type Piece, tooLong } from "./Format.ts"
+import { type Cut, type CutFrom, maxLineBytes, type Piece, tooLong } from "./FileFormat.ts"
 
 const newline = 0x0a
 const carriageReturn = 0x0d

@@ -16,14 +16,12 @@ import {
   exactTime,
   type Field,
   fieldOf,
-  type Format,
   type Found,
   ignoredNames,
-  notUtf8,
-  type Parsed,
   unknownName,
   usageOf
-} from "./Format.ts"
+} from "./Fields.ts"
+import { type FileFormat, notUtf8, type Parsed } from "./FileFormat.ts"
 import * as Lines from "./Lines.ts"
 import { printable } from "../domain/Shown.ts"
 
@@ -37,7 +35,7 @@ const colon = 0x3a
 const backslash = 0x5c
 
 /** `customer`: whose usage a line is that names no customer. */
-export const make = (customer: string | undefined): Format => ({
+export const make = (customer: string | undefined): FileFormat => ({
   cut: Lines.cut,
   parse: (chunk, pieces) =>
     Lines.texts(chunk, pieces).map((text): Parsed => {

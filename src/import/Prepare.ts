@@ -9,15 +9,15 @@ import type { NewDeadLetter } from "../ledger/DeadLetterStore.ts"
 import type { Chunk } from "./ImportStore.ts"
 import type { Batch, EncodedBatch } from "../ledger/Batch.ts"
 import { derivedKey } from "../ledger/DerivedKey.ts"
-import type { Format, Parsed, Piece } from "./Format.ts"
+import type { FileFormat, Parsed, Piece } from "./FileFormat.ts"
 import { sums } from "./Lines.ts"
-import type { Step } from "./Plan.ts"
+import type { Part } from "./Parts.ts"
 
-type NewStep = Extract<Step, { readonly kind: "new" }>
+type NewPart = Extract<Part, { readonly kind: "new" }>
 
 /** `encoded` is absent where no line made a record. */
 export interface Prepared {
-  readonly step: NewStep
+  readonly part: NewPart
   readonly row: Chunk
   readonly encoded: EncodedBatch | undefined
   readonly letters: ReadonlyArray<NewDeadLetter>
@@ -28,7 +28,7 @@ export interface Prepared {
 
 export interface Options {
   readonly name: string
-  readonly format: Format
+  readonly format: FileFormat
   readonly intake: Intake
   readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
 }
@@ -67,8 +67,8 @@ export const make = (options: Options) => {
     })
   })
 
-  const chunk = Effect.fnUntraced(function* (step: NewStep): Effect.fn.Return<Prepared, DatabaseError> {
-    const { content, cut, from, to } = step
+  const chunk = Effect.fnUntraced(function* (part: NewPart): Effect.fn.Return<Prepared, DatabaseError> {
+    const { content, cut, from, to } = part
     const records: Array<UsageRecord> = []
     /** Of each record, the piece that it comes from. */
     const origins: Array<Piece> = []
@@ -113,10 +113,10 @@ export const make = (options: Options) => {
     }
     const letters = refused.map(({ piece, refusal }) => letterFor(piece, refusal))
     return {
-      step,
+      part,
       row: {
         digestBefore: from.digest,
-        variant: step.variant,
+        variant: part.variant,
         digestAfter: to.digest,
         lines: cut.lines,
         bytes: cut.bytes,

@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto"
 import { constants } from "node:fs"
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir } from "node:fs/promises"
 import { join } from "node:path"
-import { Window } from "../import/Source.ts"
+import { ByteWindow } from "../import/ByteWindow.ts"
 import { isMissing, syncDirectory } from "../files/Files.ts"
 import * as Broken from "./Broken.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
@@ -103,7 +103,7 @@ export const list = (path: string): Promise<ReadonlyArray<string> | undefined> =
 
 /** The text of a file of a claim. `modified`: when it was written, in milliseconds since 1970. */
 export interface OpenFile {
-  readonly window: Window
+  readonly window: ByteWindow
   readonly modified: number
   readonly handle: FileHandle
 }
@@ -143,7 +143,7 @@ export const openFile = async (file: string, isAlone: boolean): Promise<OpenFile
     const source = isShells
       ? inMemory(await ShellLines.read(handle))
       : handle.createReadStream({ highWaterMark: 262_144, autoClose: false })
-    return { window: await Window.open(source, { compressed: false }), modified: found.mtimeMs, handle }
+    return { window: await ByteWindow.open(source, { compressed: false }), modified: found.mtimeMs, handle }
   } catch (cause) {
     await handle?.close()
     throw unreadable(cause)

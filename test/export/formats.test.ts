@@ -8,7 +8,7 @@ import type { Instant } from "../../src/domain/Instant.ts"
 import type { ServiceName } from "../../src/domain/Service.ts"
 import { parquet } from "../../src/files/Parquet.ts"
 import { Sink } from "../../src/files/Sink.ts"
-import type { Format, Table } from "../../src/export/Table.ts"
+import type { TableFormat, Table } from "../../src/export/Table.ts"
 import { xlsx, xlsxOf } from "../../src/export/Xlsx.ts"
 import { windowOf } from "../support/exports.ts"
 
@@ -49,7 +49,7 @@ const row = (customer: string, metadata: string | null = null): Cells => [
   "9007199254740993"
 ]
 
-const write = async (format: Format, pages: ReadonlyArray<ReadonlyArray<Cells>>): Promise<Buffer> => {
+const write = async (format: TableFormat, pages: ReadonlyArray<ReadonlyArray<Cells>>): Promise<Buffer> => {
   const chunks: Array<Buffer> = []
   const target = new Writable({
     write: (chunk: Buffer, _encoding, done) => {

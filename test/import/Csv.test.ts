@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import { builtIns } from "../../src/domain/Service.ts"
 import { make } from "../../src/domain/UsageRecord.ts"
 import * as Csv from "../../src/import/Csv.ts"
-import type { CutFrom } from "../../src/import/Format.ts"
+import type { CutFrom } from "../../src/import/FileFormat.ts"
 import { accepted, quickly, refused } from "../support/results.ts"
 
 const whole: CutFrom = { ended: true, atStart: true, open: 0, maxLines: 1_000_000 }

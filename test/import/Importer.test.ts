@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import { Readable } from "node:stream"
 import { gzipSync, zstdCompressSync } from "node:zlib"
 import { Database } from "../../src/database/Database.ts"
-import { maxChunkBytes } from "../../src/import/Format.ts"
+import { maxChunkBytes } from "../../src/import/FileFormat.ts"
 import { Importer, type ImportOptions } from "../../src/import/Importer.ts"
 import { eachEngine } from "../support/engines.ts"
 import {

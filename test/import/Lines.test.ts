@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type CutFrom, maxChunkBytes, maxLineBytes } from "../../src/import/Format.ts"
+import { type CutFrom, maxChunkBytes, maxLineBytes } from "../../src/import/FileFormat.ts"
 import * as Lines from "../../src/import/Lines.ts"
 
 const whole: CutFrom = { ended: true, atStart: true, open: 0, maxLines: 1_000 }

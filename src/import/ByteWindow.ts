@@ -41,13 +41,10 @@ const decompressors: ReadonlyArray<readonly [signature: ReadonlyArray<number>, m
   [[0x28, 0xb5, 0x2f, 0xfd], () => createZstdDecompress({ chunkSize: blockBytes })]
 ]
 
-/** What is made of the bytes before anybody looks at them, such as lines of a document. */
-export type Reading = (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
-
 const startsWith = (bytes: Uint8Array, signature: ReadonlyArray<number>): boolean =>
   bytes.length >= signature.length && signature.every((byte, index) => bytes[index] === byte)
 
-export class Window {
+export class ByteWindow {
   /** Offset in the content of the next byte that is looked at. */
   position = 0
   /** Nothing more will come. */
@@ -69,17 +66,18 @@ export class Window {
 
   /**
    * Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. `ended`: nobody
-   * waits for it any more. `compressed`: whether it may be, if not `false`.
+   * waits for it any more. `through`: what is made of the bytes before they are looked at, such as lines of a document.
+   * `compressed`: `false` if it may not be.
    */
   static async open(
     source: ByteSource,
     options: {
-      readonly reading?: Reading | undefined
+      readonly through?: ((bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>) | undefined
       readonly ended?: AbortSignal | undefined
       readonly compressed?: boolean | undefined
     } = {}
-  ): Promise<Window> {
-    const { compressed = true, ended, reading = (bytes) => bytes } = options
+  ): Promise<ByteWindow> {
+    const { compressed = true, ended, through = (bytes) => bytes } = options
     const raw =
       typeof source === "string" ? createReadStream(source, { highWaterMark: blockBytes }) : iterableOf(source)
     const iterator = raw[Symbol.asyncIterator]()
@@ -96,10 +94,10 @@ export class Window {
       const bytes = chain(head, iterator)
       const decompressor = decompressors.find(([signature]) => startsWith(head, signature))
       if (decompressor !== undefined && !compressed) throw new Error("it is compressed: unpack it first")
-      if (decompressor === undefined) return new Window(reading(bytes)[Symbol.asyncIterator](), close)
+      if (decompressor === undefined) return new ByteWindow(through(bytes)[Symbol.asyncIterator](), close)
       const plain = decompressor[1]()
       pipeline(Readable.from(bytes, { objectMode: false }), plain, () => {})
-      return new Window(reading(plain)[Symbol.asyncIterator](), () => {
+      return new ByteWindow(through(plain)[Symbol.asyncIterator](), () => {
         plain.destroy()
         close()
       })

@@ -1,5 +1,5 @@
 /**
- * Where an import stands in a file, and what comes next: a part that was imported before, or a chunk that was not.
+ * The parts of a file, one after the other: what was imported before, and chunks that were not.
  *
  * A place in a file is known by a digest of all content before it, of the format, and of the options that change what lines
  * mean. At each place the chunks are looked up that once began there. The one whose bytes come next is skipped; if there is
@@ -17,9 +17,9 @@ import { createHash, type Hash } from "node:crypto"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { ImportStore, KnownChunk } from "./ImportStore.ts"
-import { type Cut, type Format, maxChunkBytes, maxLineBytes } from "./Format.ts"
+import { type Cut, type FileFormat, maxChunkBytes, maxLineBytes } from "./FileFormat.ts"
 import * as Lines from "./Lines.ts"
-import type { Window } from "./Source.ts"
+import type { ByteWindow } from "./ByteWindow.ts"
 
 /**
  * A place in a file.
@@ -36,7 +36,7 @@ export interface Place {
 }
 
 /** `isEmpty`: none of what was imported before was usage. */
-export type Step =
+export type Part =
   | { readonly kind: "known"; readonly from: Place; readonly to: Place; readonly isEmpty: boolean }
   | {
       readonly kind: "new"
@@ -48,10 +48,10 @@ export type Step =
     }
   | { readonly kind: "end"; readonly failure: Error | undefined }
 
-export interface Plan {
-  /** The next step, in which a new chunk has at most so many lines. The plan then stands after it. */
-  readonly next: (maxLines: number) => Effect.Effect<Step, DatabaseError>
-  /** Goes back to where a step began, and looks up again what is known from there on. */
+export interface Parts {
+  /** The next part, in which a new chunk has at most so many lines. It goes on after it. */
+  readonly next: (maxLines: number) => Effect.Effect<Part, DatabaseError>
+  /** Goes back to where a part began, and looks up again what is known from there on. */
   readonly rewind: (place: Place) => void
   /** Looks up again what is known. */
   readonly lookAgain: () => void
@@ -72,13 +72,13 @@ const counted = new InvalidInput({
   remedy: "Correct the record of that part by hand; import logs whose last line is complete"
 })
 
-/** Plans the import of what is in `window`. `options` are those that change what lines mean. */
+/** The parts of what is in `window`. `options` are those that change what lines mean. */
 export const make = (
-  window: Window,
-  format: Format,
+  window: ByteWindow,
+  format: FileFormat,
   imports: ImportStore["Service"],
   options: { readonly [name: string]: string | undefined }
-): Plan => {
+): Parts => {
   const hash = createHash("sha256").update(`${JSON.stringify(["effect-usage import", 1, options])}\n`)
   let place: Place = { offset: 0, line: 0, open: 0, hash, digest: digestOf(hash) }
   let looking = true
@@ -161,7 +161,7 @@ export const make = (
     }
   })
 
-  const next = Effect.fnUntraced(function* (maxLines: number): Effect.fn.Return<Step, DatabaseError> {
+  const next = Effect.fnUntraced(function* (maxLines: number): Effect.fn.Return<Part, DatabaseError> {
     yield* ensure(1)
     if (window.available === 0) return { kind: "end", failure: window.failure }
     const from = place
@@ -190,10 +190,10 @@ export const make = (
     if (found.bytes === 0) return { kind: "end", failure: window.failure }
     const content = window.view(found.bytes)
     moveTo(placeAfter(content, found.lines))
-    const step = { kind: "new" as const, from, to: place, variant, content, cut: found }
-    if (grown === undefined || grown.records === 0 || found.pieces.length === 0) return step
+    const part = { kind: "new" as const, from, to: place, variant, content, cut: found }
+    if (grown === undefined || grown.records === 0 || found.pieces.length === 0) return part
     const [first, ...others] = found.pieces
-    return { ...step, cut: { ...found, pieces: [{ ...first!, refusal: counted }, ...others] } }
+    return { ...part, cut: { ...found, pieces: [{ ...first!, refusal: counted }, ...others] } }
   })
 
   return {

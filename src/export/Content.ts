@@ -1,6 +1,6 @@
 /**
- * What is read for the files of an export: of each customer by himself, or of a thousand together, one after the other, so that
- * a file for each of very many customers is not a query for each.
+ * What the files of an export are made of. It is read for one file, or for a thousand customers in one query: their rows come one
+ * customer after the other.
  */
 import * as Effect from "effect/Effect"
 import type { Pull } from "../database/Database.ts"
@@ -15,8 +15,8 @@ import type { ExportFormat } from "./FileName.ts"
 import type { Compression } from "../files/Sink.ts"
 import type { Of } from "./Table.ts"
 
-/** A query that was looked at. */
-export interface Plan {
+/** A query whose parts are valid and go together. */
+export interface CheckedQuery {
   readonly window: Window
   readonly filter: Filter
   readonly format: ExportFormat
@@ -24,32 +24,35 @@ export interface Plan {
   readonly of: Of
   readonly withIds: boolean
   readonly includeArchives: boolean
-  /** Customers are told apart by a column. */
+  /** A first column says whose a row is. */
   readonly byCustomer: boolean
 }
 
 /** What a file is made of: the totals, and the rows, as cells or as the text that the server makes of them. */
-export interface Load {
+export interface Content {
   readonly totals: ReadonlyArray<ServiceTotal>
   readonly rows:
     | { readonly cells: Pull<ReadonlyArray<Cells>> }
     | { readonly csv: Pull<{ readonly data: Uint8Array; readonly rows: number }> }
 }
 
-export const planFor = (plan: Plan, customer: CustomerId): Plan => ({ ...plan, filter: { ...plan.filter, customer } })
+export const forCustomer = (query: CheckedQuery, customer: CustomerId): CheckedQuery => ({
+  ...query,
+  filter: { ...query.filter, customer }
+})
 
-export const loadOf = Effect.fnUntraced(function* (
+export const contentOf = Effect.fnUntraced(function* (
   reader: ExportReader,
-  plan: Plan
-): Effect.fn.Return<Load, DatabaseError> {
-  const { filter, of, window } = plan
+  query: CheckedQuery
+): Effect.fn.Return<Content, DatabaseError> {
+  const { filter, of, window } = query
   const totals = yield* reader.totals(window, filter)
-  if (plan.format === "csv" && of === "records" && reader.csv !== undefined) {
-    return { totals, rows: { csv: yield* reader.csv(window, filter, Columns.ofRecords(plan)) } }
+  if (query.format === "csv" && of === "records" && reader.csv !== undefined) {
+    return { totals, rows: { csv: yield* reader.csv(window, filter, Columns.ofRecords(query)) } }
   }
   const cells = yield* of === "records"
-    ? reader.records(window, filter, Columns.ofRecords(plan))
-    : reader.spans(window, filter, Columns.units[of], Columns.ofSpans(plan))
+    ? reader.records(window, filter, Columns.ofRecords(query))
+    : reader.spans(window, filter, Columns.units[of], Columns.ofSpans(query))
   return { totals, rows: { cells } }
 })
 
@@ -75,15 +78,15 @@ export const groupsOf = (customers: ReadonlyArray<CustomerTotal>): ReadonlyArray
 /** Reads the rows of a group of customers, and hands each one's to `write`, one after the other. */
 export const eachOf = Effect.fnUntraced(function* <A, E>(
   reader: ExportReader,
-  plan: Plan,
+  query: CheckedQuery,
   group: ReadonlyArray<CustomerId>,
-  write: (customer: CustomerId, load: Load) => Effect.Effect<A, E>
+  write: (customer: CustomerId, content: Content) => Effect.Effect<A, E>
 ) {
-  const { filter, of, window } = plan
+  const { filter, of, window } = query
   const [alone] = group
-  if (group.length === 1) return [yield* write(alone!, yield* loadOf(reader, planFor(plan, alone!)))]
+  if (group.length === 1) return [yield* write(alone!, yield* contentOf(reader, forCustomer(query, alone!)))]
   const totals = yield* reader.totalsOfEach(window, filter.service, group)
-  const own = planFor(plan, alone!)
+  const own = forCustomer(query, alone!)
   /** With whose a row is: if it is not to be written, in the last column. */
   const withWhose = <C extends string>(columns: ReadonlyArray<C>) =>
     columns.includes("customer_id" as C) ? columns : [...columns, "customer_id" as C]

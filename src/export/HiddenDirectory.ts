@@ -9,7 +9,7 @@ import type { InvalidInput } from "../domain/InvalidInput.ts"
 import * as NewFile from "../files/NewFile.ts"
 import { syncDirectory, takeName } from "../files/Files.ts"
 
-export interface Staging {
+export interface HiddenDirectory {
   readonly path: string
   /** Refuses names that are taken, and places where no file can be. */
   readonly check: (names: ReadonlyArray<string>) => Effect.Effect<void, InvalidInput | NewFile.Unwritable>
@@ -22,7 +22,7 @@ const field = "out-dir"
 export const use = <A, E>(
   directory: string,
   force: boolean,
-  body: (staging: Staging) => Effect.Effect<A, E>
+  body: (hidden: HiddenDirectory) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | InvalidInput | NewFile.Unwritable> => {
   const catchCause = { catch: (cause: unknown) => NewFile.refusalOf(field, directory, cause) }
   return Effect.acquireUseRelease(
