@@ -83,7 +83,7 @@ const server = HttpRouter.serve(routes, { disableLogger: true, disableListenLog:
 
 const program = Effect.gen(function* () {
   const quotas = yield* Quotas
-  yield* quotas.set({ customer: "acme", service: "api", limit: 5, period: "day", hard: true })
+  yield* quotas.set({ customer: "acme", service: "api", limit: 5, every: "day", hard: true })
 
   const { address } = yield* HttpServer.HttpServer
   if (address._tag === "UnixPathAddress") return yield* Effect.die("not on a port")

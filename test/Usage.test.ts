@@ -123,7 +123,7 @@ describe("Usage.layer on the application's own client", () => {
           assert.strictEqual(many!.events, 400n)
           const statistics = yield* (yield* Analytics).statistics({ customer: "many", window, service: "bandwidth" })
           assert.strictEqual(statistics.events, 400n)
-          yield* (yield* Quotas).set({ customer: "one", service: "seats", limit: 4, period: "day", hard: true })
+          yield* (yield* Quotas).set({ customer: "one", service: "seats", limit: 4, every: "day", hard: true })
           assert.isFalse((yield* (yield* Quota).check("one", "seats", 2)).allowed)
           const directory = yield* folder
           yield* (yield* Exporter).export({ customer: "one", window }, { file: join(directory, "usage.csv") })

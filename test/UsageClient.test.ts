@@ -122,7 +122,7 @@ describe("createUsage", () => {
       await usage.record({ customer: "acme", service: "api", quantity: 3 })
       await Effect.runPromise(
         Effect.flatMap(Quotas, (quotas) =>
-          quotas.set({ customer: "acme", service: "api", limit: 5, period: "day", hard: true })
+          quotas.set({ customer: "acme", service: "api", limit: 5, every: "day", hard: true })
         ).pipe(Effect.provide(Layer.provide(Quotas.layer, postgresLayer(url))))
       )
       const answer = await usage.checkQuota("acme", "api", 3)

@@ -266,8 +266,8 @@ const compare = Effect.fnUntraced(function* (facts: ReadonlyArray<Oracle.Fact>, 
         quantity: text(span.quantity),
         cost: text(span.cost),
         average: text(span.average),
-        least: text(span.least),
-        most: text(span.most),
+        least: text(span.min),
+        most: text(span.max),
         first: span.first as number,
         last: span.last as number
       }
@@ -392,7 +392,7 @@ const compareStatistics = Effect.fnUntraced(function* (
   const percentile = (fraction: number) =>
     sum === undefined ? undefined : Oracle.percentile(distributed, fraction, services[of]!)
   assert.deepStrictEqual(
-    [Number(exact.events), text(exact.total), maybe(exact.average), maybe(exact.least), maybe(exact.most)],
+    [Number(exact.events), text(exact.total), maybe(exact.average), maybe(exact.min), maybe(exact.max)],
     [sum?.events ?? 0, sum?.quantity ?? "0", sum?.average, sum?.least, sum?.most]
   )
   assert.deepStrictEqual(
@@ -403,7 +403,7 @@ const compareStatistics = Effect.fnUntraced(function* (
   for (const which of ["median", "p95", "p99"] as const) {
     const [guess, truth] = [maybe(near[which]), maybe(exact[which])].map(Number)
     if (near[which] !== undefined) {
-      assert.isTrue(BigDecimal.between(near[which], { minimum: exact.least!, maximum: exact.most! }), which)
+      assert.isTrue(BigDecimal.between(near[which], { minimum: exact.min!, maximum: exact.max! }), which)
     }
     if (exact.events > 0n && !(Math.abs(guess! - truth!) <= Math.abs(truth!) * 0.010001 + 1e-29)) {
       assert.fail(`${which}: ${guess} instead of ${truth}`)

@@ -60,7 +60,7 @@ eachEngine("traces", (engine) => {
         const batcher = yield* Batcher
         yield* batcher.enqueueAll(Array.from({ length: 10 }, () => ({ customer, service: "api", quantity: 1 })))
         yield* batcher.flush
-        yield* (yield* Quotas).set({ customer, service: "api", limit: 5, period: "day", hard: true })
+        yield* (yield* Quotas).set({ customer, service: "api", limit: 5, every: "day", hard: true })
         yield* Effect.flip((yield* Quota).enforce(customer, "api"))
         yield* (yield* Aggregator).rollUp
         const window = yield* Effect.fromResult(Window.resolve({ period: "today", now: Date.now() }))

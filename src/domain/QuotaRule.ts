@@ -13,7 +13,7 @@ import * as Service from "./Service.ts"
 
 /** `subscription`: the customer's own billing period; a calendar month without a subscription. @since 0.1.0 */
 export const periods = ["day", "week", "month", "subscription"] as const
-/** The period of a quota. @since 0.1.0 */
+/** How long a quota's period is. @since 0.1.0 */
 export type QuotaPeriod = (typeof periods)[number]
 
 /**
@@ -56,7 +56,7 @@ export interface StoredThreshold {
  * A quota to set, of a customer or of a plan.
  *
  * - `limit`: in billing units; -1 is unlimited
- * - `period`: a month, if absent; `basis`: the sum, if absent
+ * - `every`: how long a period is; a month, if absent; `basis`: the sum, if absent
  * - `hard`: whether `Quota.enforce` refuses usage beyond the limit; no, if absent
  * - `overageUnitCost`: of usage beyond the limit, for the application's own bill
  * - `from`: when it takes effect; immediately, if absent
@@ -68,7 +68,7 @@ export interface QuotaInput extends Thresholds {
   readonly limit: Decimal.DecimalInput
   readonly customer?: string | undefined
   readonly plan?: string | undefined
-  readonly period?: QuotaPeriod | undefined
+  readonly every?: QuotaPeriod | undefined
   readonly basis?: QuotaBasis | undefined
   readonly hard?: boolean | undefined
   readonly overageUnitCost?: Decimal.DecimalInput | undefined
@@ -85,7 +85,7 @@ export interface QuotaRule {
   readonly owner: QuotaOwner
   readonly service: Service.ServiceName
   readonly limit: Decimal.Decimal | undefined
-  readonly period: QuotaPeriod
+  readonly every: QuotaPeriod
   readonly basis: QuotaBasis
   readonly hard: boolean
   readonly overageUnitCost: Decimal.Decimal | undefined
@@ -177,7 +177,7 @@ export const parse = (input: QuotaInput, now: number): Result.Result<QuotaRule, 
       owner,
       service,
       limit: isUnlimited ? unlimited : yield* Decimal.parse("limit", input.limit, Decimal.amountBounds),
-      period: yield* parseWord("period", input.period ?? "month", periods),
+      every: yield* parseWord("every", input.every ?? "month", periods),
       basis: yield* parseWord("basis", input.basis ?? "sum", bases),
       hard: input.hard ?? false,
       overageUnitCost:

@@ -14,7 +14,7 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import type * as Decimal from "../domain/Decimal.ts"
 import type { Filter } from "../domain/Filter.ts"
 import type { Instant } from "../domain/Instant.ts"
-import * as Quota from "../domain/QuotaRule.ts"
+import * as QuotaRule from "../domain/QuotaRule.ts"
 import { type ServiceName, toQuantity } from "../domain/Service.ts"
 import { all, columns, type Percents } from "./QuotaStatesSql.ts"
 
@@ -39,8 +39,8 @@ export interface QuotaState {
   readonly percent: bigint
   readonly level: AlertLevel | undefined
   readonly period: { readonly start: Instant; readonly end: Instant }
-  readonly every: Quota.QuotaPeriod
-  readonly basis: Quota.QuotaBasis
+  readonly every: QuotaRule.QuotaPeriod
+  readonly basis: QuotaRule.QuotaBasis
   readonly hard: boolean
   readonly overageUnitCost: Decimal.Decimal | undefined
 }
@@ -57,8 +57,8 @@ export const stateFields = {
   level: Schema.Int,
   start: Column.Instant,
   end: Column.Instant,
-  every: Schema.Literals(Quota.periods),
-  basis: Schema.Literals(Quota.bases),
+  every: Schema.Literals(QuotaRule.periods),
+  basis: Schema.Literals(QuotaRule.bases),
   hard: Schema.Boolean,
   overageUnitCost: Column.orUndefined(Column.Decimal)
 }

@@ -10,13 +10,13 @@ import * as Sql from "../database/Sql.ts"
 import { at, literal, micros, narrow, replaced, row, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import type * as Instant from "../domain/Instant.ts"
-import * as Quota from "../domain/QuotaRule.ts"
+import * as QuotaRule from "../domain/QuotaRule.ts"
 import * as Sequences from "../database/Sequences.ts"
 
 /** A plan and the thresholds that its quotas have unless they say otherwise, in percent. @since 0.1.0 */
 export interface Plan {
   readonly name: string
-  readonly thresholds: Quota.Thresholds<Quota.StoredThreshold>
+  readonly thresholds: QuotaRule.Thresholds<QuotaRule.StoredThreshold>
 }
 
 /**
@@ -30,7 +30,7 @@ export interface Plan {
 export interface Subscription {
   readonly customer: CustomerId
   readonly plan: string
-  readonly every: Quota.SubscriptionInterval
+  readonly every: QuotaRule.SubscriptionInterval
   readonly anchor: Instant.Instant
   readonly start: Instant.Instant
   readonly end: Instant.Instant | undefined
@@ -47,7 +47,7 @@ const PlanRow = Schema.Struct({ name: Schema.String, ...percents })
 const SubscriptionRow = Schema.Struct({
   customer: Column.Customer,
   plan: Schema.String,
-  every: Schema.Literals(Quota.intervals),
+  every: Schema.Literals(QuotaRule.intervals),
   anchor: Column.Instant,
   start: Column.Instant,
   end: Column.orUndefined(Column.Instant)
@@ -58,8 +58,8 @@ const RuleRow = Schema.Struct({
   customer: Column.orUndefined(Column.Customer),
   service: Column.Service,
   limit: Column.orUndefined(Column.Decimal),
-  period: Schema.Literals(Quota.periods),
-  basis: Schema.Literals(Quota.bases),
+  every: Schema.Literals(QuotaRule.periods),
+  basis: Schema.Literals(QuotaRule.bases),
   hard: Schema.Boolean,
   overageUnitCost: Column.orUndefined(Column.Decimal),
   ...percents,
@@ -85,9 +85,9 @@ export class QuotaStore extends Context.Service<
     /** Ends a customer's subscription. `false` if he has none. */
     readonly unsubscribe: (customer: CustomerId, at: Instant.Instant) => Effect.Effect<boolean, DatabaseError>
     /** All rules, those that took effect first before the others. */
-    readonly rules: Effect.Effect<ReadonlyArray<Quota.QuotaRule>, DatabaseError>
+    readonly rules: Effect.Effect<ReadonlyArray<QuotaRule.QuotaRule>, DatabaseError>
     /** Adds a rule; one of the same owner, service and time is replaced. `false` if there is no such plan. */
-    readonly putRule: (rule: Quota.QuotaRule) => Effect.Effect<boolean, DatabaseError>
+    readonly putRule: (rule: QuotaRule.QuotaRule) => Effect.Effect<boolean, DatabaseError>
   }
 >()("effect-usage/quota/QuotaStore") {
   static readonly layer: Layer.Layer<QuotaStore, never, Database> = Layer.suspend(() =>
@@ -152,7 +152,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
       (ended) => ended > 0
     )
 
-  const putRule = (rule: Quota.QuotaRule) => {
+  const putRule = (rule: QuotaRule.QuotaRule) => {
     const { critical, exceeded, warning } = rule.thresholds
     const key = {
       plan_name: rule.owner.plan,
@@ -162,7 +162,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
     }
     const values = {
       quota_limit: rule.limit,
-      period: rule.period,
+      period: rule.every,
       basis: rule.basis,
       hard: rule.hard,
       overage_unit_cost: rule.overageUnitCost,
@@ -203,7 +203,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
       caller.all(
         RuleRow,
         sql`select plan_name as plan, customer_id as customer, service_name as service, trim_scale(quota_limit)::text as "limit",
-            period, basis, hard, trim_scale(overage_unit_cost)::text as "overageUnitCost", ${percentColumns},
+            period as every, basis, hard, trim_scale(overage_unit_cost)::text as "overageUnitCost", ${percentColumns},
             trim_scale(warning_at)::text as "warningAt", trim_scale(critical_at)::text as "criticalAt",
             trim_scale(exceeded_at)::text as "exceededAt", ${micros("effective_from")} as "from"
           from ${t.quotas} order by plan_name nulls last, customer_id, service_name, effective_from`
@@ -214,7 +214,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
   }
 }
 
-const percentsOf = ({ critical, exceeded, warning }: Quota.Thresholds<Quota.StoredThreshold>) => ({
+const percentsOf = ({ critical, exceeded, warning }: QuotaRule.Thresholds<QuotaRule.StoredThreshold>) => ({
   warning_percent: warning?.percent,
   critical_percent: critical?.percent,
   exceeded_percent: exceeded?.percent
@@ -232,11 +232,11 @@ const thresholdsOf = (found: Thresholds) => {
   return { warning: of("warning"), critical: of("critical"), exceeded: of("exceeded") }
 }
 
-const ruleOf = ({ customer, plan, ...found }: typeof RuleRow.Type): Quota.QuotaRule => ({
+const ruleOf = ({ customer, plan, ...found }: typeof RuleRow.Type): QuotaRule.QuotaRule => ({
   owner: plan === undefined ? { customer: customer!, plan } : { customer: undefined, plan },
   service: found.service,
   limit: found.limit,
-  period: found.period,
+  every: found.every,
   basis: found.basis,
   hard: found.hard,
   overageUnitCost: found.overageUnitCost,

@@ -8,7 +8,7 @@ import { DatabaseError } from "../database/DatabaseError.ts"
 import * as CustomerId from "../domain/CustomerId.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Instant from "../domain/Instant.ts"
-import * as Quota from "../domain/QuotaRule.ts"
+import * as QuotaRule from "../domain/QuotaRule.ts"
 import * as Service from "../domain/Service.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
@@ -29,7 +29,7 @@ export class QuotasError extends ServiceError<QuotasError>()("QuotasError", [Inv
 export interface NewSubscription {
   readonly customer: string
   readonly plan: string
-  readonly every?: Quota.SubscriptionInterval | undefined
+  readonly every?: QuotaRule.SubscriptionInterval | undefined
   readonly from?: Instant.InstantInput | undefined
   readonly anchor?: Instant.InstantInput | undefined
 }
@@ -40,7 +40,7 @@ export class Quotas extends Context.Service<
   {
     readonly plans: Effect.Effect<ReadonlyArray<Plan>, QuotasError>
     /** Adds a plan, or changes the thresholds of its quotas. */
-    readonly setPlan: (plan: Quota.Thresholds & { readonly name: string }) => Effect.Effect<void, QuotasError>
+    readonly setPlan: (plan: QuotaRule.Thresholds & { readonly name: string }) => Effect.Effect<void, QuotasError>
     /** Removes a plan and its quotas. Refused while a customer is or ever was on it. */
     readonly removePlan: (name: string) => Effect.Effect<void, QuotasError>
     readonly subscriptions: (customer?: string) => Effect.Effect<ReadonlyArray<Subscription>, QuotasError>
@@ -48,11 +48,11 @@ export class Quotas extends Context.Service<
     readonly subscribe: (subscription: NewSubscription) => Effect.Effect<Subscription, QuotasError>
     readonly unsubscribe: (customer: string, at?: Instant.InstantInput) => Effect.Effect<void, QuotasError>
     /** All rules with their history. */
-    readonly list: Effect.Effect<ReadonlyArray<Quota.QuotaRule>, QuotasError>
-    readonly set: (quota: Quota.QuotaInput) => Effect.Effect<Quota.QuotaRule, QuotasError>
+    readonly list: Effect.Effect<ReadonlyArray<QuotaRule.QuotaRule>, QuotasError>
+    readonly set: (quota: QuotaRule.QuotaInput) => Effect.Effect<QuotaRule.QuotaRule, QuotasError>
     /** Ends a quota from a time on, now if absent. A customer's own gives way to that of his plan. */
     readonly remove: (
-      quota: Pick<Quota.QuotaInput, "service" | "customer" | "plan" | "from">
+      quota: Pick<QuotaRule.QuotaInput, "service" | "customer" | "plan" | "from">
     ) => Effect.Effect<void, QuotasError>
   }
 >()("effect-usage/Quotas") {
@@ -79,21 +79,21 @@ const make = Effect.gen(function* () {
     return yield* Service.unknown(name, (yield* catalogs.current).services.keys())
   })
 
-  const put = Effect.fnUntraced(function* (rule: Quota.QuotaRule) {
+  const put = Effect.fnUntraced(function* (rule: QuotaRule.QuotaRule) {
     yield* knownService(rule.service)
     if (rule.owner.customer !== undefined) yield* catalogs.ensureCustomers([rule.owner.customer])
     if (!(yield* store.putRule(rule))) return yield* noPlan(rule.owner.plan!)
     return rule
   })
 
-  const set = Effect.fn("Quotas.set")(function* (input: Quota.QuotaInput) {
-    return yield* put(yield* Effect.fromResult(Quota.parse(input, yield* Clock.currentTimeMillis)))
+  const set = Effect.fn("Quotas.set")(function* (input: QuotaRule.QuotaInput) {
+    return yield* put(yield* Effect.fromResult(QuotaRule.parse(input, yield* Clock.currentTimeMillis)))
   }, Effect.mapError(QuotasError.from))
 
   const remove = Effect.fn("Quotas.remove")(function* (
-    input: Pick<Quota.QuotaInput, "service" | "customer" | "plan" | "from">
+    input: Pick<QuotaRule.QuotaInput, "service" | "customer" | "plan" | "from">
   ) {
-    const rule = yield* Effect.fromResult(Quota.parse({ ...input, limit: 0 }, yield* Clock.currentTimeMillis))
+    const rule = yield* Effect.fromResult(QuotaRule.parse({ ...input, limit: 0 }, yield* Clock.currentTimeMillis))
     const before = (yield* store.rules).findLast(
       ({ from, owner, service }) =>
         service === rule.service &&
@@ -118,10 +118,10 @@ const make = Effect.gen(function* () {
     const today = (start - (start % (86_400 * Instant.microsPerSecond))) as Instant.Instant
     const subscription = {
       customer,
-      plan: yield* Effect.fromResult(Quota.parsePlan(input.plan)),
-      every: yield* Effect.fromResult(Quota.parseWord("every", input.every ?? "month", Quota.intervals)),
+      plan: yield* Effect.fromResult(QuotaRule.parsePlan(input.plan)),
+      every: yield* Effect.fromResult(QuotaRule.parseWord("every", input.every ?? "month", QuotaRule.intervals)),
       start,
-      anchor: yield* Effect.fromResult(Quota.parseAnchor(input.anchor ?? input.from ?? Instant.toIso(today)))
+      anchor: yield* Effect.fromResult(QuotaRule.parseAnchor(input.anchor ?? input.from ?? Instant.toIso(today)))
     }
     yield* catalogs.ensureCustomers([customer])
     if (!(yield* store.subscribe(subscription))) return yield* noPlan(subscription.plan)
@@ -143,7 +143,7 @@ const make = Effect.gen(function* () {
   }, Effect.mapError(QuotasError.from))
 
   const removePlan = Effect.fn("Quotas.removePlan")(function* (name: string) {
-    const plan = yield* Effect.fromResult(Quota.parsePlan(name))
+    const plan = yield* Effect.fromResult(QuotaRule.parsePlan(name))
     const outcome = yield* store.removePlan(plan)
     if (outcome === "unknown") return yield* noPlan(plan)
     if (outcome === "used") {
@@ -158,8 +158,8 @@ const make = Effect.gen(function* () {
   return Quotas.of({
     plans: Effect.mapError(store.plans, QuotasError.from),
     setPlan: Effect.fn("Quotas.setPlan")(function* ({ name, ...thresholds }) {
-      const plan = yield* Effect.fromResult(Quota.parsePlan(name))
-      const parsed = yield* Effect.fromResult(Quota.parseThresholds(thresholds))
+      const plan = yield* Effect.fromResult(QuotaRule.parsePlan(name))
+      const parsed = yield* Effect.fromResult(QuotaRule.parseThresholds(thresholds))
       const absolute = Object.values(parsed).find((threshold) => threshold?.at !== undefined)
       if (absolute !== undefined) {
         return yield* new InvalidInput({

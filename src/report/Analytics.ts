@@ -46,8 +46,8 @@ export interface UsageStatistics {
   readonly events: bigint
   readonly total: Decimal.Decimal
   readonly average: Decimal.Decimal | undefined
-  readonly least: Decimal.Decimal | undefined
-  readonly most: Decimal.Decimal | undefined
+  readonly min: Decimal.Decimal | undefined
+  readonly max: Decimal.Decimal | undefined
   readonly median: Decimal.Decimal | undefined
   readonly p95: Decimal.Decimal | undefined
   readonly p99: Decimal.Decimal | undefined
@@ -196,7 +196,7 @@ const make = Effect.gen(function* () {
       amount === undefined ? undefined : Service.toQuantity(amount, service)
     // A bucket's middle may lie outside of what it holds.
     const [median, p95, p99] = found.map((amount) =>
-      sum === undefined ? amount : BigDecimal.clamp(amount, { minimum: sum.least, maximum: sum.most })
+      sum === undefined ? amount : BigDecimal.clamp(amount, { minimum: sum.min, maximum: sum.max })
     )
     return {
       service: service.name,
@@ -204,8 +204,8 @@ const make = Effect.gen(function* () {
       events: sum?.events ?? 0n,
       total: quantity(sum?.amount) ?? Decimal.zero,
       average: sum === undefined ? undefined : Service.average(sum.amount, sum.events, service),
-      least: quantity(sum?.least),
-      most: quantity(sum?.most),
+      min: quantity(sum?.min),
+      max: quantity(sum?.max),
       median: quantity(median),
       p95: quantity(p95),
       p99: quantity(p99),

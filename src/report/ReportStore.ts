@@ -22,7 +22,7 @@ import * as Sources from "../rollup/UsageSourcesSql.ts"
  * The usage of one service in a span of time.
  *
  * - `at`: where the span begins; `undefined` for the whole window
- * - `amount`, `least`, `most`: in base units
+ * - `amount`, `min`, `max`: in base units
  * - `weighted`: the sum of amount × unit cost; divided by the service's `unitSize` it is the cost
  */
 export interface UsageSum {
@@ -31,8 +31,8 @@ export interface UsageSum {
   readonly events: bigint
   readonly amount: Decimal.Decimal
   readonly weighted: Decimal.Decimal
-  readonly least: Decimal.Decimal
-  readonly most: Decimal.Decimal
+  readonly min: Decimal.Decimal
+  readonly max: Decimal.Decimal
   readonly first: Instant
   readonly last: Instant
 }
@@ -65,8 +65,8 @@ const billed = { service: Column.Service, events: Column.BigInt, amount: Column.
 const SumRow = Schema.Struct({
   ...billed,
   at: Column.orUndefined(Column.Instant),
-  least: Column.Decimal,
-  most: Column.Decimal,
+  min: Column.Decimal,
+  max: Column.Decimal,
   first: Column.Instant,
   last: Column.Instant
 })

@@ -72,7 +72,7 @@ export interface UsageReport {
  *
  * - `start`: of the hour, day or month; `label`: as the window's zone writes it, `2026-01-30 14:00:00`, `2026-01-30`,
  *   `2026-01`
- * - `average`, `least`, `most`: quantities of a record
+ * - `average`, `min`, `max`: quantities of a record
  * - `first`, `last`: times of records
  *
  * @since 0.1.0
@@ -81,8 +81,8 @@ export interface UsageSpan extends ServiceUsage {
   readonly start: Instant
   readonly label: string
   readonly average: Decimal.Decimal
-  readonly least: Decimal.Decimal
-  readonly most: Decimal.Decimal
+  readonly min: Decimal.Decimal
+  readonly max: Decimal.Decimal
   readonly first: Instant
   readonly last: Instant
 }
@@ -272,8 +272,8 @@ const spanOf = (sum: UsageSum, service: Service.Service, label: string): UsageSp
   start: sum.at!,
   label,
   average: Service.average(sum.amount, sum.events, service),
-  least: Service.toQuantity(sum.least, service),
-  most: Service.toQuantity(sum.most, service),
+  min: Service.toQuantity(sum.min, service),
+  max: Service.toQuantity(sum.max, service),
   first: sum.first,
   last: sum.last
 })

@@ -61,7 +61,7 @@ export const sumColumns = literal("event_count, amount, weighted, min_amount, ma
 
 /** Sums over rows of the sources. */
 export const totals = sql`sum(event_count)::bigint::text as events, sum(amount)::text as amount, sum(weighted)::text as weighted`
-export const sums = sql`${totals}, min(min_amount)::text as least, max(max_amount)::text as most,
+export const sums = sql`${totals}, min(min_amount)::text as min, max(max_amount)::text as max,
   ${micros("min(first_event)")} as first, ${micros("max(last_event)")} as last`
 
 /** Of the rollups' types and collations: only then is nothing computed that the sums do not ask for. */

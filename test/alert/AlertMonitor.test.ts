@@ -91,7 +91,7 @@ eachEngine("AlertMonitor", (engine) => {
       Effect.gen(function* () {
         const quotas = yield* Quotas
         const recorder = yield* Recorder
-        yield* quotas.set({ customer: "c", service: "api", limit: 100, period: "day", from: "2026-01-01" })
+        yield* quotas.set({ customer: "c", service: "api", limit: 100, every: "day", from: "2026-01-01" })
         yield* recorder.recordAll([
           use("c", 80, "2026-01-20T00:00:00Z"),
           use("c", 95, "2026-01-21T23:59:59.999999Z"),
@@ -143,7 +143,7 @@ eachEngine("AlertMonitor", (engine) => {
           const monitor = yield* AlertMonitor
           const recorder = yield* Recorder
           yield* quotas.setPlan({ name: "own" })
-          yield* quotas.set({ plan: "own", service: "api", limit: 10, period: "subscription", from: "2026-01-01" })
+          yield* quotas.set({ plan: "own", service: "api", limit: 10, every: "subscription", from: "2026-01-01" })
           const periods: ReadonlyArray<readonly [string, "month" | "week" | "year" | "day", string, string, string]> = [
             ["2026-01-31", "month", "2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", "2026-03-31T00:00:00Z"],
             ["2026-01-31", "month", "2026-02-27T23:59:59Z", "2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z"],

@@ -134,7 +134,7 @@ eachEngine("Quota", (engine) => {
           service: "api",
           limit: 10,
           hard: true,
-          period: "day",
+          every: "day",
           from: "2026-01-01"
         })
         const answer = (time: string) => at(time)(quota.check("c", "api"))

@@ -81,8 +81,8 @@ const spanListing = (name: string) =>
     field("unit", ({ unit }) => unit),
     column("total_cost", ({ cost }) => cost, { key: "cost", show: tableCost }),
     column("avg_quantity", ({ average }) => average, { key: "average", show: tableMean }),
-    field("min", ({ least }) => Json.number(least)),
-    field("max", ({ most }) => Json.number(most)),
+    field("min", ({ min }) => Json.number(min)),
+    field("max", ({ max }) => Json.number(max)),
     field("first_event", ({ first }) => Instant.toIso(first)),
     field("last_event", ({ last }) => Instant.toIso(last))
   ])

@@ -170,7 +170,7 @@ const quotaListing = Listing.make<QuotaRule>("quotas", [
     limit === undefined ? "(none)" : Decimal.toText(limit) === "-1" ? "unlimited" : Decimal.toText(limit)
   ),
   field("limit", ({ limit }) => (limit === undefined ? null : Json.number(limit))),
-  column("period", ({ period }) => period),
+  column("period", ({ every }) => every),
   column("basis", ({ basis }) => basis),
   field("hard", ({ hard }) => hard),
   cell("kind", ({ hard }) => (hard ? "hard" : "soft")),
@@ -242,7 +242,7 @@ export const quota = Command.make("quota").pipe(
             ...readThresholds(input),
             service: input.service,
             limit: input.limit,
-            period,
+            every: period,
             basis,
             hard: input.hard,
             overageUnitCost: Flags.given(input.overage),
@@ -250,7 +250,7 @@ export const quota = Command.make("quota").pipe(
           })
         )
         yield* Session.confirm(
-          `${rule.owner.plan ?? rule.owner.customer}: ${rule.service} ${input.limit} a ${rule.period}, from ${Instant.toIso(rule.from)}`
+          `${rule.owner.plan ?? rule.owner.customer}: ${rule.service} ${input.limit} a ${rule.every}, from ${Instant.toIso(rule.from)}`
         )
       })
     ).pipe(
