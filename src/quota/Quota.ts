@@ -1,13 +1,13 @@
 /**
- * Answers in a request's path whether a customer may use more: from memory, without a query a call.
+ * Answers in a request's path whether a customer may use more: from memory, without a query per call.
  *
- * What is known of a customer is read behind those who ask, when it is older than `staleness`. Only for somebody of whom
- * nothing is known (the first time, or after a while) a call waits, and never for longer than `timeout`, whatever the
- * database does; `whenUnavailable` says what holds then.
+ * When the figures of a customer are older than `staleness`, they are read again in the background. A call waits only when nothing
+ * is known about the customer (the first time, or after a while), and never longer than `timeout`, whatever the database
+ * does; `whenUnavailable` says how it is decided then.
  *
- * What `enforce` let pass in this process, and the records that follow it, count until a reading shows them (`QuotaLedger`).
- * So one process lets exactly so much pass as a hard quota allows. Of several, each knows what the others have stored when it
- * reads: together they overstep it at most by what they let pass between two readings and until that is stored.
+ * What `enforce` allowed in this process, and the records that follow, count until a reading shows them (`QuotaLedger`). So one
+ * process allows exactly as much as a hard quota does. Of several processes, each knows what the others had stored when it last
+ * read: together they exceed the quota at most by what they allow between two readings and until that is stored.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -81,21 +81,21 @@ export interface QuotaDecision {
 }
 
 /**
- * What holds when the database cannot say in time how a customer stands.
+ * How it is decided when the database does not answer in time.
  *
- * - `last-known`: what it said last, and what was let pass since; who is not known at all is let pass, and that is counted
- * - `allow`: everything
- * - `deny`: nothing: `check` and `enforce` fail with a reason that is retryable, such as `Unreachable`
+ * - `last-known`: by its last answer, and what was allowed since; without an answer usage is allowed, and counted
+ * - `allow`: everything is allowed
+ * - `deny`: nothing is allowed: `check` and `enforce` fail with a reason that is retryable, such as `Unreachable`
  *
  * @since 0.1.0
  */
 export type WhenUnavailable = "last-known" | "allow" | "deny"
 
 /**
- * - `staleness`: from what age on what is known is read again, behind whoever asks; 10 seconds, if absent. What is twice as
- *   old is waited for
- * - `timeout`: how long a call waits at most; 250 ms, if absent
- * - `whenUnavailable`: what holds where that was not enough; `last-known`, if absent
+ * - `staleness`: the age from which figures are read again in the background; 10 seconds, if absent. A call waits for figures
+ *   that are twice as old
+ * - `timeout`: the longest that a call waits; 250 ms, if absent
+ * - `whenUnavailable`: how it is decided where that was not enough; `last-known`, if absent
  * - `grantFor`: how long what `enforce` let pass counts if nothing is recorded for it in this process; 1 minute, if absent:
  *   longer than a request takes
  * - `customers`: how many are kept in memory; 10,000, if absent: more than are active within a minute
@@ -128,7 +128,7 @@ export class Quota extends Context.Service<
     ) => Effect.Effect<QuotaDecision, QuotaError>
     /** A customer's quotas in their current periods, as the database has them now. */
     readonly states: (customer: string) => Effect.Effect<ReadonlyArray<QuotaState>, QuotaError>
-    /** Forgets what is known of a customer: after his plan or quota changed. */
+    /** Forgets what is known about a customer: after a change of their plan or quota. */
     readonly forget: (customer: string) => Effect.Effect<void>
   }
 >()("effect-usage/Quota") {
@@ -173,7 +173,7 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
       entry.grant(wanted, now)
       return isFree ? { ...decision, allowed: true } : decision
     }
-    // What was stored while it was read last is counted twice: whoever is refused for that is refused for a second at most.
+    // What was stored during the last reading is counted twice; a refusal because of that lasts for a second at most.
     if (entry.isBehind && Math.abs(now - known.from) >= refusedAgainAfter) readings.refresh(known, clock)
     return exceeded(known.customer, service, decision)
   }
@@ -224,7 +224,7 @@ const make = Effect.fnUntraced(function* (options: QuotaOptions) {
   })
 })
 
-/** Milliseconds between two readings for those who are refused. */
+/** Milliseconds between two readings because of refusals. */
 const refusedAgainAfter = 1_000
 
 const exceeded = (customer: string, service: string, { limit, resetsAt, unit, used }: QuotaDecision) =>

@@ -1,8 +1,8 @@
 /**
- * One customer's quota of one service: as it was last read, with what was let pass since.
+ * One customer's quota of one service: as it was last read, with what was allowed since.
  *
- * It is decided in base units, where all figures are exact, and turned into billing units once a change: a check divides
- * nothing.
+ * Decisions are made in base units, where all figures are exact. Figures in billing units are worked out once per change, so that a
+ * check divides nothing.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../domain/Decimal.ts"
@@ -11,7 +11,7 @@ import type { QuotaDecision } from "./Quota.ts"
 import type { QuotaState } from "./QuotaStateStore.ts"
 import type { Account } from "./QuotaLedger.ts"
 
-/** Where nothing limits. */
+/** Where there is no limit. */
 export const unlimited: QuotaDecision = {
   allowed: true,
   hard: false,
@@ -69,17 +69,17 @@ export class Entry {
     }
   }
 
-  /** Counts what was let pass. `now` is in milliseconds since 1970. */
+  /** Counts what was allowed. `now` is in milliseconds since 1970. */
   grant(wanted: Decimal.Decimal, now: number): void {
     if (this.#state.limit !== undefined) this.account.grant(this.toAmount(wanted), now)
   }
 
-  /** Whether another reading would leave more: something is counted twice. */
+  /** Whether something is counted twice, so that another reading would leave more. */
   get isBehind(): boolean {
     return Decimal.compare(this.account.settled, this.#base) > 0
   }
 
-  /** Goes on without a reading where the period has ended: with nothing used, and what has entered a queue in it. */
+  /** Begins the next period without a reading: nothing is used, except what enters a queue from now on. */
   roll(now: number): void {
     const { every, period } = this.#state
     if (now < Instant.toMillis(period.end)) return

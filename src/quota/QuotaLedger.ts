@@ -1,26 +1,26 @@
 /**
- * What this process has let customers use that the last reading of their quotas does not show yet.
+ * What this process has allowed customers to use that the last reading of their quotas does not show yet.
  *
  *     granted ─▶ open ─▶ on its way ─▶ settled ─▶ in the reading
  *                 ▲          │
- *                 └──────────┘   what became of it is not known
+ *                 └──────────┘   its outcome is unknown
  *
- * `Quota.enforce` opens a grant. The record of what was used takes the place of one when it enters a queue of this process
- * (`Batcher`, `Recorder`, the spool's), and is settled when it is stored, or known never to be. A reading shows all that was
- * stored before it was asked for: what was settled by then is left out, and everything else is added to it.
+ * `Quota.enforce` opens a grant. A record takes the place of one when it enters a queue of this process (`Batcher`, `Recorder`,
+ * the spool's), and is settled when it is stored, or known never to be. A reading shows everything that was stored before it
+ * began: what was settled by then is left out, and everything else is added to it.
  *
  * Invariants:
- * - `open` + `taken`, less what was `settled` when a reading was asked for, is never less than what that reading lacks of what
- *   was granted. So usage that is enforced before it is recorded never oversteps a hard limit.
- * - It is more by what was stored while the reading was made, and no longer so at the next. So a limit can be used up.
- * - A grant that nothing is recorded for, and what nobody knows the end of, is counted for a time and dropped by a reading
- *   after it (`expire`). While there are no readings nothing is dropped: an outage forgets nothing.
+ * - `open` + `taken` - what was `settled` when a reading began is never less than the granted usage which that reading lacks. So
+ *   usage that is enforced before it is recorded never exceeds a hard limit.
+ * - It is more by what was stored during the reading, which the next one corrects. So a limit can be used up.
+ * - A grant without a record, or one whose outcome is unknown, counts for a time and is dropped by a later reading (`expire`).
+ *   Without readings nothing is dropped: an outage forgets nothing.
  *
- * A record takes the place of one grant: of one of its own amount, in whatever order requests end; else of the oldest, whole
- * if the record is as large, else of a part. Nothing says which request a record belongs to: one that was recorded without
- * being asked for takes the place of another's grant until that is recorded.
+ * A record takes the place of one grant: of one of the same amount, in whatever order requests end; else of the oldest, wholly or
+ * in part. Nothing says which request a record belongs to: one recorded without having been granted takes the place of another's
+ * grant until that is recorded.
  *
- * Only customers and services are followed whose quota somebody asked for; for all others taking a record is one look-up.
+ * Only customers and services whose quota was asked for are followed; for all others, taking a record is one look-up.
  * Everything here is synchronous, and belongs to one process.
  */
 import * as BigDecimal from "effect/BigDecimal"
@@ -35,7 +35,7 @@ interface Lot {
   count: number
 }
 
-/** Different amounts that are told apart; beyond that grants are added up, and taken in parts. */
+/** How many different amounts are told apart; beyond that grants are added up, and taken in parts. */
 const lotLimit = 1_000
 
 /** Open grants of about the same time. */
@@ -96,7 +96,7 @@ export class Account {
     return this.#taken
   }
 
-  /** What of that is settled. A reading that is asked for now shows it, or it will never be stored. */
+  /** How much of that is settled. A reading that begins now shows it, or it will never be stored. */
   get settled(): Decimal.Decimal {
     return this.#settled
   }
@@ -134,13 +134,13 @@ export class Account {
     this.#settled = BigDecimal.sum(this.#settled, amount)
   }
 
-  /** Records are not on their way any longer, and may be stored all the same. */
+  /** Records are no longer on their way, but may have been stored. */
   reopen(amount: Decimal.Decimal, now: number): void {
     this.#taken = BigDecimal.subtract(this.#taken, amount)
     this.grant(amount, now)
   }
 
-  /** Drops grants of which nothing was heard for so long; each generation when its youngest is old enough. */
+  /** Drops grants older than `grantMillis`: each generation when its youngest is old enough. */
   expire(now: number, grantMillis: number): void {
     // A clock that was set back keeps nothing for ever.
     const isOver = ({ last }: Generation) => Math.abs(now - last) >= grantMillis
@@ -153,7 +153,7 @@ export class Account {
     this.#version++
   }
 
-  /** Whether a later reading says it all. */
+  /** Whether a later reading shows everything. */
   get isDone(): boolean {
     return isZero(this.#open) && Decimal.compare(this.#taken, this.#settled) === 0
   }
@@ -179,7 +179,7 @@ export class Account {
   }
 }
 
-/** Of a record that is on its way, once for each time it was queued: where it counts, and what it took the place of. */
+/** Where a record on its way counts, and which grant it took the place of: one for each time that it was queued. */
 interface Place {
   readonly account: Account
   readonly closed: Decimal.Decimal
@@ -208,12 +208,12 @@ export class Ledger {
     return this.#accounts.get(customer) ?? none
   }
 
-  /** Follows a customer no longer. */
+  /** Stops following a customer. */
   forget(customer: string): void {
     this.#accounts.delete(customer)
   }
 
-  /** A record enters a queue. To be told before the queue can have stored it. */
+  /** A record enters a queue. To be called before the queue can have stored it. */
   take(record: UsageRecord): void {
     if (this.#accounts.size === 0) return
     const account = this.#accounts.get(record.customer)?.get(record.service)
@@ -229,7 +229,7 @@ export class Ledger {
     for (const record of records) this.take(record)
   }
 
-  /** They were not taken by the queue. */
+  /** The queue did not take them. */
   withdraw(records: ReadonlyArray<UsageRecord>, now: number): void {
     if (this.#accounts.size === 0) return
     for (const record of records) {
@@ -238,7 +238,7 @@ export class Ledger {
     }
   }
 
-  /** What there is to be told of these records in the end. They are forgotten. */
+  /** Gives what is to be settled or reopened for these records, and forgets them. */
   claim(records: ReadonlyArray<UsageRecord>): Tally {
     if (this.#accounts.size === 0) return nothing
     const tally = new Map<Account, Decimal.Decimal>()

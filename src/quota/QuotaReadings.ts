@@ -1,15 +1,15 @@
 /**
- * What the database last said of customers' quotas, kept for those who ask in a request's path and must not wait.
+ * Remembers what the database last said about customers' quotas, for calls in a request's path, which must not wait.
  *
  * A customer's reading is *current* until it is twice `staleness` old, or the first of its periods ends. Once it is `staleness`
- * old, whoever asks has it read again behind him. Where nothing is current he waits for the reading, until his deadline.
+ * old, a call starts another reading in the background. Without a current reading, a call waits for one until its deadline.
  *
- * Owners and bounds: readings run in fibers of the layer's scope, with its context and not the caller's, so that they are no
- * part of his transaction. One reading a customer at a time, `atOnce` of all, `startedLimit` in all; each is given up after
- * `readingLimit`, and after a failure the customer is read again a second later. `customers` are kept; of those that were
- * read longest ago, the first of whom nothing is on its way makes room.
+ * Owners and bounds: readings run in fibers of the layer's scope, with its context and not the caller's, so that they are not part
+ * of the caller's transaction. There is one reading per customer at a time, `atOnce` of all customers at once, and `startedLimit`
+ * running or queued; each is given up after `readingLimit`, and after a failure the customer is read again a second later.
+ * `customers` are kept: of those read longest ago, the first without records on their way makes room.
  *
- * Invariant: an entry's amount and base are of one reading. So one that comes late is old, and not wrong.
+ * Invariant: an entry's amount and base come from one reading. So a late reading is old, but not wrong.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import type * as Clock from "effect/Clock"
@@ -45,12 +45,12 @@ export interface Options {
 const atOnce = 2
 const startedLimit = 1_000
 const readingLimit = Duration.seconds(10)
-/** After a failure, and between two looks for a service that nobody knows. */
+/** Milliseconds between attempts after a failure, and between look-ups of an unknown service. */
 const againAfter = 1_000
-/** Customers that are looked at for one that may make room. */
+/** How many customers are considered for making room. */
 const candidates = 32
 
-/** Alerts' thresholds, which play no part here. */
+/** The thresholds of alerts, which do not matter here. */
 export const noThresholds = ["75", "90", "100"] as const
 
 interface Running {
@@ -61,21 +61,21 @@ interface Running {
 /** What is known of a customer. Times are milliseconds since 1970. */
 export class Known {
   readonly customer: CustomerId
-  /** By service; `undefined` until he was read once. */
+  /** By service; `undefined` before the first reading. */
   entries: ReadonlyMap<string, Entry> | undefined
-  /** From when to when the reading is current. A clock that is set back ends it too. */
+  /** When the reading is current. A clock that is set back ends that too. */
   from = Infinity
   until = -Infinity
   /** When the first of its periods ends. */
   ends = Infinity
-  /** When it is to be made again. */
+  /** When the next reading is due. */
   due = -Infinity
   /** For a service that has no quota. */
   without: QuotaDecision = unlimited
   failure: DatabaseError | undefined
   failedAt = -Infinity
   running: Running | undefined
-  /** Of levels, whose records say how much there is, and not how much more. */
+  /** Accounts of levels, whose records report how much there is, not how much more. */
   readonly levels = new Map<string, Account>()
 
   constructor(customer: CustomerId) {
@@ -113,7 +113,7 @@ export const make = Effect.fnUntraced(function* (
   let lookingUp: Running | undefined
   let lookedAgainAt = -Infinity
 
-  /** Runs something behind its caller. It may have ended when this returns. */
+  /** Runs an effect in the background. It may have ended when this returns. */
   const behind = (running: Running, effect: Effect.Effect<void>, ended: () => void): void => {
     const finish = Effect.sync(() => {
       ended()
@@ -124,7 +124,7 @@ export const make = Effect.fnUntraced(function* (
 
   const begin = (now: number): Running => ({ startedAt: now, done: Deferred.makeUnsafe<void>() })
 
-  /** Waits for what is running: until the deadline, and no longer than its first caller. */
+  /** Waits for a reading until the deadline, and no longer than its first caller. */
   const awaited = (running: Running | undefined, clock: Clock.Clock, deadline: number): Effect.Effect<void> => {
     if (running === undefined) return Effect.void
     const left = Math.min(deadline, running.startedAt + options.timeout) - clock.currentTimeMillisUnsafe()
@@ -142,7 +142,7 @@ export const make = Effect.fnUntraced(function* (
     })
 
   const accountOf = (known: Known, { basis, service }: QuotaState): Account => {
-    // One that has made room for another meanwhile answers those who wait for it, and is gone.
+    // A customer that has made room meanwhile still answers the calls that wait for it.
     if (basis === "sum")
       return customers.get(known.customer) === known ? ledger.open(known.customer, service) : new Account()
     let account = known.levels.get(service)
@@ -166,7 +166,7 @@ export const make = Effect.fnUntraced(function* (
     known.entries = entries
     known.without = { ...unlimited, asOf }
     known.failure = undefined
-    // Those that were read last are the last to make room.
+    // The customers read last are the last to make room.
     if (customers.get(known.customer) === known && customers.delete(known.customer))
       customers.set(known.customer, known)
   }
@@ -182,7 +182,7 @@ export const make = Effect.fnUntraced(function* (
     )
   }
 
-  /** Has a customer read, unless that is on its way, or has just failed. */
+  /** Starts a reading of a customer, unless one is running or has just failed. */
   const refresh = (known: Known, clock: Clock.Clock): void => {
     const now = clock.currentTimeMillisUnsafe()
     const isTooSoon = known.failure !== undefined && Math.abs(now - known.failedAt) < againAfter
@@ -193,7 +193,7 @@ export const make = Effect.fnUntraced(function* (
       onSuccess: (found) =>
         Effect.sync(() => {
           isFailing = false
-          // It was asked for before he was forgotten.
+          // If the customer was forgotten meanwhile, this is outdated.
           if (known.running === running) apply(known, found)
         }),
       onFailure: (failure) => Effect.suspend(() => fail(known, failure, clock.currentTimeMillisUnsafe()))
@@ -204,7 +204,7 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 
-  /** Reads the services, from memory where they are there, behind whoever asks. */
+  /** Reads the services in the background. */
   const lookUp = (now: number, read: Effect.Effect<Catalog, DatabaseError>): void => {
     if (lookingUp !== undefined) return
     const running = (lookingUp = begin(now))
@@ -216,7 +216,7 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 
-  /** Fails for a service that nobody knows. One that was just added is found: at once if here, else within a second. */
+  /** Fails for an unknown service. One that was just added is found: immediately if by this process, else within a second. */
   const requireService = Effect.fnUntraced(function* (name: Service.ServiceName, clock: Clock.Clock, deadline: number) {
     if (services?.has(name) === true) return
     lookUp(clock.currentTimeMillisUnsafe(), catalogs.current)
@@ -255,11 +255,11 @@ export const make = Effect.fnUntraced(function* (
   }
 
   return {
-    /** What is known of a customer, if anything is. */
+    /** What is known about a customer. */
     find: (customer: string): Known | undefined => customers.get(customer),
     hasService: (name: string): boolean => services?.has(name) === true,
     refresh,
-    /** The same, made if need be, and current if that can be had in time. */
+    /** What is known about a customer, read if necessary and if there is time. */
     current: Effect.fnUntraced(function* (
       customer: CustomerId,
       service: Service.ServiceName,
@@ -270,13 +270,13 @@ export const make = Effect.fnUntraced(function* (
       yield* requireService(service, clock, deadline)
       const known = open(customer, now)
       if (known.isCurrent(now)) return known
-      // In an outage nobody waits for the end of it who can be told what was last known.
+      // In an outage a call does not wait if the last reading can answer it.
       const canDo = known.failure !== undefined && known.entries !== undefined && !known.hasEnded(now)
       refresh(known, clock)
       if (!canDo) yield* awaited(known.running, clock, deadline)
       return known
     }),
-    /** Counts what was let pass of a customer of whom nothing is known. */
+    /** Counts what was allowed without a reading. */
     grantUnread: (customer: string, service: string, wanted: Decimal.Decimal, now: number): void => {
       const found = services?.get(service)
       if (found === undefined) return

@@ -1,6 +1,6 @@
 /**
- * Every quota that is in force, its current period, and how much of it is used: for all customers in one statement, or
- * for one. Amounts are in base units; what is compared is compared exactly.
+ * Every quota in force, its current period, and how much of it is used, for all customers or one, in one statement. Amounts are in
+ * base units, and comparisons are exact.
  */
 import { at, type Fragment, literal, micros, narrow, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
@@ -8,7 +8,7 @@ import type { Filter } from "../domain/Filter.ts"
 import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 
-/** The thresholds that hold where neither quota nor plan says another, in percent. */
+/** The thresholds, in percent, where neither quota nor plan sets others. */
 export type Percents = readonly [warning: string, critical: string, exceeded: string]
 
 const utc = (now: Fragment) => sql`(${now} at time zone 'UTC')`
@@ -29,7 +29,7 @@ const inForce = (now: Fragment, customer: CustomerId | undefined) => sql`direct 
     where started_at <= ${now} and (ended_at is null or ended_at > ${now}) ${narrow("s", { customer })}
   )`
 
-/** Which quota holds for whom: the customer's own, else that of his plan. `condition` is on `customer_id`. */
+/** Which quota applies to whom: the customer's own, else their plan's. `condition` is on `customer_id`. */
 const rules = (condition: Fragment) => sql`rules as (
     select d.customer_id, d.service_name, d.quota_limit, d.period, d.basis, d.hard, d.overage_unit_cost,
       d.warning_percent, d.critical_percent, d.exceeded_percent, d.warning_at, d.critical_at, d.exceeded_at
@@ -53,11 +53,11 @@ const lowest = (r: string, suffix: string, [warning, critical, exceeded]: Percen
 }
 
 /**
- * The customers that a pass has to look at: nearly all are far from their quotas, and one comparison with the month's row
- * says so. Where a quota is not a month's sum, the customer is looked at.
+ * The customers that a pass has to look at. Nearly all are far from their quotas, which one comparison with the month's row
+ * shows. Customers whose quota is not a month's sum are always looked at.
  */
 const candidates = (now: Fragment, percents: Percents) => {
-  // Asked once: a condition on every row would work it out for every row.
+  // As subqueries these are evaluated once, not for every row.
   const month = sql`(select date_trunc('month', ${now}, 'UTC'))`
   const nextMonth = sql`(select (date_trunc('month', ${utc(now)}) + interval '1 month') at time zone 'UTC')`
   const monthly = (r: string) => literal(`${r}.period = 'month' and ${r}.basis = 'sum' and ${r}.quota_limit >= 0`)
@@ -122,14 +122,14 @@ const periods = (now: Fragment, service: ServiceName | undefined, unlimited: boo
     where ${unlimited ? literal("true") : literal("r.quota_limit >= 0")} ${narrow("r", { service })}
   )`
 
-/** Records that no rollup has yet. */
+/** Records that are not in the rollups yet. */
 const tail = (customer: CustomerId | undefined) => sql`tail as materialized (
     select customer_id, service_name, recorded_at, amount, metadata, batch_id, position from ${t.usage_records} r
     where batch_id = any(array(select batch_id from ${t.usage_batches} where rolled_at is null))
       ${narrow("r", { customer })}
   )`
 
-/** The bytes that a storage record says are there; of any other record its amount. */
+/** The bytes that a storage record reports; of other records, the amount. */
 const level = (r: string) =>
   literal(
     `case when json_typeof(${r}.metadata -> 'bytes') = 'number' then (${r}.metadata ->> 'bytes')::numeric else ${r}.amount end`
@@ -183,19 +183,19 @@ const measured = (now: Fragment) => {
   )`
 }
 
-/** Whether an amount has reached a threshold; nothing used reaches none. */
+/** Whether an amount has reached a threshold. Zero reaches none. */
 const reached = (level: string, percent: string) =>
   sql`m.amount > 0 and m.amount * 100 >= coalesce(${literal(`m.${level}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${level}_percent`)},
     ${percent}::numeric))`
 
-/** `with` clauses that end in `states`: a row a customer and service that has a quota. */
+/** `with` clauses that end in `states`: a row for each customer and service with a quota. */
 export const all = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
   const now = at(at_)
   return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${rules(literal("customer_id is not null"))},
     ${states(now, filter.service, percents, true)}`
 }
 
-/** The same of those who may have reached a threshold, or had; without quotas that are unlimited. */
+/** The same for those that may have reached a threshold, now or before; without unlimited quotas. */
 export const notable = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
   const now = at(at_)
   return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${candidates(now, percents)},

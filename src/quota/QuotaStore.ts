@@ -23,7 +23,7 @@ export interface Plan {
  * A customer's time on a plan.
  *
  * - `anchor`: the start of one of its periods, from which the others are counted
- * - `start`, `end`: when the customer came to the plan and left it; `end` is `undefined` while he is on it
+ * - `start`, `end`: when the customer came to the plan and left it; `end` is `undefined` while they are on it
  *
  * @since 0.1.0
  */
@@ -80,9 +80,9 @@ export class QuotaStore extends Context.Service<
     readonly subscriptions: (
       customer: CustomerId | undefined
     ) => Effect.Effect<ReadonlyArray<Subscription>, DatabaseError>
-    /** Puts a customer on a plan, and ends what he was on. `false` if there is no such plan. */
+    /** Puts a customer on a plan, and ends their earlier subscription. `false` if there is no such plan. */
     readonly subscribe: (subscription: Omit<Subscription, "end">) => Effect.Effect<boolean, DatabaseError>
-    /** Ends a customer's subscription. `false` if he has none. */
+    /** Ends a customer's subscription. `false` if they have none. */
     readonly unsubscribe: (customer: CustomerId, at: Instant.Instant) => Effect.Effect<boolean, DatabaseError>
     /** All rules, those that took effect first before the others. */
     readonly rules: Effect.Effect<ReadonlyArray<QuotaRule.QuotaRule>, DatabaseError>
@@ -129,7 +129,7 @@ const make = (database: Database["Service"]): QuotaStore["Service"] => {
           yield* caller.run(sql`select 1 from ${t.customers} where ${theirs} for update`)
           yield* caller.run(sql`update ${t.subscriptions} set ended_at = ${at(start)}
             where ${theirs} and started_at < ${at(start)} and (ended_at is null or ended_at > ${at(start)})`)
-          // What was to begin later is replaced too: the last word counts.
+          // A subscription that was to begin later is replaced too.
           yield* caller.run(sql`delete from ${t.subscriptions} where ${theirs} and started_at >= ${at(start)}`)
           yield* caller.run(
             sql`insert into ${t.subscriptions} ${row({

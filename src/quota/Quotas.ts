@@ -1,4 +1,4 @@
-/** Sets who may use how much: plans, customers' subscriptions to them, and quotas of plans and of customers. */
+/** Sets how much may be used: plans, subscriptions to them, and the quotas of plans and of customers. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -44,13 +44,13 @@ export class Quotas extends Context.Service<
     /** Removes a plan and its quotas. Refused while a customer is or ever was on it. */
     readonly removePlan: (name: string) => Effect.Effect<void, QuotasError>
     readonly subscriptions: (customer?: string) => Effect.Effect<ReadonlyArray<Subscription>, QuotasError>
-    /** Puts a customer on a plan from a time on; what he was on ends then. */
+    /** Puts a customer on a plan from a time on; their earlier subscription ends then. */
     readonly subscribe: (subscription: NewSubscription) => Effect.Effect<Subscription, QuotasError>
     readonly unsubscribe: (customer: string, at?: Instant.InstantInput) => Effect.Effect<void, QuotasError>
     /** All rules with their history. */
     readonly list: Effect.Effect<ReadonlyArray<QuotaRule.QuotaRule>, QuotasError>
     readonly set: (quota: QuotaRule.QuotaInput) => Effect.Effect<QuotaRule.QuotaRule, QuotasError>
-    /** Ends a quota from a time on, now if absent. A customer's own gives way to that of his plan. */
+    /** Ends a quota from a time on, now if absent. Where a customer's own ends, their plan's applies. */
     readonly remove: (
       quota: Pick<QuotaRule.QuotaInput, "service" | "customer" | "plan" | "from">
     ) => Effect.Effect<void, QuotasError>

@@ -1,9 +1,9 @@
 /**
  * Keeps the rollups that reports read, so that a report costs the same however many records there are.
  *
- * Every batch is added once, exactly: what is added is stamped in the same transaction. Reports add what is not stamped
- * yet by themselves, so they are right whether an aggregator runs or not; it only makes them fast. Any number of
- * aggregators may run at once: one works, the others see that and leave it to it.
+ * Every batch is added exactly once: it is stamped in the same transaction. Reports add batches that are not stamped yet by
+ * themselves, so they are right whether an aggregator runs or not; it only makes them fast. Any number of aggregators may
+ * run at once: one works, and the others leave it to that one.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -40,9 +40,9 @@ export interface RollUpSummary {
 }
 
 /**
- * What `rebuild` found and mended.
+ * What `rebuild` found and corrected.
  *
- * - `days`: looked at
+ * - `days`: compared
  * - `differences`: between rollups and records, at most 10,000 a day
  *
  * @since 0.1.0
@@ -63,13 +63,13 @@ export class Aggregator extends Context.Service<
   Aggregator,
   {
     /**
-     * Adds all that was committed before the call to the rollups. Waits for another aggregator that is at work, at most
-     * half a minute: then it fails with the reason `Busy`.
+     * Adds everything that was committed before the call. Waits up to half a minute for another aggregator, then fails with
+     * the reason `Busy`.
      */
     readonly rollUp: Effect.Effect<RollUpSummary, AggregatorError>
     /**
-     * Recomputes the UTC days that a window touches from the records, mends the rollups and reports every difference.
-     * Without a window: everything. `onDay` is told of the progress.
+     * Recomputes the UTC days that a window touches from the records, corrects the rollups and reports every difference.
+     * Without a window: everything. `onDay` is called after each day.
      */
     readonly rebuild: (
       window?: Pick<Window, "start" | "end">,
@@ -83,12 +83,12 @@ export class Aggregator extends Context.Service<
     readonly retrySetAside: Effect.Effect<number, AggregatorError>
   }
 >()("effect-usage/Aggregator") {
-  /** An aggregator that works when it is told to. */
+  /** An aggregator that runs on demand. */
   static readonly layer: Layer.Layer<Aggregator, never, Database> = Layer.suspend(() =>
     Layer.provide(Layer.effect(Aggregator, make), RollupStore.layer)
   )
 
-  /** An aggregator that works by itself, for as long as its scope is open. A failed run is logged, and made up for by the next. */
+  /** An aggregator that runs on a schedule, as long as its scope is open. A failed run is logged; the next one catches up. */
   static readonly layerScheduled = (schedule: AggregatorSchedule = {}): Layer.Layer<Aggregator, never, Database> =>
     Layer.provideMerge(
       Layer.effectDiscard(
@@ -105,13 +105,13 @@ export class Aggregator extends Context.Service<
     ).pipe(Layer.provide(Shutdown.layer))
 }
 
-/** Records in a transaction. The embedded engine does nothing else meanwhile, so there it is a shorter while. */
+/** Records in a transaction. The embedded engine does nothing else meanwhile, so its transactions are shorter. */
 const chunkRecords = { postgres: 100_000, embedded: 20_000 } as const
 
-/** Records after which the embedded engine is vacuumed: it has nobody else to do it. */
+/** Records after which the embedded engine is vacuumed: it has no autovacuum. */
 const vacuumEvery = 20_000
 
-/** How long another aggregator is waited for. */
+/** How long to wait for another aggregator. */
 const patience = "30 seconds"
 
 const differencesPerDay = 10_000
@@ -158,7 +158,7 @@ const make = Effect.gen(function* () {
     return { batches: 0, records: 0, setAside: 1 }
   })
 
-  /** Adds a chunk. Of one that the rollups refuse, the batch is found that they refuse, and set aside. */
+  /** Adds a chunk. If the rollups refuse it, the batch at fault is found and set aside. */
   const addChunk = Effect.catchIf(add(), isRefusal, () =>
     Effect.flatMap(store.due(limit), (suspects) =>
       Effect.map(bisect(suspects, add, setAside), (parts) => parts.reduce(plus, nothing))
@@ -172,7 +172,7 @@ const make = Effect.gen(function* () {
       total = plus(total, chunk)
       yield* Metric.update(Telemetry.rolledUpRecords, chunk.records)
       sinceVacuum += chunk.records + chunk.batches
-      // A chunk that is not full was all that there was; writers who go on must not keep this going for ever.
+      // A chunk that is not full was the last: writers that go on must not keep this going for ever.
       if (chunk.setAside === 0 && chunk.records < limit && chunk.batches < batchLimit) break
     }
     if (engine === "embedded" && sinceVacuum >= vacuumEvery) {

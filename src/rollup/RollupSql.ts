@@ -1,6 +1,6 @@
 /**
- * From records to rows of the rollups: sums a quarter of an hour, a day and a month, and counts of amounts a day and a month. Each
- * piece is of `with` clauses, and builds on those before it.
+ * From records to rollup rows: sums by quarter of an hour, day and month, and counts of amounts by day and month. Each piece is a
+ * list of `with` clauses, and builds on the pieces before it.
  */
 import { during, type Fragment, literal, nothing, sql, t } from "../database/Sql.ts"
 import type { Instant } from "../domain/Instant.ts"
@@ -57,7 +57,7 @@ export const monthsOfDays = (span: DaySpan) => sql`months as (
     from ${t.usage_sketches} where customer_id = '' and ${during("day", span)} group by 1, 2, 3
   )`
 
-/** A row takes in another of the same key. `alias`: the table's. */
+/** Merges a row into the stored one of the same key. `alias`: the table's. */
 const merge = (alias: string, key: string) =>
   literal(`on conflict (${key}) do update set event_count = ${alias}.event_count + excluded.event_count,
     amount = ${alias}.amount + excluded.amount, weighted = ${alias}.weighted + excluded.weighted,

@@ -1,15 +1,15 @@
 /**
  * Keeps the rollups: every batch of the ledger is added to them once, in the transaction that stamps it.
  *
- * A batch is visible whole or not at all, and is stamped or not, so there is no watermark that an older transaction could
- * commit behind, and a late record needs no path of its own. One process at a time adds: an advisory lock that ends with
- * its transaction says which.
+ * A batch is visible whole or not at all, and stamped or not. So there is no watermark that an older transaction could commit
+ * behind, and late records need no path of their own. One process adds at a time: it holds an advisory lock, which ends with its
+ * transaction.
  *
  * Invariants:
- * - rollups + the records of batches without a stamp = all records, in every snapshot
- * - a batch is stamped only if as many of its records were added as the ledger says that there are
+ * - rollups + records of batches without a stamp = all records, in every snapshot
+ * - a batch is stamped only if as many of its records were added as the ledger says it has
  * - rows are written in the order of their keys
- * - a row whose customer is empty sums those of all customers
+ * - a row with an empty customer sums the rows of all customers
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -82,7 +82,7 @@ export interface SetAsideBatch {
   readonly problem: string
 }
 
-/** Who has it may change rollups, and records that are in them. */
+/** Its holder may change rollups, and records that are in them. */
 export const rollupLock = (schema: string): string => `effect-usage rollups ${schema}`
 
 /** Batches in a transaction, however small they are: what is locked and stamped stays bounded. */
@@ -116,7 +116,7 @@ export class RollupStore extends Context.Service<
   {
     /**
      * Adds batches that are not stamped yet, up to about `limit` records or only those of `batchIds`, and stamps them.
-     * `undefined`: another process is at it.
+     * `undefined`: another process holds the lock.
      */
     readonly rollUp: (
       limit: number,
@@ -124,40 +124,43 @@ export class RollupStore extends Context.Service<
     ) => Effect.Effect<RolledUp | undefined, DatabaseError>
     /** Ids of the batches that the next `rollUp` would take. */
     readonly due: (limit: number) => Effect.Effect<ReadonlyArray<string>, DatabaseError>
-    /** Keeps a batch out of the rollups, with the reason. Reports still count its records, one by one. */
+    /** Keeps a batch out of the rollups, and says why. Reports go on counting its records one by one. */
     readonly setAside: (batchId: string, problem: string) => Effect.Effect<void, DatabaseError>
-    /** Lets the batches that were set aside be tried again; gives their number. */
+    /** Lets `rollUp` try the batches again that were set aside; gives their number. */
     readonly takeBack: Effect.Effect<number, DatabaseError>
     readonly listSetAside: (limit: number) => Effect.Effect<ReadonlyArray<SetAsideBatch>, DatabaseError>
     readonly lag: Effect.Effect<RollupLag, DatabaseError>
-    /** Up to `limit` rows that differ from what the stamped records of some days say. */
+    /** Up to `limit` rows that differ from the stamped records of some days. */
     readonly dayDifferences: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
-    /** The same of archived months, whose totals stay when their records go; the days of such months have no differences. */
+    /** The same for archived months, whose totals stay when their records go. The days of such months show no differences. */
     readonly archivedDifferences: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
-    /** The same of months, which are to say what their days say. The span is one of whole months. */
+    /** Rows of months that differ from their days. The span is one of whole months. */
     readonly monthDifferences: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<RollupDifference>, DatabaseError>
-    /** Makes the rows of some days anew from the records, and gives the differences. `undefined`: another process is at it. */
+    /**
+     * Makes the rows of some days anew from the records; gives the differences that it found. `undefined`: another process holds
+     * the lock.
+     */
     readonly rebuildDays: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<RollupDifference> | undefined, DatabaseError>
-    /** The same of whole months, from their days. */
+    /** The same for whole months, from their days. */
     readonly rebuildMonths: (
       span: DaySpan,
       limit: number
     ) => Effect.Effect<ReadonlyArray<RollupDifference> | undefined, DatabaseError>
-    /** The first and the last day that rollups or records have anything of. */
+    /** The first and last day of which there are rollups or records. */
     readonly extent: Effect.Effect<{ readonly first: Instant; readonly last: Instant } | undefined, DatabaseError>
-    /** Vacuums and analyses what the rollups wrote. For the engine that has nobody else to do it. */
+    /** Vacuums and analyses the tables. For the embedded engine, which has no autovacuum. */
     readonly vacuum: Effect.Effect<void, DatabaseError>
   }
 >()("effect-usage/rollup/RollupStore") {
@@ -301,7 +304,7 @@ const make = (database: Database["Service"]): RollupStore["Service"] => {
 
 const idsOf = (batchIds: ReadonlyArray<string>) => sql`${`{${batchIds.join(",")}}`}::bigint[]`
 
-/** It is for these batches: the others can be added. */
+/** These batches are at fault, so that the others can be added. */
 const miscounted = (found: number, said: number) =>
   new DatabaseError({
     reason: new Refused({

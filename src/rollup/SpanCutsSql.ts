@@ -1,6 +1,6 @@
 /**
- * How rows are put into the hours, days or months of a zone. Where these begin is worked out here and sent along: the server
- * is not asked what it knows of the zone.
+ * Puts rows into the hours, days or months of a zone. Where these begin is worked out here and sent along, so the answer does not
+ * depend on the server's knowledge of the zone.
  */
 import * as Calendar from "../domain/Calendar.ts"
 import * as Instant from "../domain/Instant.ts"
@@ -12,10 +12,10 @@ import type { Level } from "./UsageSourcesSql.ts"
 export type Unit = "hour" | "day" | "month"
 
 /**
- * - `longest`: the longest rows of which each is in one span
- * - `seams`: where a span begins and no quarter of an hour does: there records tell
- * - `start`: SQL for the beginning of the span that a moment `at` is in
- * - `label`: SQL for how the zone writes a beginning
+ * - `longest`: the longest rows that lie in one span each
+ * - `seams`: where a span begins inside a quarter of an hour, which then takes its records
+ * - `start`: the start of the span that a moment `at` is in
+ * - `label`: how the zone writes a start
  */
 export interface SpanCuts {
   readonly longest: Level
@@ -29,17 +29,17 @@ type Span = Pick<Window, "start" | "end" | "tz">
 const hour = 3_600 * Instant.microsPerSecond
 const day = 24 * hour
 
-/** Where the server is to look something up for every row: worked out once, and not for every row. */
+/** An array that is looked up for every row: as a subquery it is evaluated once. */
 const once = (array: Fragment) => sql`(select ${array})`
 
 const seamsOf = (starts: ReadonlyArray<Instant.Instant>, { end, start }: Span): ReadonlyArray<Instant.Instant> =>
   starts.filter((at) => at > start && at < end && at % (hour / 4) !== 0)
 
-/** Where spans of a window begin and no quarter of an hour does. */
+/** Where spans of a window begin inside a quarter of an hour. */
 export const seams = (window: Span, unit: Unit): ReadonlyArray<Instant.Instant> => make(window, unit).seams
 
 export const make = (window: Span, unit: Unit): SpanCuts => {
-  // An hour that began before the window is called as the clock was then.
+  // An hour that began before the window is labelled by the clock of that time.
   const stretches = Calendar.stretches({ ...window, start: (window.start - day) as Instant.Instant })
   const changes = stretches.map(({ from }) => from)
   const starts = unit === "hour" ? changes : Calendar.spans(window, unit).map((span) => span.start)

@@ -2,9 +2,9 @@
  * Where the usage of a window is read from, in one statement and so from one snapshot: months, days and quarters of the
  * rollups, the records at the edges that no whole quarter covers, and the records of batches that are not in the rollups yet.
  *
- * A record is in exactly one of them. Read in two statements, a batch that is rolled up in between would be missed or
- * counted twice. A statement has only the parts that its window has: the server plans a statement for each call, and that
- * takes longer than reading a month.
+ * Each record is in exactly one of them. In two statements, a batch that is rolled up in between would be missed or counted
+ * twice. A statement contains only the parts that its window needs: the server plans it for each call, which takes longer than
+ * reading a month.
  */
 import { at, during, type Fragment, instants, join, literal, micros, narrow, sql, t } from "../database/Sql.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
@@ -16,31 +16,26 @@ import { bucketOf } from "./Sketch.ts"
 
 type Span = Pick<Window, "start" | "end">
 
-/** What sums may be read from: rows no longer than this, of UTC. */
+/** The longest rows, in UTC, that sums may be read from. */
 export type Level = "quarter" | "day" | "month"
 
-/** A span that is read from one kind of rows. */
+/** A span that is read from one kind of row. */
 interface Piece extends Span {
   readonly of: "record" | Level
 }
 
 const lengths = { quarter: 900 * Instant.microsPerSecond, day: 86_400 * Instant.microsPerSecond } as const
 
-const month = (at: Instant.Instant, more: number): Instant.Instant => {
-  const date = new Date(Instant.toMillis(at))
-  return Instant.fromMillis(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + more, 1))
-}
-
 const down = (at: Instant.Instant, level: Level): Instant.Instant =>
-  level === "month" ? month(at, 0) : ((Math.floor(at / lengths[level]) * lengths[level]) as Instant.Instant)
+  level === "month" ? Instant.monthStart(at) : ((Math.floor(at / lengths[level]) * lengths[level]) as Instant.Instant)
 
 const up = (at: Instant.Instant, level: Level): Instant.Instant => {
   const start = down(at, level)
   if (start === at) return at
-  return level === "month" ? month(at, 1) : ((start + lengths[level]) as Instant.Instant)
+  return level === "month" ? Instant.monthStart(at, 1) : ((start + lengths[level]) as Instant.Instant)
 }
 
-/** Cuts a span: its middle into the longest rows, what is left at both ends into shorter ones. */
+/** Cuts a span: its middle into the longest rows, the rest at both ends into shorter ones. */
 const cut = (of: Piece["of"], { end, start }: Span, [level, ...longer]: ReadonlyArray<Level>): ReadonlyArray<Piece> => {
   if (start >= end) return []
   if (level === undefined) return [{ of, start, end }]
@@ -56,7 +51,7 @@ const cut = (of: Piece["of"], { end, start }: Span, [level, ...longer]: Readonly
 const levels: ReadonlyArray<Level> = ["quarter", "day", "month"]
 const levelsUpTo = (longest: Level) => levels.slice(0, levels.indexOf(longest) + 1)
 
-/** The columns that every source has. `at` lies in the quarter, the day or the month. */
+/** The columns of every source, beside `at`, a time in the quarter, day or month. */
 export const sumColumns = literal("event_count, amount, weighted, min_amount, max_amount, first_event, last_event")
 
 /** Sums over rows of the sources. */
@@ -64,24 +59,24 @@ export const totals = sql`sum(event_count)::bigint::text as events, sum(amount):
 export const sums = sql`${totals}, min(min_amount)::text as min, max(max_amount)::text as max,
   ${micros("min(first_event)")} as first, ${micros("max(last_event)")} as last`
 
-/** Of the rollups' types and collations: only then is nothing computed that the sums do not ask for. */
+/** These match the rollups' types and collations, so that the planner can drop columns that are not used. */
 const recordColumns = sql`r.customer_id collate "C" as customer_id, r.service_name collate "C" as service_name, r.recorded_at as at,
   1::bigint as event_count, r.amount, r.amount * r.unit_cost as weighted, r.amount as min_amount, r.amount as max_amount,
   r.recorded_at as first_event, r.recorded_at as last_event`
 
-/** A span, cut at moments in it: rows that go over one of them are not read. */
+/** A span, cut at moments in it. No row that spans one of them is read. */
 const between = ({ end, start }: Span, seams: ReadonlyArray<Instant.Instant>): ReadonlyArray<Span> =>
   [start, ...seams].map((from, index) => ({ start: from, end: seams[index] ?? end }))
 
-/** Those who used anything on the days of a span: the way to all records or quarters of a moment, without an index of its own. */
+/** Customers with usage on the days of a span: they lead to records and quarters of a moment, which have no index by time. */
 const customersOf = ({ end, start }: Span, filter: Filter): Fragment =>
   sql`select distinct d.customer_id from ${t.usage_days} d
     where d.customer_id <> '' and d.day >= date_trunc('day', ${at(start)}, 'UTC') and d.day < ${at(end)}
     ${narrow("d", { customer: filter.customer })}`
 
 /**
- * Records that are in the rollups, of a span that is shorter than their rows. Archived ones, where they are read too, may be of
- * batches that are no longer in the ledger.
+ * Records that are in the rollups, of a span shorter than their rows. Archived records, where they are read too, may belong to
+ * batches that have left the ledger.
  */
 const edge = (span: Span, filter: Filter, columns: Fragment): Fragment =>
   sql`select ${columns} from (${customersOf(span, filter)}) c join ${t.usage_records} r on r.customer_id = c.customer_id
@@ -89,7 +84,7 @@ const edge = (span: Span, filter: Filter, columns: Fragment): Fragment =>
       ${narrow("r", { service: filter.service })}
       and not exists (select from ${t.usage_batches} b where b.batch_id = r.batch_id and b.rolled_at is null)`
 
-/** Batches and records up to which a tail is short: read whole in a tenth of a second. */
+/** A tail of up to so many batches and records is short: it is read whole in a tenth of a second. */
 const shortTail = { batches: literal("10000"), records: literal("100000") }
 
 /** Records that are not in the rollups yet. */
@@ -101,7 +96,7 @@ const tail = (span: Span, filter: Filter, columns: Fragment): Fragment => {
   const inSpan = sql`r.recorded_at >= ${start} and (r.recorded_at < ${end} or r.recorded_at < ${start})`
   const inTail = sql`${t.usage_records} r where r.batch_id = any(array(select b.batch_id from ${unrolled})) and ${inSpan}`
   if (filter.customer === undefined) return sql`select ${columns} from ${inTail}${narrow("r", filter)}`
-  // How long the tail is, the planner cannot know: left alone it may read all that the customer ever used to find nothing.
+  // The planner cannot know how long the tail is: left alone, it may read all of the customer's records to find nothing.
   const isShort = sql`(select count(*) < ${shortTail.batches} and coalesce(sum(b.record_count), 0) <= ${shortTail.records}
       from (select b.record_count from ${unrolled} limit ${shortTail.batches}) b)`
   const filtered = narrow("r", filter)
@@ -112,11 +107,11 @@ const tail = (span: Span, filter: Filter, columns: Fragment): Fragment => {
 
 const monthsOf = ({ end, start }: Span): ReadonlyArray<Instant.Instant> => {
   const months: Array<Instant.Instant> = []
-  for (let at = start; at < end; at = month(at, 1)) months.push(at)
+  for (let at = start; at < end; at = Instant.monthStart(at, 1)) months.push(at)
   return months
 }
 
-/** Rows of the rollups of one customer, or of `''`, which is all of them. */
+/** Rollup rows of one customer, or of all customers together, which have the empty name. */
 const rolled = ({ of, ...span }: Piece & { readonly of: Level }, filter: Filter): Fragment => {
   // Months have their time first in their key, so each is looked up.
   const inSpan = of === "month" ? sql`t.month = any(${instants(monthsOf(span))})` : during(`t.${of}`, span)
@@ -124,7 +119,7 @@ const rolled = ({ of, ...span }: Piece & { readonly of: Level }, filter: Filter)
     where ${inSpan} ${narrow("t", { ...filter, customer: filter.customer ?? ("" as CustomerId) })}`
 }
 
-/** The same of every customer. */
+/** Rollup rows of each customer. */
 const rolledOfEach = ({ of, ...span }: Piece & { readonly of: Level }, filter: Filter): Fragment => {
   const table = sql`${t[`usage_${of}s`]} t`
   // Quarters have the customer first in their key.
@@ -139,8 +134,8 @@ const rolledOfEach = ({ of, ...span }: Piece & { readonly of: Level }, filter: F
 const union = (parts: ReadonlyArray<Fragment>) => join(" union all ", parts)
 
 /**
- * Rows of `customer_id`, `service_name`, `at` and `sumColumns`, from rows no longer than `longest`. The customer is of no
- * meaning where all are asked for. No row goes over one of the `seams`.
+ * Rows of `customer_id`, `service_name`, `at` and `sumColumns`, from rows no longer than `longest`, none of which spans one of
+ * the `seams`. The customer means nothing where the filter names none.
  */
 export const usage = (
   window: Span,
@@ -155,7 +150,7 @@ export const usage = (
   return union([...parts, tail(window, filter, recordColumns)])
 }
 
-/** The same of all customers, each by himself. */
+/** The same, with a row for each customer. */
 export const usageByCustomer = (
   window: Span,
   service: ServiceName | undefined,
