@@ -31,6 +31,9 @@ const ServerSettings = Schema.Struct({
   now: Column.Number
 })
 
+export type BatchMismatch = typeof BatchMismatch.Type
+export type ServerSettings = typeof ServerSettings.Type
+
 const Count = Schema.Struct({ count: Column.BigInt })
 
 const settings = sql`select current_setting('server_version_num') as version,
@@ -70,15 +73,12 @@ const openErasures = sql`select count(*)::text as count from ${t.erasures}
 export class DoctorStore extends Context.Service<
   DoctorStore,
   {
-    readonly settings: Effect.Effect<typeof ServerSettings.Type, DatabaseError>
+    readonly settings: Effect.Effect<ServerSettings, DatabaseError>
     /**
      * Up to `limit` batches whose ledger row and records disagree: of those that are not rolled up, or were since (text of
      * the server's); without `since` of all, also such as are in no ledger, for which the index of all records is read.
      */
-    readonly mismatches: (
-      limit: number,
-      since?: string
-    ) => Effect.Effect<ReadonlyArray<typeof BatchMismatch.Type>, DatabaseError>
+    readonly mismatches: (limit: number, since?: string) => Effect.Effect<ReadonlyArray<BatchMismatch>, DatabaseError>
     /** Idempotency keys whose record is not there. */
     readonly orphanedKeys: Effect.Effect<bigint, DatabaseError>
     /** Erasures of customers that were begun longer ago than an hour and are not finished. */
