@@ -1,8 +1,8 @@
 /**
  * What a look has found clean, and what has changed since: bookmarks for `Doctor`.
  *
- * The server counts the rows that are inserted, updated and deleted in each table, whoever does it. Where the counts of a
- * month's records are what they were, and no batch of it was rolled up since, the month is as it was found.
+ * The server counts the rows that are inserted, updated and deleted in each table, by whomever. A month whose counts are
+ * what they were, and of which no batch was rolled up since, is as it was found.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

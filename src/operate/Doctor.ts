@@ -1,5 +1,5 @@
 /**
- * Looks whether what this package promises holds on a live database and spool, says what does not, and how to mend it.
+ * Checks that what this package promises holds on a live database and its spool, and says what does not and how to mend it.
  * It changes nothing but its own bookmarks of what was found clean.
  */
 import * as Clock from "effect/Clock"
@@ -31,8 +31,8 @@ export class DoctorError extends ServiceError<DoctorError>()("DoctorError", [Dat
 
 /**
  * - `full`: look at everything, whatever was found clean before
- * - `remember`, true: what is found clean need not be looked at by the next
- * - `onProgress`: is told which day comes, and how many spans of days are done
+ * - `remember`, true: what is found clean need not be looked at again by the next look
+ * - `onProgress`: called before each span of days, with its first day and how many are done
  *
  * @since 0.1.0
  */
@@ -79,7 +79,7 @@ const make = Effect.gen(function* () {
   const partitions = yield* PartitionStore
   const rollups = yield* RollupStore
 
-  /** Rollups that differ from the records; some of them, where there are many. */
+  /** Rollups that differ from the records: not all of them where there are many. */
   const differences = Effect.fnUntraced(function* ({ months }: LookPlan.Look, tell: ExamineOptions["onProgress"]) {
     const found: Array<RollupDifference> = []
     const limit = Findings.namedDifferences + 1

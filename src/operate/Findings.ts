@@ -1,5 +1,6 @@
 /**
- * What `Doctor` makes of what it has read: whether it is well, what is wrong with it, and what to do. Nothing is read here.
+ * What `Doctor` concludes from what it has read: whether all is well, what is wrong, and what to do about it. Nothing is read
+ * here.
  */
 import type { Sight } from "../archive/ArchiveFiles.ts"
 import type { Database } from "../database/Database.ts"
@@ -39,17 +40,17 @@ const warning = (check: string, detail: string, remedy: string): Finding => ({
 
 /** Oldest supported server, as `server_version_num` writes it. */
 const oldestVersion = 150_000
-/** A record's time is that of the process which records it, a report's that of the one which asks. */
+/** Records carry the clock of the process that records, reports go by that of the process that asks. */
 const toleratedSkewMillis = 5_000
-/** What waits in the spool longer than this waits for a deliverer that does not come. */
+/** What has been in the spool for longer than this is not going to be delivered by itself. */
 const patienceMillis = 3_600_000
-/** Batches that are named where ledger and records disagree. */
+/** How many batches are named where ledger and records disagree. */
 export const namedBatches = 10
 
-/** Archives that are named where something is wrong with them. */
+/** How many archives are named where something is wrong with them. */
 const namedArchives = 5
 
-/** Rollup rows that are named where they differ from the records. */
+/** How many rows of rollups are named where they differ from the records. */
 export const namedDifferences = 5
 
 const describe = ({ at, customer, found, level, service, stored }: RollupDifference): string =>
@@ -64,7 +65,7 @@ export const which = ({ place, schema }: Database["Service"], known: History | u
     `${place.name}, schema ${schema}, ${known === undefined ? "new here: it takes an id when it needs one" : `id ${known.id}`}`
   )
 
-/** `here`: this process's clock, when the server's was read. */
+/** `here`: this process's clock when the server's was read. */
 export const server = (
   engine: Database["Service"]["engine"],
   { fsync, now, readOnly, synchronousCommit, version }: ServerSettings,

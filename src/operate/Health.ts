@@ -1,8 +1,8 @@
 /**
- * Whether an application that meters is well, for `/healthz` and the like.
+ * Whether an application that meters usage is healthy, for `/healthz` and the like.
  *
  * Two questions, as orchestrators ask them. *Alive*: would a restart help? That depends on nothing outside of the process,
- * or an outage of the database would restart all that could wait for its end. *Ready*: may it be given work? Where there is
+ * or an outage of the database would restart processes that can simply wait for its end. *Ready*: may it be given work? Where there is
  * a spool it may without a database too: usage is safe on the disk.
  */
 import * as Clock from "effect/Clock"
@@ -117,7 +117,7 @@ const reportOf = (checks: ReadonlyArray<HealthCheck>): HealthReport => ({
   checks
 })
 
-/** The spool has room for what comes while somebody is called. */
+/** Beyond this the spool counts as nearly full, with room left for what comes until somebody has seen to it. */
 const fullFrom = 0.9
 
 const make = Effect.fnUntraced(function* (options: HealthOptions) {

@@ -1,8 +1,8 @@
 /**
- * What a look of `Doctor` compares: everything, or only what changed since the last one that found nothing.
+ * What a look of `Doctor` compares: everything, or only what has changed since the last look that found nothing wrong.
  *
  * A month whose records were updated or deleted since, or replaced as a whole, is compared as a whole; of any other the days
- * that have got new records. So a look costs what has come, not what is there.
+ * that have new records. So the cost of a look grows with what has come, not with what is there.
  */
 import * as Effect from "effect/Effect"
 import * as Instant from "../domain/Instant.ts"

@@ -1,9 +1,9 @@
 /**
- * What has to be done now and then, in one go: deliver the spool, roll up, make partitions ahead, look at quotas, send alerts,
- * remove what is older than the retention rules say, compact, vacuum the embedded engine, and look whether all is well.
+ * Everything that has to be done now and then, in one go: deliver the spool, roll up, make partitions ahead, check quotas, send
+ * alerts, remove what is older than the retention rules say, compact, vacuum the embedded engine, and check that all is well.
  *
- * The steps do not need each other: where one fails the others are done, and the summary says which. One process at a time
- * does it; a second is told who is at it. Interrupted at any step, the next run finishes.
+ * The steps are independent: if one fails the others still run, and the summary says which failed. One process at a time
+ * maintains a database; a second one is told which. A run that is interrupted at any step is finished by the next.
  */
 import * as Clock from "effect/Clock"
 import type * as Config from "effect/Config"
@@ -38,7 +38,7 @@ import { MaintenanceStore } from "./MaintenanceStore.ts"
 import { PartitionStore } from "../ledger/PartitionStore.ts"
 import * as ProcessOwner from "../system/ProcessOwner.ts"
 
-/** Another process is at it. @since 0.1.0 */
+/** Another process is maintaining the database. @since 0.1.0 */
 export class MaintenanceRunning extends Schema.TaggedError<MaintenanceRunning>()("MaintenanceRunning", {
   owner: Schema.String,
   since: Schema.String
@@ -79,7 +79,7 @@ export interface MaintenanceStep {
 /**
  * - `dryRun`: say what would be done, and change nothing
  * - `skip`: steps to leave out
- * - `onStep`: is told which step begins, and how far it is where that is known
+ * - `onStep`: called when a step begins, and with its progress if that is known
  *
  * @since 0.1.0
  */
@@ -104,13 +104,13 @@ export class Maintainer extends Context.Service<
   Maintainer,
   {
     /**
-     * Does all steps, and says of each what became of it. Fails only if another process is at it, or if that cannot be
-     * asked.
+     * Runs all steps, and says of each what became of it. Fails only if another process is maintaining, or if that cannot be
+     * found out.
      */
     readonly run: (options?: MaintenanceOptions) => Effect.Effect<ReadonlyArray<MaintenanceStep>, MaintainerError>
   }
 >()("effect-usage/Maintainer") {
-  /** Maintains when it is told to. */
+  /** Runs on demand. */
   static readonly layer = (
     options: MaintainerOptions
   ): Layer.Layer<Maintainer, InvalidInput, Database | Spool | AlertChannels> =>
@@ -120,7 +120,7 @@ export class Maintainer extends Context.Service<
       Retention.layer(options.retention)
     ])
 
-  /** The same as the environment says: `USAGE_ARCHIVE_DIR`, `USAGE_RETENTION_DAYS`, `USAGE_ALERT_WARNING`, … */
+  /** The same, with the options of the environment: `USAGE_ARCHIVE_DIR`, `USAGE_RETENTION_DAYS`, `USAGE_ALERT_WARNING`, … */
   static readonly layerConfig = (
     options: Pick<MaintainerOptions, "compression" | "format"> & { readonly directory?: string | undefined } = {}
   ): Layer.Layer<Maintainer, InvalidInput | Config.ConfigError, Database | Spool | AlertChannels> =>
@@ -136,8 +136,8 @@ export class Maintainer extends Context.Service<
     )
 
   /**
-   * Maintains by itself, for as long as its scope is open: every day, if nothing else is said, and at once. What fails is
-   * logged, and made up for by the next run; of several processes one is at it.
+   * Runs by itself while its scope is open: at once, and then every day, unless `every` says otherwise. What fails is logged
+   * and made up for by the next run; of several processes one does the work.
    */
   static readonly layerScheduled = (
     options: MaintainerOptions & { readonly every?: Duration.Input | undefined }
@@ -235,7 +235,7 @@ const make = Effect.fnUntraced(function* (archives: MaintenanceSteps.Archives) {
     return yield* Effect.scoped(
       Effect.gen(function* () {
         yield* Effect.acquireRelease(take(id), () => Effect.ignore(store.release(id)))
-        // A lease that cannot be renewed is no reason to stop: whoever takes it over does no harm.
+        // A lease that cannot be renewed is no reason to stop: two that maintain at once do no harm.
         yield* Effect.forkScoped(
           Effect.repeat(Effect.ignore(store.renew(id)), Schedule.spaced(renewEvery)).pipe(Effect.delay(renewEvery))
         )

@@ -1,7 +1,7 @@
 /**
- * The steps of maintenance: what each does, and what it would do, which it finds out without changing anything.
+ * The steps of maintenance: what each does, and what it would do. Finding that out changes nothing.
  *
- * No step needs what another one has done, and one that fails keeps no other from being done.
+ * No step needs what another one has done, so one that fails does not keep the others from running.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -48,12 +48,12 @@ interface Outcome {
 /** Where archives go, and how. */
 export type Archives = Pick<ArchiveOptions, "directory" | "compression" | "format">
 
-/** Is told how far a step is. */
+/** Called with a step's progress. */
 type Tell = (detail: string) => Effect.Effect<void>
 
 type Outcomes = Effect.Effect<Outcome, { readonly message: string; readonly isRetryable: boolean }>
 
-/** `run` tells how far it is, where it takes long. */
+/** `run` reports its progress where it may take long. */
 interface Step {
   readonly plan: Outcomes
   readonly run: (tell: Tell) => Outcomes
@@ -84,7 +84,7 @@ const ahead = Effect.map(Clock.currentTimeMillis, (now) => {
 /** Deliveries that a plan looks for. */
 const pendingDays = 30
 
-/** What was recorded gets where it belongs. */
+/** Bringing what was recorded to where it belongs. */
 const storing = Effect.gen(function* () {
   const aggregator = yield* Aggregator
   const partitions = yield* PartitionStore
@@ -120,7 +120,7 @@ const storing = Effect.gen(function* () {
   }
 })
 
-/** Quotas that were reached, and alerts that wait to be sent. */
+/** Checking quotas and sending alerts. */
 const alerting = Effect.gen(function* () {
   const monitor = yield* AlertMonitor
   const delivery = yield* AlertDelivery
@@ -147,7 +147,7 @@ const alerting = Effect.gen(function* () {
   }
 })
 
-/** What is older than the retention rules say. */
+/** Removing what is older than the retention rules say. */
 const removing = Effect.fnUntraced(function* (archives: Archives) {
   const retention = yield* Retention
   const spool = yield* Spool
@@ -195,7 +195,7 @@ const removing = Effect.fnUntraced(function* (archives: Archives) {
   }
 })
 
-/** The database itself: room, and whether all is well. */
+/** Making room in the database, and checking that all is well. */
 const looking = Effect.gen(function* () {
   const { engine } = yield* Database
   const doctor = yield* Doctor

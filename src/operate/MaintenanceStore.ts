@@ -1,9 +1,9 @@
 /**
- * The lease of whoever maintains a database, and what only the embedded engine needs.
+ * The lease of the process that maintains a database, and what only the embedded engine needs.
  *
- * Not a lock of the server's: that would need a connection of its own for as long as maintenance takes, and poolers give
- * none. A lease that nobody has renewed for two minutes of the server's clock is anybody's, whichever process had it and
- * wherever that was. Two who maintain at once do no harm, only work.
+ * It is not a lock of the server's: that would need a connection of its own for as long as maintenance takes, and poolers
+ * have none to give. A lease that was not renewed for two minutes of the server's clock may be taken over, whichever process
+ * holds it and wherever that runs. Two that maintain at once do no harm; they only do the work twice.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
 import { literal, micros, sql, t } from "../database/Sql.ts"
 
-/** A process, for people to find it. */
+/** What people need to find a process. */
 const Owner = Schema.Struct({ pid: Schema.Int, host: Schema.String, command: Schema.String })
 
 /** Who has the lease, since when. */

@@ -1,11 +1,11 @@
 /**
  * The metrics of this package, for Prometheus.
  *
- * Its queues and what it does in the background count by themselves, as Effect's `Metric` has it: whatever exports the
+ * Queues and background work update Effect's `Metric`s by themselves: whatever exports the
  * application's metrics (`PrometheusMetrics`, `OtlpMetrics`) exports these too. What only the database and the spool know,
- * how far behind the rollups are, how many dead letters wait, is looked at here: when text is asked for, or every so often.
+ * how far behind the rollups are, how many dead letters wait, is looked at when text is asked for, or every so often.
  *
- * `docs/observability.md` has them all in a table. None says anything of a customer.
+ * `docs/observability.md` has them all in a table. None of them says anything about a customer.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -73,7 +73,7 @@ export class Metrics extends Context.Service<
     )
   )
 
-  /** Looks by itself, every half minute if nothing else is said: for exporters that push, such as `OtlpMetrics`. */
+  /** Looks by itself, every half minute unless `every` says otherwise: for exporters that push, such as `OtlpMetrics`. */
   static readonly layerScheduled = (
     options: { readonly every?: Duration.Input | undefined } = {}
   ): Layer.Layer<Metrics, never, Database> =>
@@ -86,7 +86,7 @@ export class Metrics extends Context.Service<
       Metrics.layer
     ).pipe(Layer.provide(Shutdown.layer))
 
-  /** Serves them to Prometheus, at `/metrics` if nothing else is said. */
+  /** Serves them to Prometheus, at `/metrics` unless `path` says otherwise. */
   static readonly layerHttp = (
     options: { readonly path?: HttpRouter.PathInput | undefined } = {}
   ): Layer.Layer<never, never, Metrics | HttpRouter.HttpRouter> =>

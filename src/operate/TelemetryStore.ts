@@ -1,4 +1,4 @@
-/** Small questions that are asked every few seconds: each reads a few pages, however much there is. */
+/** Small questions that are asked every few seconds: each reads a few pages, however much data there is. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
