@@ -67,7 +67,7 @@ export { type Direction, Meter, type MeterOptions, type MeterState } from "./rec
 export { StorageMeter, type StorageMeterOptions } from "./record/StorageMeter.ts"
 export { Spool, SpoolError, SpoolFull, type SpoolOptions } from "./spool/Spool.ts"
 export type { SpoolStatus } from "./spool/SpoolDirectory.ts"
-export { SpoolUnwritable } from "./spool/SpoolUnwritable.ts"
+export { SpoolUnusable } from "./spool/SpoolUnusable.ts"
 export {
   type SpoolDelivered,
   SpoolDelivery,

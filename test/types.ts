@@ -131,7 +131,7 @@ export const reasonThatAnErrorDoesNotHave = (
     "SpoolError",
     {
       SpoolFull: ({ maxBytes }) => Effect.logWarning(maxBytes),
-      SpoolUnwritable: ({ path }) => Effect.logWarning(path)
+      SpoolUnusable: ({ path }) => Effect.logWarning(path)
     },
     (never) => never
   )

@@ -33,7 +33,7 @@ import { SpoolDelivery, SpoolDeliveryError } from "../spool/SpoolDelivery.ts"
 import * as Broken from "../spool/Broken.ts"
 import * as Delivered from "../spool/Delivered.ts"
 import * as SpoolDirectory from "../spool/SpoolDirectory.ts"
-import { SpoolUnwritable } from "../spool/SpoolUnwritable.ts"
+import { SpoolUnusable } from "../spool/SpoolUnusable.ts"
 import { isObjectUrl } from "../files/ObjectUrl.ts"
 import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
@@ -181,12 +181,12 @@ const make = Effect.gen(function* () {
   const spoolDelivery = yield* SpoolDelivery
   const spool = yield* Spool
 
-  const inSpool = <A>(run: () => Promise<A>) =>
-    Effect.mapError(SpoolUnwritable.attempt(spool.directory.path)(run), SpoolError.from)
+  const inSpool = <A>(step: string, run: () => Promise<A>) =>
+    Effect.mapError(SpoolUnusable.attempt(spool.directory.path)(step, run), SpoolError.from)
 
   /** Removes what names the customer from what is kept of damaged segments; gives the number of files. */
   const clearBroken = (customer: string) =>
-    inSpool(() => Broken.remove(spool.directory.path, (text) => isLineOf(text, customer)))
+    inSpool("removing damaged pieces", () => Broken.remove(spool.directory.path, (text) => isLineOf(text, customer)))
 
   /** Whether the spool is this database's. Another's is left to it, with whatever names the customer told of. */
   const deliverSpool = Effect.catchIf(
@@ -226,7 +226,7 @@ const make = Effect.gen(function* () {
 
   /** Files of the spool that name a customer: those that a running process writes cannot be delivered yet. */
   const waiting = (customer: string) =>
-    inSpool(() => SpoolDirectory.filesWith(spool.directory, JSON.stringify(customer)))
+    inSpool("looking for a customer", () => SpoolDirectory.filesWith(spool.directory, JSON.stringify(customer)))
 
   const run = Effect.fnUntraced(function* (
     erasure: Erasure,
@@ -279,7 +279,7 @@ const make = Effect.gen(function* () {
     for (let attempt = 0; attempt < attempts; attempt++) {
       yield* tell("spool")
       const isSpoolOurs = yield* deliverSpool
-      if (isSpoolOurs) yield* inSpool(() => Delivered.clear(spool.directory))
+      if (isSpoolOurs) yield* inSpool("removing what was delivered", () => Delivered.clear(spool.directory))
       yield* aggregator.rollUp
       // Archivers begin anew, and find nothing of him.
       yield* store.supersedeOpen

@@ -14,7 +14,7 @@ import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Broken from "./Broken.ts"
 import * as Inbox from "./Inbox.ts"
 import type { SealedBatch, SpoolDirectory } from "./SpoolDirectory.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 import type { NewDeadLetter } from "../ledger/DeadLetterStore.ts"
 import { derivedKey } from "../ledger/DerivedKey.ts"
 import { isMissing } from "../files/Files.ts"
@@ -34,11 +34,11 @@ type Take = (part: InboxLines.Part) => Effect.Effect<void, DatabaseError>
 type Outcome = Broken.Verdict | "gone" | undefined
 
 export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
-  const onDisk = SpoolUnwritable.attempt(spool)
+  const onDisk = SpoolUnusable.attempt(spool)
 
   const openFile = (file: string, isAlone: boolean) =>
     Effect.acquireRelease(
-      onDisk(() => Inbox.openFile(file, isAlone)),
+      onDisk("opening a file of the inbox", () => Inbox.openFile(file, isAlone)),
       ({ handle, window }) =>
         Effect.promise(() => {
           window.close()
@@ -48,7 +48,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
 
   const judge = (batch: SealedBatch, verdict: Broken.Verdict) =>
     Effect.as(
-      onDisk(async () => {
+      onDisk("keeping a file aside", async () => {
         await Broken.judge(spool, batch.key, verdict)
         if (verdict.kept === "whole") await Broken.keep(spool, batch, verdict.file)
       }),
@@ -65,7 +65,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
     const verdict = { file: name, from, line, problem }
     if (!isReadable) return yield* judge(batch, { ...verdict, kept: "whole" })
     const isWhole = part.offset === 0 && part.records.length === 0 && part.letters.length === 0
-    const lines = yield* onDisk(() =>
+    const lines = yield* onDisk("keeping a file aside", () =>
       isWhole
         ? InboxLines.rest(file, from, async () => {})
         : Broken.keepRest(spool, batch.key, name, (write) => InboxLines.rest(file, from, write))
@@ -83,7 +83,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
     name: string,
     before: Broken.Verdict | undefined,
     take: Take
-  ): Effect.fn.Return<Outcome, DatabaseError | SpoolUnwritable, Scope.Scope> {
+  ): Effect.fn.Return<Outcome, DatabaseError | SpoolUnusable, Scope.Scope> {
     if (before?.kept === "whole") return yield* judge(batch, before)
     const opened = yield* Effect.result(openFile(join(batch.path, name), batch.kind === "file"))
     if (Result.isFailure(opened)) {
@@ -114,7 +114,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
   }
 
   const readTogether = Effect.fnUntraced(function* (batch: SealedBatch, names: ReadonlyArray<string>, store: Store) {
-    const verdicts = yield* onDisk(() => Broken.verdicts(spool, batch.key))
+    const verdicts = yield* onDisk("reading verdicts", () => Broken.verdicts(spool, batch.key))
     const records: Array<UsageRecord> = []
     const letters = verdicts.filter(({ file }) => !names.includes(file)).map((verdict) => letterOf(batch, verdict))
     for (const name of names) {
@@ -135,7 +135,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
   })
 
   const readAlone = Effect.fnUntraced(function* (batch: SealedBatch, names: ReadonlyArray<string>, store: Store) {
-    const verdicts = yield* onDisk(() => Broken.verdicts(spool, batch.key))
+    const verdicts = yield* onDisk("reading verdicts", () => Broken.verdicts(spool, batch.key))
     let verdict = verdicts[0]
     for (const name of names) {
       const outcome = yield* readFile(batch, name, verdict, ({ letters, offset, records }) =>
@@ -155,8 +155,8 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
     read: Effect.fnUntraced(function* (
       batch: SealedBatch,
       store: Store
-    ): Effect.fn.Return<boolean, DatabaseError | SpoolUnwritable> {
-      const names = yield* onDisk(() => Inbox.list(batch.path))
+    ): Effect.fn.Return<boolean, DatabaseError | SpoolUnusable> {
+      const names = yield* onDisk("reading a claim", () => Inbox.list(batch.path))
       if (names === undefined) return false
       return yield* (batch.kind === "file" ? readAlone : readTogether)(batch, names, store)
     })

@@ -15,16 +15,16 @@ import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { Spool } from "./Spool.ts"
 import * as Delivered from "./Delivered.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { type Identity, isOf } from "../database/IdentityStore.ts"
 import type { UsageStore } from "../ledger/UsageStore.ts"
 
 export interface KeptBatches {
   /** Takes over a batch that was delivered. */
-  readonly keep: (batch: SpoolDirectory.SealedBatch) => Effect.Effect<void, DatabaseError | SpoolUnwritable>
+  readonly keep: (batch: SpoolDirectory.SealedBatch) => Effect.Effect<void, DatabaseError | SpoolUnusable>
   /** Asks the ledger, and puts what it lacks back to be delivered. */
-  readonly settle: Effect.Effect<void, DatabaseError | SpoolUnwritable>
+  readonly settle: Effect.Effect<void, DatabaseError | SpoolUnusable>
 }
 
 /** How long delivery goes on without asking the ledger. */
@@ -39,12 +39,12 @@ export const make = (spool: Spool["Service"], store: UsageStore["Service"]): Kep
   let identity: Identity | undefined
   let askedAt = -Infinity
 
-  const onDisk = SpoolUnwritable.attempt(directory.path)
+  const onDisk = SpoolUnusable.attempt(directory.path)
 
   /** Asks for batches; gives how many the ledger lacks. */
   const ask = Effect.fnUntraced(function* (batches: ReadonlyArray<Delivered.KeptBatch>) {
     const { identity: here, keys, server } = yield* store.lacking(batches.map(({ key }) => key))
-    yield* onDisk(async () => {
+    yield* onDisk("keeping what was delivered", async () => {
       for (const batch of batches) {
         await (keys.has(batch.key)
           ? Delivered.takeBack(directory, batch)
@@ -57,7 +57,7 @@ export const make = (spool: Spool["Service"], store: UsageStore["Service"]): Kep
   const settle = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     askedAt = now
-    const kept = yield* onDisk(() => Delivered.list(directory))
+    const kept = yield* onDisk("reading what was delivered", () => Delivered.list(directory))
     if (kept.length === 0) return
     const here = yield* store.lacking([])
     identity = here.identity
@@ -74,14 +74,14 @@ export const make = (spool: Spool["Service"], store: UsageStore["Service"]): Kep
         { source: "spool", batches: lacking }
       )
     }
-    yield* onDisk(() => Delivered.prune(directory, now - keepMillis, maxBytes))
+    yield* onDisk("removing what was delivered", () => Delivered.prune(directory, now - keepMillis, maxBytes))
   })
 
   const keep = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
-    if (keepMillis === 0) return yield* onDisk(() => SpoolDirectory.remove(batch))
+    if (keepMillis === 0) return yield* onDisk("removing a batch", () => SpoolDirectory.remove(batch))
     const { id } = (identity ??= (yield* store.lacking([])).identity)
     const now = yield* Clock.currentTimeMillis
-    yield* onDisk(() => Delivered.keep(directory, id, batch, now))
+    yield* onDisk("keeping what was delivered", () => Delivered.keep(directory, id, batch, now))
     if (now - askedAt >= askEveryMillis) yield* settle
   })
 

@@ -30,7 +30,7 @@ import { isMissing, syncDirectory } from "../files/Files.ts"
 import * as OwnDirectory from "./OwnDirectory.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 
 export interface SealedSegment {
   readonly batch: SpoolDirectory.SealedBatch
@@ -39,7 +39,7 @@ export interface SealedSegment {
 
 export interface SegmentWriter {
   /** Returns when the records are synced. `false`: the writer is closed. */
-  readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolUnwritable>
+  readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolUnusable>
   /** Seals the open segment, if it has anything; returns when it is handed on. */
   readonly seal: Effect.Effect<void>
 }
@@ -67,7 +67,7 @@ const nodeIo: Io = { create: (path) => open(path, "wx", 0o600) }
 
 interface Append {
   readonly records: ReadonlyArray<UsageRecord>
-  readonly settled: Deferred.Deferred<boolean, SpoolUnwritable>
+  readonly settled: Deferred.Deferred<boolean, SpoolUnusable>
 }
 
 interface OpenSegment {
@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function* (
   let segment: OpenSegment | undefined
   let closed = false
 
-  const attempt = SpoolUnwritable.attempt(spool.path)
+  const attempt = SpoolUnusable.attempt(spool.path)
 
   const create = async (name: string) => {
     own ??= await OwnDirectory.make(spool.path)
@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function* (
     const key = randomUUID()
     const name = SpoolDirectory.segmentName(key)
     options.onBegin?.(key)
-    const created = yield* attempt(() =>
+    const created = yield* attempt("making a segment", () =>
       create(name).catch(async (cause: unknown) => {
         // Somebody has removed the directory since the last segment.
         if (!isMissing(cause)) throw cause
@@ -138,7 +138,7 @@ export const make = Effect.fnUntraced(function* (
     }
     // A disk that cannot even rename keeps the segment where it is: whoever retires the directory finds it there.
     const sealed = yield* Effect.option(
-      attempt(() =>
+      attempt("sealing a segment", () =>
         SpoolDirectory.seal(spool, current.path, current.key).catch((cause: unknown) => {
           if (!isMissing(cause)) throw cause
           // Somebody has removed it. What was acknowledged is still here.
@@ -159,7 +159,7 @@ export const make = Effect.fnUntraced(function* (
         let text = ""
         for (const { records } of appends) for (const record of records) text += Segment.encode(record)
         const data = Buffer.from(text, "utf8")
-        yield* attempt(async () => {
+        yield* attempt("writing a segment", async () => {
           try {
             for (let offset = 0; offset < data.length;) {
               offset += (await current.file.write(data, offset, data.length - offset)).bytesWritten
@@ -222,7 +222,7 @@ export const make = Effect.fnUntraced(function* (
       // Whoever is interrupted has handed them over, or never began to: nobody need guess.
       Effect.uninterruptibleMask((restore) => {
         if (closed) return Effect.succeed(false)
-        const settled = Deferred.makeUnsafe<boolean, SpoolUnwritable>()
+        const settled = Deferred.makeUnsafe<boolean, SpoolUnusable>()
         return Effect.flatMap(Queue.offer(queue, { records, settled }), (accepted) =>
           accepted ? restore(Deferred.await(settled)) : Effect.succeed(false)
         )

@@ -14,7 +14,7 @@ import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import type { SpoolStatus } from "./SpoolDirectory.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 
@@ -30,7 +30,7 @@ export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
 }
 
 /** @since 0.1.0 */
-export class SpoolError extends ServiceError<SpoolError>()("SpoolError", [SpoolUnwritable, SpoolFull]) {}
+export class SpoolError extends ServiceError<SpoolError>()("SpoolError", [SpoolUnusable, SpoolFull]) {}
 
 /**
  * - `directory`: where it is; made if need be
@@ -69,10 +69,10 @@ export class Spool extends Context.Service<Spool, Interface>()("effect-usage/Spo
 
 const make = Effect.fn("Spool.open")(function* (options: SpoolOptions) {
   const maxBytes = options.maxBytes ?? 1_073_741_824
-  const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
-    Effect.mapError(SpoolUnwritable.attempt(options.directory)(run), SpoolError.from)
-  const directory = yield* attempt(() => SpoolDirectory.openSpool(options.directory))
-  const status = attempt(() => SpoolDirectory.status(directory))
+  const attempt = <A>(step: string, run: () => Promise<A>): Effect.Effect<A, SpoolError> =>
+    Effect.mapError(SpoolUnusable.attempt(options.directory)(step, run), SpoolError.from)
+  const directory = yield* attempt("opening it", () => SpoolDirectory.openSpool(options.directory))
+  const status = attempt("counting what waits", () => SpoolDirectory.status(directory))
 
   const withRoom = <A>(bytes: number, write: Effect.Effect<A, SpoolError>) =>
     Effect.flatMap(status, (found) =>
@@ -88,17 +88,17 @@ const make = Effect.fn("Spool.open")(function* (options: SpoolOptions) {
     drop: (lines) =>
       withRoom(
         Buffer.byteLength(lines),
-        attempt(() => SpoolDirectory.drop(directory, lines))
+        attempt("adding to the inbox", () => SpoolDirectory.drop(directory, lines))
       ),
     put: (key, records) => {
       const text = Segment.encodeAll(records)
       return withRoom(
         Buffer.byteLength(text),
-        Effect.asVoid(attempt(() => SpoolDirectory.putSealed(directory, key, text)))
+        Effect.asVoid(attempt("adding a batch", () => SpoolDirectory.putSealed(directory, key, text)))
       )
     },
     status,
-    probe: attempt(() => SpoolDirectory.probe(directory)),
-    tidy: attempt(() => SpoolDirectory.tidy(directory))
+    probe: attempt("trying to write", () => SpoolDirectory.probe(directory)),
+    tidy: attempt("tidying up", () => SpoolDirectory.tidy(directory))
   })
 })

@@ -27,10 +27,9 @@ import * as SpoolOwner from "./SpoolOwner.ts"
 import * as Telemetry from "../system/Telemetry.ts"
 import * as Deliverer from "../ledger/Deliverer.ts"
 import { Spool } from "./Spool.ts"
-import * as Broken from "./Broken.ts"
-import * as Segment from "./Segment.ts"
+import * as SegmentContent from "./SegmentContent.ts"
 import { SpoolOfAnother } from "./SpoolOfAnother.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.ts"
@@ -39,7 +38,7 @@ import { UsageStore } from "../ledger/UsageStore.ts"
 /** @since 0.1.0 */
 export class SpoolDeliveryError extends ServiceError<SpoolDeliveryError>()("SpoolDeliveryError", [
   DatabaseError,
-  SpoolUnwritable,
+  SpoolUnusable,
   SpoolOfAnother
 ]) {}
 
@@ -123,30 +122,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       ({ identity }) => identity
     )
   )
-  const onDisk = SpoolUnwritable.attempt(directory.path)
+  const onDisk = SpoolUnusable.attempt(directory.path)
   const claims = Claims.make(directory, intake)
-
-  const segmentContent = Effect.fnUntraced(function* (batch: SpoolDirectory.SealedBatch) {
-    const data = yield* onDisk(() => SpoolDirectory.readSegment(batch))
-    if (data === undefined) return undefined
-    const { broken, records } = Segment.decode(data)
-    const damaged = broken.filter((frame) => !frame.torn)
-    // Kept on disk too: a dead letter holds only so much, and this may be half a disk block.
-    for (const frame of damaged) {
-      yield* onDisk(() => Broken.keepBytes(directory.path, batch.key, frame.offset, frame.content))
-    }
-    return {
-      records,
-      letters: damaged.map((frame) => ({
-        source: `spool ${batch.key}`,
-        place: `byte ${frame.offset}`,
-        field: "frame",
-        problem: `${frame.content.length} bytes are damaged: their checksum does not fit`,
-        remedy: "The disk has changed them; what is left of them is in the spool's broken folder",
-        content: frame.content
-      }))
-    }
-  })
 
   /** Stores what is in a batch of the spool: as a batch, or, of a large file, as several. */
   const storeAll = Effect.fnUntraced(function* (
@@ -172,7 +149,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       if (batch.kind === "file") yield* delivery.mark(batch.key)
       return total
     }
-    const content = cached === undefined ? yield* segmentContent(batch) : { records: cached, letters: [] }
+    const content =
+      cached === undefined ? yield* SegmentContent.read(directory.path, batch) : { records: cached, letters: [] }
     if (content === undefined) return undefined
     yield* storeOne(batch.key, content.records, content.letters)
     return total
@@ -187,7 +165,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     if (delivered === undefined) return nothing
     const { records, refused } = delivered
     // Nothing in the ledger says that a batch of nothing was delivered.
-    if (records === 0 && refused === 0) yield* onDisk(() => SpoolDirectory.remove(batch))
+    if (records === 0 && refused === 0) yield* onDisk("removing a batch", () => SpoolDirectory.remove(batch))
     else yield* kept.keep(batch)
     yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
     return delivered
@@ -203,7 +181,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
 
   /** Fails if what waits is another database's. */
   const ownSpool = Effect.fnUntraced(function* (except: ReadonlySet<string>) {
-    if (yield* onDisk(() => SpoolDirectory.isWaiting(directory, except))) {
+    if (yield* onDisk("looking for what waits", () => SpoolDirectory.isWaiting(directory, except))) {
       return yield* delivery.persistently(owner.check(except))
     }
     // It belongs to whoever finds it empty. A database that cannot say who it is does so when something waits.
@@ -219,8 +197,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     except = nobody,
     onBatch
   }: Parameters<SpoolDelivery["Service"]["deliverAll"]>[0] = {}) {
-    const look = <A>(run: () => Promise<A>) => Effect.mapError(onDisk(run), SpoolDeliveryError.from)
-    yield* look(async () => {
+    const look = <A>(step: string, run: () => Promise<A>) => Effect.mapError(onDisk(step, run), SpoolDeliveryError.from)
+    yield* look("tidying up", async () => {
       await SpoolDirectory.adoptOrphans(directory)
       await SpoolDirectory.tidy(directory)
     })
@@ -232,14 +210,14 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     /** Batches that cannot be read, or not removed: the others are delivered, and then these are told of. */
     const failed = new Map<string, SpoolDeliveryError>()
     const deliverReady = Effect.gen(function* () {
-      for (const batch of yield* look(() => SpoolDirectory.ready(directory))) {
+      for (const batch of yield* look("looking for what waits", () => SpoolDirectory.ready(directory))) {
         if (except.has(batch.key) || failed.has(batch.key)) continue
         const before = total
         const tell = (delivered: SpoolDelivered) =>
           onBatch === undefined ? Effect.void : onBatch(sum(before, delivered))
         const result = yield* Effect.result(deliverOne(batch, undefined, tell))
         if (Result.isFailure(result)) {
-          if (result.failure.reason._tag !== "SpoolUnwritable") return yield* result.failure
+          if (result.failure.reason._tag !== "SpoolUnusable") return yield* result.failure
           failed.set(batch.key, result.failure)
           continue
         }
@@ -248,7 +226,8 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     })
     yield* ownSpool(except)
     yield* deliverReady
-    while ((yield* look(() => SpoolDirectory.claimInbox(directory))) !== undefined) yield* deliverReady
+    while ((yield* look("claiming the inbox", () => SpoolDirectory.claimInbox(directory))) !== undefined)
+      yield* deliverReady
     for (const error of failed.values()) return yield* error
     return total
   })

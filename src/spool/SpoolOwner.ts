@@ -10,30 +10,30 @@ import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { SpoolOfAnother } from "./SpoolOfAnother.ts"
-import { SpoolUnwritable } from "./SpoolUnwritable.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 import { type Identity, isOf } from "../database/IdentityStore.ts"
 
 /** How long it is taken for granted that the database is still the one that it was. */
 const trustMillis = 5_000
 
 export const make = (directory: SpoolDirectory.SpoolDirectory, current: Effect.Effect<Identity, DatabaseError>) => {
-  const onDisk = SpoolUnwritable.attempt(directory.path)
+  const onDisk = SpoolUnusable.attempt(directory.path)
   let ours: { readonly owner: string; readonly at: number } | undefined
 
   /** Fails if the spool is another database's, and something waits in it beside the batches in `except`. */
   const check = Effect.fnUntraced(function* (
     except: ReadonlySet<string>
-  ): Effect.fn.Return<void, DatabaseError | SpoolUnwritable | SpoolOfAnother> {
-    const owner = yield* onDisk(() => SpoolDirectory.readOwner(directory))
+  ): Effect.fn.Return<void, DatabaseError | SpoolUnusable | SpoolOfAnother> {
+    const owner = yield* onDisk("reading whose it is", () => SpoolDirectory.readOwner(directory))
     const now = yield* Clock.currentTimeMillis
     if (ours !== undefined && owner === ours.owner && now - ours.at < trustMillis) return
     const identity = yield* current
     if (owner !== identity.id) {
       const isForeign = owner !== undefined && !isOf(identity, owner)
-      if (isForeign && (yield* onDisk(() => SpoolDirectory.isWaiting(directory, except)))) {
+      if (isForeign && (yield* onDisk("looking for what waits", () => SpoolDirectory.isWaiting(directory, except)))) {
         return yield* new SpoolOfAnother({ path: directory.path, owner, database: identity.id })
       }
-      yield* onDisk(() => SpoolDirectory.writeOwner(directory, identity.id))
+      yield* onDisk("writing whose it is", () => SpoolDirectory.writeOwner(directory, identity.id))
     }
     ours = { owner: identity.id, at: now }
   })

@@ -54,8 +54,9 @@ const samples: { readonly [Tag in AnyReason["_tag"]]: Extract<AnyReason, { reado
   RollupsDiffer: new Api.RollupsDiffer({ month: "2026-01", customer: "acme", service: "api", said: "1", found: "2" }),
   SpoolFull: new Api.SpoolFull({ path: "/spool", maxBytes: 1 }),
   SpoolOfAnother: new Api.SpoolOfAnother({ path: "/spool", owner: "a", database: "b" }),
-  SpoolUnwritable: new Api.SpoolUnwritable({
+  SpoolUnusable: new Api.SpoolUnusable({
     path: "/spool",
+    step: "sealing a segment",
     detail: "denied",
     code: "EACCES",
     cause: new Error("denied")

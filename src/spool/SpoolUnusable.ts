@@ -9,11 +9,18 @@ const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS", "ENOTD
 /** What passes when there is room. */
 const noRoom: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
 
-/** The disk did not take it: nothing was acknowledged. @since 0.1.0 */
-export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("SpoolUnwritable", {
+/**
+ * The disk did not do what the spool needs of it. What was to be written is not acknowledged.
+ *
+ * - `step`: what was being done, such as `sealing a segment`
+ * - `code`: the operating system's, such as `ENOSPC`; empty where there is none
+ *
+ * @since 0.1.0
+ */
+export class SpoolUnusable extends Schema.TaggedError<SpoolUnusable>()("SpoolUnusable", {
   path: Schema.String,
+  step: Schema.String,
   detail: Schema.String,
-  /** The operating system's code (`ENOSPC`); empty where there is none. */
   code: Schema.String,
   cause: Schema.Defect()
 }) {
@@ -26,18 +33,19 @@ export class SpoolUnwritable extends Schema.TaggedError<SpoolUnwritable>()("Spoo
       : noRoom.has(this.code)
         ? ". Make room on its disk; it then goes on by itself"
         : ""
-    return `the spool in ${printable(this.path)} cannot be used: ${this.detail}${remedy}`
+    return `the spool in ${printable(this.path)} cannot be used: ${this.detail}, while ${this.step}${remedy}`
   }
 
-  /** What is done in the spool at `path`: whatever it rejects with is this error. */
+  /** A step in the spool at `path`: whatever it rejects with is this error. */
   static readonly attempt =
     (path: string) =>
-    <A>(run: () => Promise<A>): Effect.Effect<A, SpoolUnwritable> =>
+    <A>(step: string, run: () => Promise<A>): Effect.Effect<A, SpoolUnusable> =>
       Effect.tryPromise({
         try: run,
         catch: (cause) =>
-          new SpoolUnwritable({
+          new SpoolUnusable({
             path,
+            step,
             detail: cause instanceof Error ? cause.message : String(cause),
             code: codeOf(cause),
             cause
