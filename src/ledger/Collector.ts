@@ -12,7 +12,7 @@ import * as Queue from "effect/Queue"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Ledger } from "../quota/QuotaLedger.ts"
 import type { QueueOptions } from "./QueueOptions.ts"
-import { Group, type Item, Marker } from "./Waiting.ts"
+import { Group, isAwaited, type Item, Marker } from "./Waiting.ts"
 
 export class Collector {
   readonly #queue: Queue.Queue<Item | Marker, Cause.Done>
@@ -113,26 +113,26 @@ export class Collector {
     })
   }
 
-  /** Adds a group, waiting for room; `false` if the queue is closed. Whoever is interrupted before has added nothing. */
-  offerGroup(group: Group): Effect.Effect<boolean> {
-    return Effect.suspend(() => {
-      if (this.#isClosed) return Effect.succeed(false)
-      this.#queued += group.records.length
-      this.#quotas.takeAll(group.records)
-      return this.#offer(group, () => {
-        this.#uncount(group)
-        this.#withdraw(group.records)
-      })
-    })
-  }
-
-  /** Adds a flush, for which nothing is waited for any more. */
-  offerMarker(marker: Marker): Effect.Effect<boolean> {
-    return Effect.suspend(() => {
+  /**
+   * Adds a group or a flush, waiting for room; then goes on with `next`, which is told whether the queue took it. Whoever is
+   * interrupted before has added nothing. For a flush no batch waits to fill.
+   */
+  offer<A, E>(item: Group | Marker, next: (accepted: boolean) => Effect.Effect<A, E>): Effect.Effect<A, E> {
+    if (item instanceof Marker) {
       this.#flushes++
       this.#wake.openUnsafe()
-      return this.#offer(marker, () => this.#uncount(marker))
-    })
+    } else {
+      this.#queued += item.records.length
+      this.#quotas.takeAll(item.records)
+    }
+    return Effect.flatMap(
+      Effect.onInterrupt(Queue.offer(this.#queue, item), () => Effect.sync(() => this.#refused(item))),
+      (accepted) => {
+        if (!accepted) this.#refused(item)
+        else if (this.#isFull) this.#wake.openUnsafe()
+        return next(accepted)
+      }
+    )
   }
 
   /** Waits until there is enough for a batch, or its first item has waited long enough. Takes nothing, so it can be interrupted. */
@@ -170,15 +170,9 @@ export class Collector {
     return Effect.andThen(Queue.end(this.#queue), this.#taken.release)
   })
 
-  #offer(item: Group | Marker, refused: () => void): Effect.Effect<boolean> {
-    return Effect.map(
-      Effect.onInterrupt(Queue.offer(this.#queue, item), () => Effect.sync(refused)),
-      (accepted) => {
-        if (!accepted) refused()
-        else if (this.#isFull) this.#wake.openUnsafe()
-        return accepted
-      }
-    )
+  #refused(item: Group | Marker): void {
+    this.#uncount(item)
+    if (item instanceof Group) this.#withdraw(item.records)
   }
 
   #added(records: number): void {
@@ -188,12 +182,12 @@ export class Collector {
 
   /** It waits no longer. */
   #uncount(item: Item | Marker): void {
-    if (item instanceof Marker || item instanceof Group) {
-      if (!item.isCounted) return
+    if (!isAwaited(item)) this.#queued--
+    else if (item.isCounted) {
       item.isCounted = false
       if (item instanceof Marker) this.#flushes--
       else this.#queued -= item.records.length
-    } else this.#queued--
+    }
   }
 
   #withdraw(records: ReadonlyArray<UsageRecord>): void {

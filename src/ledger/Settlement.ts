@@ -18,7 +18,7 @@ import type { Ledger } from "../quota/QuotaLedger.ts"
 import * as Telemetry from "../system/Telemetry.ts"
 import type { Appended } from "./Batch.ts"
 import type { QueueOptions } from "./QueueOptions.ts"
-import { Group, type Item, Marker, recordsOf } from "./Waiting.ts"
+import { Group, isAwaited, type Item, Marker, recordsOf } from "./Waiting.ts"
 
 /** A batch that was taken. Its key and its records are fixed before its first attempt. */
 export interface Taken {
@@ -121,14 +121,18 @@ export class Settlement {
   /** Makes a batch of what was taken from the queue. It has to be concluded. */
   take(taken: ReadonlyArray<Item | Marker>): Taken {
     const number = ++this.#lastNumber
-    const records = recordsOf(taken)
     const earlier = this.#untold
     const items: Array<Item> = []
+    const records: Array<UsageRecord> = []
     for (const item of taken) {
       if (item instanceof Marker) {
         this.#untold = undefined
         this.#flushes = [...this.#flushes, { upTo: number, marker: item, failure: earlier }]
-      } else items.push(item)
+      } else {
+        items.push(item)
+        if (!isAwaited(item)) records.push(item)
+        else for (const record of item.records) records.push(record)
+      }
     }
     this.#unsettled.set(number, this.#clock.currentTimeMillisUnsafe())
     this.#inFlight += records.length

@@ -4,32 +4,35 @@ import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended } from "./Batch.ts"
 
-/** Records that one caller waits for; they are stored in one transaction. */
-export class Group {
-  readonly records: ReadonlyArray<UsageRecord>
-  readonly settled = Deferred.makeUnsafe<Appended, DatabaseError>()
-  /** Whether it counts as queued: until it is taken, or its caller gives up. */
+/** What somebody waits for. Most of what waits is plain records, which one look tells apart. */
+class Awaited<A> {
+  readonly settled = Deferred.makeUnsafe<A, DatabaseError>()
+  /** Whether it counts as waiting: until it is taken, or its caller gives up. */
   isCounted = true
+}
+
+/** Records that one caller waits for; they are stored in one transaction. */
+export class Group extends Awaited<Appended> {
+  readonly records: ReadonlyArray<UsageRecord>
   constructor(records: ReadonlyArray<UsageRecord>) {
+    super()
     this.records = records
   }
 }
 
 /** A caller of `flush`, in its place in the queue. */
-export class Marker {
-  readonly settled = Deferred.makeUnsafe<void, DatabaseError>()
-  /** As with a group. */
-  isCounted = true
-}
+export class Marker extends Awaited<void> {}
 
 /** What is stored. Items are not divided. */
 export type Item = UsageRecord | Group
 
-export const recordsOf = (items: ReadonlyArray<Item | Marker>): ReadonlyArray<UsageRecord> => {
+export const isAwaited = (item: Item | Marker): item is Group | Marker => item instanceof Awaited
+
+export const recordsOf = (items: ReadonlyArray<Item>): ReadonlyArray<UsageRecord> => {
   const records: Array<UsageRecord> = []
   for (const item of items) {
-    if (item instanceof Group) for (const record of item.records) records.push(record)
-    else if (!(item instanceof Marker)) records.push(item)
+    if (!isAwaited(item)) records.push(item)
+    else for (const record of item.records) records.push(record)
   }
   return records
 }

@@ -141,16 +141,13 @@ export const make = Effect.fnUntraced(function* (
     awaitRoom: (records) => collector.awaitRoom(records),
     store: (records) =>
       Effect.suspend(() => {
+        if (collector.isClosed) return Effect.void
         const group = new Group(records)
-        return Effect.flatMap(collector.offerGroup(group), (accepted) =>
-          accepted ? Deferred.await(group.settled) : Effect.void
-        )
+        return collector.offer(group, (accepted) => (accepted ? Deferred.await(group.settled) : Effect.void))
       }),
     flush: Effect.suspend(() => {
       const marker = new Marker()
-      return Effect.flatMap(collector.offerMarker(marker), (accepted) =>
-        Deferred.await(accepted ? marker.settled : settlement.finished)
-      )
+      return collector.offer(marker, (accepted) => Deferred.await(accepted ? marker.settled : settlement.finished))
     }),
     state: () => settlement.state(collector.queued)
   }
