@@ -51,11 +51,16 @@ const shown = (code: string, { declared }: Module): string => {
 
 const list = (names: ReadonlyArray<string>): string => names.map((name) => `\`${name}\``).join(", ")
 
+const isOf =
+  (root: string | undefined) =>
+  ({ imports }: Public): boolean =>
+    imports.some(({ entry }) => entry === root)
+
 /** From where the names of a page are imported. */
 const importsOf = (publics: ReadonlyArray<Public>, root: string): string => {
-  const inRoot = publics.filter(({ imports }) => imports.some(({ entry }) => entry === root))
+  const inRoot = publics.filter(isOf(root))
   const subpath = publics.flatMap(({ imports }) => imports).find(({ as, entry }) => entry !== root && !as.includes("."))
-  const inSubpath = publics.filter(({ imports }) => imports.some(({ entry }) => entry === subpath?.entry))
+  const onlyInRoot = subpath === undefined ? [] : publics.filter((one) => !isOf(subpath.entry)(one))
   const namespace = inRoot[0]?.imports.find(({ entry }) => entry === root)?.as.match(/^(\w+)\./)?.[1]
   const from = [
     ...(inRoot.length === 0
@@ -63,11 +68,8 @@ const importsOf = (publics: ReadonlyArray<Public>, root: string): string => {
       : [`\`${root}\`${namespace === undefined ? "" : ` (in the namespace \`${namespace}\`)`}`]),
     ...(subpath === undefined ? [] : [`\`${subpath.entry}\``])
   ]
-  const only = (some: ReadonlyArray<Public>, entry: string | undefined): string =>
-    some.length === publics.length || some.length === 0
-      ? ""
-      : ` ${list(publics.filter((one) => !some.includes(one)).map(({ name }) => name))} only from \`${entry}\`.`
-  return `From ${from.join(" or ")}.${only(inSubpath, root)}${only(inRoot, subpath?.entry)}`
+  const only = onlyInRoot.length === 0 ? "" : ` ${list(onlyInRoot.map(({ name }) => name))} only from \`${root}\`.`
+  return `From ${from.join(" or ")}.${only}`
 }
 
 /** The page of each name: of its module, where that can be imported, or has the name's own; else of what is exported before it. */
@@ -150,7 +152,8 @@ export const pagesOf = (
   entries: ReadonlyMap<string, string>,
   root: string
 ): { readonly pages: ReadonlyMap<string, string>; readonly problems: ReadonlyArray<string> } => {
-  const pages = [...placed(api, entries, root)].map(([key, publics]) => pageOf(key.split(" ")[0]!, publics, api, root))
+  const places = placed(api, entries, root)
+  const pages = [...places].map(([key, publics]) => pageOf(key.split(" ")[0]!, publics, api, root))
   // File systems may not tell upper from lower case.
   const same = Map.groupBy([...pages, { name: "README" }], ({ name }) => name.toLowerCase())
   return {
@@ -161,6 +164,10 @@ export const pagesOf = (
     problems: [
       ...api.problems,
       ...[...same.values()].filter(({ length }) => length > 1).map(([one]) => `there are several pages ${one!.name}`),
+      ...[...places.values()]
+        .filter((publics) => publics.some(isOf(root)))
+        .flatMap((publics) => publics.filter((one) => !isOf(root)(one)))
+        .map(({ name }) => `${name} can be imported from a subpath only: export it from ${root}, or mark it @internal`),
       ...pages
         .filter(({ category }) => category === "")
         .map(({ name }) => `${name} is in no category: src/index.ts does not export it`)

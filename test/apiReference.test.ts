@@ -41,9 +41,11 @@ describe("the API reference", () => {
       ([, value]) => typeof value === "function" && "key" in value && "of" in value
     )
     assert.isAbove(services.length, 20)
+    const where = new Map(
+      [...page("README").matchAll(/^\[`(\w+)`\]\((\w+)\.md#/gm)].map(([, name, file]) => [name, file])
+    )
     for (const [name] of services) {
-      const text = page(name === "CurrentCustomer" ? "CustomerId" : name === "ObjectStorage" ? "Archiver" : name)
-      assert.match(text, new RegExp(`^(class|const) ${name}\\b`, "m"), name)
+      assert.match(page(where.get(name) ?? "README"), new RegExp(`^(class|const) ${name}\\b`, "m"), name)
     }
     assert.include(page("Quota"), "readonly enforce: (customer: string, service: string")
     assert.include(page("Retention"), "readonly compact: (")
@@ -76,6 +78,16 @@ ${since}declare class Meter extends Meter_base {\n}`,
       })
       assert.deepStrictEqual(made.problems, [`there are several pages ${name}`])
     }
+  })
+
+  it("is refused where a subpath has more than the whole package", () => {
+    const made = reference({
+      index: `/** @category All */\nexport { Quota } from "./Quota.ts";`,
+      Quota: `${since}declare class Quota {}\n${since}declare const helper: number;`
+    })
+    assert.deepStrictEqual(made.problems, [
+      "helper can be imported from a subpath only: export it from fixture, or mark it @internal"
+    ])
   })
 
   it("is refused where a signature needs a name that cannot be imported, where an export has no release, and where it has two names", () => {

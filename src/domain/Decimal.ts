@@ -150,7 +150,7 @@ const tooLarge = (field: string, bounds: Bounds) =>
     })
   )
 
-/** Reads a decimal that the database printed. Not for input: it does not bound anything. @since 0.1.0 */
+/** Reads a decimal that the database printed. Not for input: it does not bound anything. @internal */
 export const fromDatabase = (text: string): Decimal => BigDecimal.normalize(BigDecimal.fromStringUnsafe(text))
 
 /** Below zero, zero or above zero, as `a` is less than, equal to or greater than `b`. @since 0.1.0 */

@@ -119,7 +119,7 @@ export interface ReportQuery {
   readonly service?: string | undefined
 }
 
-/** A query whose window is resolved already. @since 0.1.0 */
+/** A query whose window is resolved already. @internal */
 export interface ResolvedQuery extends ReportQuery {
   readonly window: Window.Window
 }
