@@ -15,7 +15,7 @@ interface Shape {
 
 export const units = { hourly: "hour", daily: "day", monthly: "month" } as const
 
-/** As the tables of `usage aggregate` call it. */
+/** As in the tables of `usage aggregate`. */
 const spanNames = { hourly: "hour", daily: "date", monthly: "month" } as const
 
 const kinds: Record<RecordColumn | SpanColumn, Kind> = {
@@ -37,7 +37,7 @@ const kinds: Record<RecordColumn | SpanColumn, Kind> = {
 }
 
 export const ofRecords = ({ byCustomer, format, withIds }: Shape): ReadonlyArray<RecordColumn> => [
-  // A line that is to be recorded again says whose it is.
+  // A line that is to be imported again names its customer.
   ...(byCustomer || format === "ndjson" ? (["customer_id"] as const) : []),
   "timestamp",
   "service",
@@ -65,7 +65,7 @@ export const columnsOf = (shape: Shape): ReadonlyArray<Column> => {
   return ofSpans(shape).map((name) => ({ name: name === "span" ? spanNames[of] : name, kind: kinds[name] }))
 }
 
-/** What does not go together, if anything. */
+/** The options that exclude each other, if any. */
 export const problemOf = (
   shape: Shape & { readonly compression: Compression | undefined }
 ): InvalidInput | undefined => {

@@ -1,6 +1,6 @@
 /**
- * What the files of an export are made of. It is read for one file, or for a thousand customers in one query: their rows come one
- * customer after the other.
+ * The content of an export's files. It is read for one file, or for a thousand customers in one query, one customer's rows after
+ * the other's.
  */
 import * as Effect from "effect/Effect"
 import type { Pull } from "../database/Database.ts"
@@ -28,7 +28,7 @@ export interface CheckedQuery {
   readonly byCustomer: boolean
 }
 
-/** What a file is made of: the totals, and the rows, as cells or as the text that the server makes of them. */
+/** A file's totals and its rows, as cells or as CSV that the server wrote. */
 export interface Content {
   readonly totals: ReadonlyArray<ServiceTotal>
   readonly rows:
@@ -56,12 +56,12 @@ export const contentOf = Effect.fnUntraced(function* (
   return { totals, rows: { cells } }
 })
 
-/** A customer with more is read alone. */
+/** A customer with more records is read alone. */
 const eventsAlone = 20_000n
 /** Customers that are read together: one query for all of them instead of one each. */
 const customersAtOnce = 1_000
 
-/** Customers in their order, those who have much by themselves. */
+/** Customers in order, in groups that are read together; those with many records are alone. */
 export const groupsOf = (customers: ReadonlyArray<CustomerTotal>): ReadonlyArray<ReadonlyArray<CustomerId>> => {
   const groups: Array<Array<CustomerId>> = []
   let open: Array<CustomerId> | undefined
@@ -75,7 +75,7 @@ export const groupsOf = (customers: ReadonlyArray<CustomerTotal>): ReadonlyArray
   return groups
 }
 
-/** Reads the rows of a group of customers, and hands each one's to `write`, one after the other. */
+/** Reads the rows of a group of customers, and passes each customer's to `write` in turn. */
 export const eachOf = Effect.fnUntraced(function* <A, E>(
   reader: ExportReader,
   query: CheckedQuery,
@@ -87,7 +87,7 @@ export const eachOf = Effect.fnUntraced(function* <A, E>(
   if (group.length === 1) return [yield* write(alone!, yield* contentOf(reader, forCustomer(query, alone!)))]
   const totals = yield* reader.totalsOfEach(window, filter.service, group)
   const own = forCustomer(query, alone!)
-  /** With whose a row is: if it is not to be written, in the last column. */
+  /** With the customer of each row: in the last column, if it is not to be written. */
   const withWhose = <C extends string>(columns: ReadonlyArray<C>) =>
     columns.includes("customer_id" as C) ? columns : [...columns, "customer_id" as C]
   const written = of === "records" ? Columns.ofRecords(own) : Columns.ofSpans(own)
@@ -115,7 +115,7 @@ export const eachOf = Effect.fnUntraced(function* <A, E>(
   for (const customer of group) {
     done.push(yield* write(customer, { totals: totals.get(customer) ?? [], rows: { cells: cellsOf(customer) } }))
   }
-  // Nobody's rows are left out: one snapshot has said whose there are.
+  // The customers come from the same snapshot, so no row is left over.
   if (page !== undefined) return yield* Effect.die(new Error("there are rows of a customer who was not counted"))
   return done
 })

@@ -1,7 +1,7 @@
 /**
- * CSV: a header, comma, LF, quotes where they are needed; text cells never begin a formula.
+ * CSV: a header, commas, LF, quotes where needed; text cells never begin a formula.
  *
- * What a server writes by itself is the same, byte for byte (`ExportStore.csv`).
+ * The CSV that a server writes itself is the same, byte for byte (`ExportStore.csv`).
  */
 import { stringify } from "csv-stringify/sync"
 import { formulaGuard } from "./Guard.ts"

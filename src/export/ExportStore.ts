@@ -1,8 +1,8 @@
 /**
- * What exports read: records, sums of spans, and the totals of both, all from one snapshot and as text.
+ * Reads for exports: records, sums of spans, and their totals, all from one snapshot and as text.
  *
  * A quantity is the amount divided by the service's unit, rounded once, half to even. `billing_quantity` does that for every
- * number; the expressions here are the same in a tenth of the time, and leave to it what lies just between two results.
+ * number; the expressions here take a tenth of the time for the same result, and leave ties to it.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -24,8 +24,7 @@ import * as SpanCuts from "../rollup/SpanCutsSql.ts"
 import * as Sources from "../rollup/UsageSourcesSql.ts"
 
 /**
- * What a row of a record may hold. `rounded_amount` is the amount, in base units, where the quantity has more digits than it
- * may show; `null` where the quantity says all.
+ * The columns of a record. `rounded_amount` is the amount in base units where the quantity was rounded, otherwise `null`.
  */
 export type RecordColumn =
   | "customer_id"
@@ -39,7 +38,7 @@ export type RecordColumn =
   | "batch_id"
   | "position"
 
-/** What a row of a span may hold. */
+/** The columns of a span. */
 export type SpanColumn =
   | "customer_id"
   | "service_name"
@@ -66,15 +65,15 @@ export interface CustomerTotal {
 
 type Read = Effect.Effect<Pull<ReadonlyArray<Cells>>, DatabaseError>
 
-/** Reads one snapshot, one result at a time and each to its end. */
+/** Reads one snapshot: one result at a time, each to its end. */
 export interface ExportReader {
-  /** By service, as the catalog has them. */
+  /** By service, in the order of the catalog. */
   readonly totals: (window: Window, filter: Filter) => Effect.Effect<ReadonlyArray<ServiceTotal>, DatabaseError>
   readonly customers: (
     window: Window,
     service: ServiceName | undefined
   ) => Effect.Effect<ReadonlyArray<CustomerTotal>, DatabaseError>
-  /** The same of each of some customers; those without usage are missing. */
+  /** The same for each of some customers; those without usage are missing. */
   readonly totalsOfEach: (
     window: Window,
     service: ServiceName | undefined,
@@ -82,7 +81,7 @@ export interface ExportReader {
   ) => Effect.Effect<ReadonlyMap<string, ReadonlyArray<ServiceTotal>>, DatabaseError>
   /** Records, the newest first. */
   readonly records: (window: Window, filter: Filter, columns: ReadonlyArray<RecordColumn>) => Read
-  /** The same as CSV, with the guard against formulas; `undefined` where there is no server to write it. */
+  /** The same as CSV, guarded against formulas; `undefined` where no server can write it. */
   readonly csv:
     | ((
         window: Window,
@@ -90,16 +89,16 @@ export interface ExportReader {
         columns: ReadonlyArray<RecordColumn>
       ) => Effect.Effect<Pull<{ readonly data: Uint8Array; readonly rows: number }>, DatabaseError>)
     | undefined
-  /** Sums by service and hour, day or month of the window's zone, of each customer if his id is among the columns. */
+  /** Sums by service and hour, day or month of the window's zone, for each customer if `customer_id` is among the columns. */
   readonly spans: (window: Window, filter: Filter, unit: SpanCuts.Unit, columns: ReadonlyArray<SpanColumn>) => Read
-  /** Records of some customers, one customer after the other in the order of their ids, each the newest first. */
+  /** Records of some customers, ordered by customer id, then the newest first. */
   readonly recordsOfEach: (
     window: Window,
     service: ServiceName | undefined,
     customers: ReadonlyArray<CustomerId>,
     columns: ReadonlyArray<RecordColumn>
   ) => Read
-  /** Spans of some customers in the same order; the id is among the columns. */
+  /** Spans of some customers, ordered by customer id, which must be among the columns. */
   readonly spansOfEach: (
     window: Window,
     service: ServiceName | undefined,
@@ -118,7 +117,7 @@ const TotalRow = Schema.Struct({
 })
 const CustomerRow = Schema.Struct({ customer: Column.Customer, events: Column.BigInt })
 
-/** Reads a snapshot. `name`: what the tables are called in it. */
+/** Reads a snapshot. `name`: the names of the tables in it. */
 export const exportsOn = (name: Reading["name"], snapshot: Snapshot): ExportReader => {
   const { all, compile } = Sql.on({ name, query: snapshot.query })
   const { csv } = snapshot
@@ -156,11 +155,11 @@ export const exportsOn = (name: Reading["name"], snapshot: Snapshot): ExportRead
   }
 }
 
-/** Those customers, where some are meant. */
+/** Whether a column is one of the customers, if any are given. */
 const among = (column: string, customers: ReadonlyArray<CustomerId> | undefined) =>
   customers === undefined ? literal("true") : sql`${literal(column)} = any(${texts(customers)})`
 
-/** By service; and by customer, where some are meant. */
+/** By service; and by customer, if any are given. */
 const totalsOf = (source: Fragment, customers?: ReadonlyArray<CustomerId>) => {
   const key = literal(customers === undefined ? "service_name" : "customer_id, service_name")
   return sql`select ${literal(customers === undefined ? "" : "customer_id as customer,")} service_name as service, s.unit,
@@ -183,11 +182,11 @@ const divided = (dividend: string) => {
 /** 1 ÷ 2^30, exactly. */
 const perGB = literal("0.000000000931322574615478515625")
 
-/** What `formulaGuard` of `src/export` does. */
+/** The same as `formulaGuard`. */
 const guarded = (text: Fragment) =>
   sql`case when left(${text}, 1) in ('=', '+', '-', '@', E'\\t', E'\\r', '＝', '＋', '－', '＠') then '''' || ${text} else ${text} end`
 
-// Most services count one by one, and a record's amount has no more than 18 decimals.
+// Most services count single units, and an amount has at most 18 decimals.
 const quantity = sql`case when s.unit_size = 1 then trim_scale(r.amount)
   when s.unit_size = ${literal(`${bytesPerGB}`)} and scale(r.amount) = 0 then trim_scale(r.amount * ${perGB})
   else ${divided("r.amount")} end`
@@ -209,13 +208,13 @@ const recordColumns: Record<RecordColumn, Fragment> = {
 
 type Show = (column: RecordColumn, value: Fragment) => Fragment
 
-/** CSV is what the server makes of the values; other formats get their text, and guard it themselves. */
+/** In CSV the server formats the values; other formats get their text, and guard it themselves. */
 const asCsv: Show = (column, value) => (column === "customer_id" || column === "service" ? guarded(value) : value)
 const asText: Show = (_column, value) => sql`(${value})::text`
 
 /**
- * An instant in the statement's text: it is a number, so it says nothing else. COPY has no parameters, and what stands for
- * them would be read again for each record; nor would the planner know how many records there are.
+ * An instant in the statement's text, which is safe, since it is a number. COPY has no parameters; a setting in its place would be
+ * read again for each record, and the planner could not estimate the number of records.
  */
 const written = (instant: Instant) => literal(`'${timestamp(instant)}'::timestamptz`)
 

@@ -1,14 +1,14 @@
 /**
  * Exports usage to files and streams: every record of a window, or its sums by hour, day or month.
  *
- * - What is exported is one snapshot of the database, also where it is cut into a file for each customer: it is as of the
- *   beginning, whatever is recorded meanwhile.
- * - Memory is constant. Rows are read in pages, the next one when the output has taken the last: a slow output slows down the
+ * - An export is one snapshot of the database as of its beginning, whatever is recorded meanwhile; also where it is split into a
+ *   file for each customer.
+ * - Memory is constant. Rows are read in pages, each after the output has taken the one before: a slow output slows down the
  *   database.
- * - A file is there whole or not at all, and so are the files of `exportEach`: whether it is interrupted, the disk is full, or
- *   the database goes away.
- * - Figures have all their digits, and metadata is the text that was stored.
- * - Text that a spreadsheet would take for a formula is made inert in CSV; numbers are never touched.
+ * - A file appears whole or not at all, and so do the files of `exportEach` together: after an interruption, a full disk or a lost
+ *   database there is nothing.
+ * - Figures keep all their digits, and metadata its text.
+ * - Text that a spreadsheet would take for a formula is made inert in CSV; numbers are never changed.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Clock from "effect/Clock"
@@ -65,7 +65,7 @@ export class ExporterError extends ServiceError<ExporterError>()("ExporterError"
  * - `withIds`: records with their `batch_id` and `position`, which name a record for ever
  * - `onProgress`: runs after each page
  *
- * Where all customers are exported to one table, it begins with their ids.
+ * If all customers are exported to one table, its first column is their id.
  *
  * @since 0.1.0
  */
@@ -81,13 +81,13 @@ export interface ExportQuery {
   readonly onProgress?: ((progress: ExportProgress) => Effect.Effect<void>) | undefined
 }
 
-/** `rows` are written, of `total`, which is not known of sums. @since 0.1.0 */
+/** `rows` of `total` are written; the total of sums is unknown. @since 0.1.0 */
 export interface ExportProgress {
   readonly rows: number
   readonly total: number | undefined
 }
 
-/** What was written: `bytes` before compression. @since 0.1.0 */
+/** A file that was written: `bytes` before compression. @since 0.1.0 */
 export interface ExportSummary {
   readonly name: string
   readonly rows: number
@@ -98,9 +98,9 @@ export interface ExportSummary {
 export class Exporter extends Context.Service<
   Exporter,
   {
-    /** Exports to a file or a stream. A stream that fails in the middle has the beginning. */
+    /** Exports to a file or a stream. A stream that fails in the middle has received the beginning. */
     readonly export: (query: ExportQuery, to: Output.Destination) => Effect.Effect<ExportSummary, ExporterError>
-    /** Exports a file for each customer who has records in the window, all of them or none, to a directory that is there. */
+    /** Exports a file for each customer who has records in the window, all of them or none, to an existing directory. */
     readonly exportEach: (
       query: Omit<ExportQuery, "customer">,
       to: { readonly directory: string; readonly force?: boolean | undefined }
@@ -113,7 +113,7 @@ export class Exporter extends Context.Service<
   )
 }
 
-/** Files that are brought to the disk together. */
+/** Files that are synced at the same time. */
 const syncedAtOnce = 32
 
 /** Counts rows over all files of an export. */
@@ -171,7 +171,7 @@ const make = Effect.gen(function* () {
   const exportOne = Effect.fn("Exporter.export")(function* (query: ExportQuery, to: Output.Destination) {
     const checked = yield* check(query, "file" in to ? to.file : "", true)
     yield* Output.check(storage, to)
-    // Before anything is made; and in the snapshot itself.
+    // Checked before anything is made, and again in the snapshot.
     yield* coverage.requireAll(needOf(checked))
     const counter = counterOf(query)
     return yield* withOutput(Output.open(storage, to, checked.compression), (output) =>
@@ -190,7 +190,7 @@ const make = Effect.gen(function* () {
     to: { readonly directory: string; readonly force?: boolean | undefined }
   ) {
     const checked = yield* check({ ...query, customer: undefined }, "", false)
-    // Before anything is made; and in the snapshot itself.
+    // Checked before anything is made, and again in the snapshot.
     yield* coverage.requireAll(needOf(checked))
     const counter = counterOf(query)
     return yield* HiddenDirectory.use(to.directory, to.force === true, (hidden) =>
@@ -209,7 +209,7 @@ const make = Effect.gen(function* () {
               withOutput(Output.openHidden(join(hidden.path, nameOf(customer)), checked.compression), (output) =>
                 Effect.gen(function* () {
                   const rows = yield* transfer(content, forCustomer(checked, customer), output, counter)
-                  // The disk takes its time: the next file is written meanwhile.
+                  // A sync takes long: the next file is written meanwhile.
                   yield* syncing.take(1)
                   files.push(
                     yield* Effect.forkChild(
@@ -239,14 +239,14 @@ const make = Effect.gen(function* () {
   return Exporter.of({ export: exportOne, exportEach })
 })
 
-/** Uses an output; what was not placed is discarded. */
+/** Uses an output, and discards it on failure. */
 const withOutput = <E, A, E1>(
   open: Effect.Effect<Output.Output, E>,
   use: (output: Output.Output) => Effect.Effect<A, E1>
 ): Effect.Effect<A, E | E1> =>
   Effect.acquireUseRelease(open, use, (output, exit) => (Exit.isFailure(exit) ? output.discard : Effect.void))
 
-/** Writes a table, a page at a time. Gives the number of its rows. */
+/** Writes a table page by page. Returns the number of rows. */
 const transfer = Effect.fnUntraced(function* (
   { rows: source, totals }: Content,
   checked: CheckedQuery,

@@ -1,4 +1,4 @@
-/** The formats by their names. Those that bring libraries along are loaded when they are used. */
+/** The formats by name. Those that need libraries are loaded when used. */
 import * as Effect from "effect/Effect"
 import type { NotInstalled } from "../domain/NotInstalled.ts"
 import * as Optional from "../system/Optional.ts"

@@ -1,6 +1,6 @@
 /**
- * A directory for files that are to appear together: they are written to a hidden one beside their places, and moved when all
- * of them are whole and synced. What was not moved is removed.
+ * A hidden directory for files that are to appear together: it lies in the directory of their final places, and they are moved
+ * when all of them are whole and synced. What was not moved is removed.
  */
 import * as Effect from "effect/Effect"
 import { mkdtemp, readdir, rename, rm } from "node:fs/promises"
@@ -11,9 +11,9 @@ import { syncDirectory, takeName } from "../files/Files.ts"
 
 export interface HiddenDirectory {
   readonly path: string
-  /** Refuses names that are taken, and places where no file can be. */
+  /** Refuses names that are taken or impossible. */
   readonly check: (names: ReadonlyArray<string>) => Effect.Effect<void, InvalidInput | NewFile.Unwritable>
-  /** Moves the files that are there. */
+  /** Moves the files to their places. */
   readonly place: Effect.Effect<void, InvalidInput | NewFile.Unwritable>
 }
 
@@ -49,7 +49,7 @@ export const use = <A, E>(
                   placed.push(name)
                 }
               } catch (cause) {
-                // One name was taken meanwhile, or the directory is full: none, unless others were replaced for them.
+                // A name was taken meanwhile, or the disk is full: then none is placed, unless files were replaced already.
                 if (!force) for (const name of placed) await rm(join(directory, name), { force: true })
                 throw cause
               }

@@ -1,6 +1,5 @@
 /**
- * One JSON document, a row a line within it. Numbers have all their digits, and metadata is the text that was stored: neither
- * is ever a double on its way.
+ * One JSON document with a row a line. Numbers keep all their digits and metadata its text: no value becomes a double on its way.
  */
 import { toText } from "../domain/Decimal.ts"
 import * as Instant from "../domain/Instant.ts"

@@ -1,6 +1,6 @@
 /**
- * NDJSON: a row a line. Lines of records are what `usage import` takes back, to the same figures: where a quantity is rounded,
- * the line has the amount in its place.
+ * NDJSON: a row a line. `usage import` takes lines of records back to the same figures: a line has the amount in place of a
+ * rounded quantity.
  */
 import { jsonOf } from "./Json.ts"
 import { textFormat } from "./Table.ts"
@@ -25,7 +25,7 @@ export const ndjson = textFormat(({ columns }) => {
           const isRounded = name === "quantity" && rounded >= 0 && cells[rounded] !== null
           line += `${line === "" ? "{" : ","}"${isRounded ? "amount" : name}":${jsonOf(isRounded ? cells[rounded]! : cell, kind)}`
         }
-        // Between its tokens metadata may have line breaks; within its strings JSON has none.
+        // JSON may have line breaks between its tokens, and none in its strings.
         text += `${lineBreak.test(line) ? line.replace(lineBreaks, " ") : line}}\n`
       }
       return text

@@ -1,4 +1,4 @@
-/** Where an export goes: a file or an object, whole or not at all, or a stream of the caller's. */
+/** The destination of an export: a file or an object, whole or not at all, or the caller's stream. */
 import * as Effect from "effect/Effect"
 import type { Writable } from "node:stream"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
@@ -9,8 +9,8 @@ import * as Storage from "../files/Storage.ts"
 import { type Compression, Sink } from "../files/Sink.ts"
 
 /**
- * - `file`: a path, or `s3://bucket/key` in the store of `ObjectStorage`; one that is there is replaced only with `force`
- * - `stream`: it is left open, and gets what there is until something fails
+ * - `file`: a path, or `s3://bucket/key` in the store of `ObjectStorage`; an existing one is replaced only with `force`
+ * - `stream`: is left open; after a failure it has received what was written before
  *
  * @since 0.1.0
  */
@@ -28,7 +28,7 @@ export interface Output {
 
 type OutputEffect = Effect.Effect<Output, InvalidInput | NewFile.Unwritable>
 
-/** Looks whether an export may go there, before anything is read for it. */
+/** Checks the destination before anything is read. */
 export const check = Effect.fnUntraced(function* (store: ObjectStore | undefined, destination: Destination) {
   if (!("file" in destination)) return
   const { file, force } = destination
@@ -55,7 +55,7 @@ const openFile = (
   compression: Compression | undefined
 ): OutputEffect => openPending(file, () => Storage.begin(store, file, force), compression)
 
-/** A file in a directory that nobody sees yet. */
+/** A file in a hidden directory. */
 export const openHidden = (file: string, compression: Compression | undefined): OutputEffect =>
   openPending(file, () => Storage.beginHidden(file), compression)
 

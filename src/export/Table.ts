@@ -1,4 +1,4 @@
-/** What is exported, whatever the format: a heading, columns, and pages of cells. */
+/** An export independent of its format: a heading, columns, and pages of cells. */
 import type { CustomerId } from "../domain/CustomerId.ts"
 import type * as Decimal from "../domain/Decimal.ts"
 import type { Instant } from "../domain/Instant.ts"
@@ -7,7 +7,7 @@ import type { Cells, Column, Writer } from "../files/Column.ts"
 import type { ServiceTotal } from "./ExportStore.ts"
 import type { Sink } from "../files/Sink.ts"
 
-/** What an export is of. */
+/** What the rows of an export are. */
 export type Of = "records" | "hourly" | "daily" | "monthly"
 
 export interface Table {

@@ -1,12 +1,10 @@
 /**
- * XLSX: a summary, and the rows on a sheet, or on several where they are more than one holds.
+ * XLSX: a summary, and the rows on a sheet, or on several if one cannot hold them.
  *
- * `exceljs` makes the workbook: its parts, styles, columns, and the sheets' frames. The rows between are written here, for a
- * tenth of the work, into the stream of the sheet, and no more of them than the archive behind it takes: exceljs itself never
- * waits.
- *
- * Hand-written, the rows: exceljs holds them all or does not wait. What is leant on is not public (`stream.pipes`, `_writableState`, `zip`)
- * and exceljs is not maintained, so it is pinned to one version; a test fills a slow sink.
+ * `exceljs` makes the workbook: its parts, styles, columns, and the sheets' frames. The rows are hand-written into the stream of
+ * the sheet, with a tenth of the work and with back-pressure: exceljs itself never waits. That relies on members that are not
+ * public (`stream.pipes`, `_writableState`, `zip`) and exceljs is not maintained, so it is pinned to one version; a test fills a
+ * slow sink.
  */
 import type { Font, PageSetup, stream, Style, Worksheet } from "exceljs"
 import { Writable } from "node:stream"
@@ -48,7 +46,7 @@ const widths: Record<Column["kind"], number> = {
   json: 60
 }
 
-/** For whoever prints it. */
+/** How a sheet is printed. */
 const onePageWide: Partial<PageSetup> = { orientation: "landscape", fitToPage: true, fitToWidth: 1, fitToHeight: 0 }
 
 /** Without a name some programs take a font of their own for what is bold. */
@@ -69,7 +67,7 @@ interface ArchiveEnd {
   readonly wait: (start: (done: () => void) => void) => Promise<void>
 }
 
-/** The end of the archive: hands what comes to the sink, and tells whoever waits when that fails. */
+/** The end of the archive: passes data to the sink, and reports its failure. */
 const archiveEnd = (sink: Sink): ArchiveEnd => {
   let failure: { readonly cause: unknown } | undefined
   let reject: (cause: unknown) => void = () => {}
@@ -110,7 +108,7 @@ export const xlsxOf =
       seconds: timeStyle("yyyy\\-mm\\-dd hh:mm:ss"),
       fraction: timeStyle("yyyy\\-mm\\-dd hh:mm:ss.000")
     }
-    // The archive holds its parts one after the other, in the order in which they were begun.
+    // The archive has its parts in the order in which they were begun.
     writeSummary(workbook.addWorksheet("Summary", { pageSetup: onePageWide }), table)
     return writerOf(workbook, table, rowOf(table.columns, styles), rows, end)
   }
@@ -147,7 +145,7 @@ const writerOf = (
     ;(sheet as Worksheet & { readonly commit: () => void }).commit()
   }
   begin()
-  // The stream copies what it is given, so this is used again and again.
+  // The stream copies what it is given, so this buffer is reused.
   const block = Buffer.allocUnsafeSlow(blockBytes)
   let filled = 0
   const flush = async () => {

@@ -1,9 +1,9 @@
 /**
  * Objects in a store that speaks S3: whole, or not there.
  *
- * AWS's own client does the work: it finds the credentials, signs, repeats what was not answered, uploads large objects in parts,
- * and removes the parts of an upload that fails. Ours is when an object appears: not when the last byte was written, but when
- * `complete` is called, and never after `abort`. Memory holds two parts.
+ * AWS's own client does the work: it finds the credentials, signs, retries, uploads large objects in parts, and removes the parts
+ * of a failed upload. This module decides when an object appears: not after the last byte, but when `complete` is called, and never
+ * after `abort`. Memory holds two parts.
  */
 import type { S3Client, S3ClientConfig, S3ServiceException } from "@aws-sdk/client-s3"
 import * as Redacted from "effect/Redacted"
@@ -19,8 +19,8 @@ import type * as ObjectUrl from "./ObjectUrl.ts"
  *
  * - `endpoint`: such as `http://127.0.0.1:9000`, whose buckets are paths; AWS, if absent
  * - `region`: if absent, that of AWS's variables or profile, or else `us-east-1`; with an `endpoint` always `us-east-1`
- * - `credentials`: a fixed key; if absent, AWS's client looks for one: in its variables and profiles, with SSO, and in the role of the
- *   pod, the task or the machine
+ * - `credentials`: a static key; if absent, AWS's client finds one: its variables and profiles, SSO, or the role of the pod, the task
+ *   or the machine
  *
  * @since 0.1.0
  */
@@ -39,10 +39,10 @@ export interface ObjectStore {
 /** Bytes of a part: of 10,000 parts, the most that there may be, an object of 80 GB. */
 const defaultPartBytes = 8_388_608
 
-/** How long an upload that is given up waits until its parts are removed: nobody who shuts down waits longer for a silent store. */
+/** How long an abort waits for the removal of its parts: a silent store does not hold up a shutdown. */
 const abortMillis = 10_000
 
-/** What the store says is wrong. */
+/** The store's refusal of a request. */
 export class StoreRefusal extends Error {
   readonly status: number
   constructor(status: number, text: string) {
@@ -62,7 +62,7 @@ const libraries = () =>
 
 type Libraries = Awaited<ReturnType<typeof libraries>>
 
-/** Checked here, because errors quote a URL with whatever is in it. */
+/** Checked here, because other errors would quote the URL with its password. */
 const checkEndpoint = (text: string): void => {
   const refuse = (problem: string) =>
     new InvalidInput({
@@ -80,12 +80,12 @@ const optionsOf = ({ aws }: Libraries, { credentials, endpoint, region }: Object
   maxAttempts: 4,
   requestHandler: {
     connectionTimeout: 10_000,
-    // Until the answer begins; then it may be silent for ten minutes, as long as whoever reads it may take over a piece.
+    // Until the response begins. Its body may then pause for ten minutes, for a slow reader.
     requestTimeout: 120_000,
     throwOnRequestTimeout: true,
     socketTimeout: 600_000
   },
-  // What does not answer "100 Continue" would be waited for with every part.
+  // A store that does not answer "100 Continue" would delay every part.
   expectContinueHeader: false,
   ...(credentials !== undefined && {
     credentials: {
@@ -103,7 +103,7 @@ const optionsOf = ({ aws }: Libraries, { credentials, endpoint, region }: Object
         endpoint,
         forcePathStyle: true,
         region: region ?? "us-east-1",
-        // Not every store knows the checksums that AWS's asks for by itself.
+        // Not every store supports the checksums that AWS uses by default.
         requestChecksumCalculation: "WHEN_REQUIRED" as const,
         responseChecksumValidation: "WHEN_REQUIRED" as const
       })
@@ -113,7 +113,7 @@ interface Connection extends Libraries {
   readonly client: S3Client
 }
 
-/** A client a store, so that credentials which are asked of a service are asked once, until they expire. */
+/** One client for each store, so that a role's credentials are fetched once until they expire. */
 const connections = new WeakMap<ObjectStore, Promise<Connection>>()
 
 const connect = (store: ObjectStore): Promise<Connection> => {
@@ -129,7 +129,7 @@ const connect = (store: ObjectStore): Promise<Connection> => {
   return connecting
 }
 
-/** Rejects where the libraries or the credentials are missing, and asks nothing of the store. */
+/** Rejects if the libraries or the credentials are missing; sends nothing to the store. */
 export const checkCredentials = async (store: ObjectStore): Promise<void> => {
   const { client } = await connect(store)
   await client.config.credentials().catch((cause: unknown) => {
@@ -215,12 +215,12 @@ const beginUpload = (
   const ended = new AbortController()
   const last = Promise.withResolvers<void>()
   last.promise.catch(() => {})
-  // The upload is completed when what it reads ends, and is aborted when that fails.
+  // An upload is completed when its body ends, and aborted when its body fails.
   const body = async function* () {
     for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield chunk
     await last.promise
   }
-  // What begins an upload is not cut off, for what it began is then not known; nor is what removes its parts.
+  // The beginning of an upload is not cancelled, since its id would be lost; nor is the removal of its parts.
   const lasting = [aws.CreateMultipartUploadCommand, aws.AbortMultipartUploadCommand]
   const cancellable: S3Client = Object.create(client, {
     send: {
@@ -254,7 +254,7 @@ const withoutCredentials = (cause: unknown) =>
       "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, sign in to the profile of AWS_PROFILE, or give the machine a role"
   })
 
-/** Rejects with the reason in words: the store's, or what there is to do about the credentials. */
+/** Rejects with a readable reason: the store's message, or what to do about the credentials. */
 const explain = (cause: unknown): never => {
   if (!(cause instanceof Error)) throw cause
   const { $fault, $metadata, code } = cause as Error & Partial<S3ServiceException> & NodeJS.ErrnoException

@@ -4,9 +4,9 @@
  *     203.0.113.7 - frank [17/May/2015:10:05:03 +0000] "GET /users?page=2 HTTP/1.1" 200 2326 "referer" "agent"
  *     example.com:443 203.0.113.7 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 304 -
  *
- * A line is one request of `api` and its answer's bytes of `bandwidth`. What a client sent may be anything: where it is no
- * request that can be read, endpoint and method are `-`, and the line counts all the same. What the server wrote (time,
- * status, bytes) must be there, or the line is refused.
+ * A line counts as one request of `api` and as its response's bytes of `bandwidth`. A client may send anything: if its request
+ * cannot be read, endpoint and method are `-` and the line counts all the same. What the server wrote (time, status, bytes) must
+ * be present, or the line is refused.
  *
  * Hand-written: no parser of access logs on npm is maintained.
  */
@@ -18,10 +18,10 @@ import { exactNumber } from "./Fields.ts"
 import { type FileFormat, type Parsed } from "./FileFormat.ts"
 import * as Lines from "./Lines.ts"
 
-/** What of a line names the customer: the client's address, the user who logged in, or the virtual host. */
+/** The part of a line that names the customer: the client's address, the user who logged in, or the virtual host. */
 export type CustomerFrom = "ip" | "user" | "vhost"
 
-/** Whose usage a log is: one customer's, or whoever each line names. */
+/** Whose usage a log is: one customer's, or that of the customer whom each line names. */
 export type Customer = { readonly customer: string } | { readonly from: CustomerFrom }
 
 export const make = (customer: Customer): FileFormat => ({
@@ -29,7 +29,7 @@ export const make = (customer: Customer): FileFormat => ({
   parse: (chunk, pieces) =>
     Lines.texts(chunk, pieces).map((text, index) => {
       if (text !== undefined) return parseLine(text, customer)
-      // Some servers log a request's bytes as they came.
+      // Some servers log a request's bytes unchanged.
       const { end, start } = pieces[index]!
       return parseLine(chunk.toString("utf8", start, end), customer)
     }),

@@ -1,11 +1,11 @@
 /**
  * The bytes of a source, decompressed, as a window that moves over them.
  *
- * gzip and zstd are known by their first bytes, not by a name; members that follow each other are one content. The window
- * holds what has been read and not yet been released, so whoever moves it decides how much memory it takes: a gzip bomb is
- * only a long content. It can be moved back as far as what was released last.
+ * gzip and zstd are recognised by their first bytes, not by a name; consecutive members are one content. The window holds what has
+ * been read and not yet released, so its memory is up to the caller: a gzip bomb is merely a long content. It can be moved back as
+ * far as the last release.
  *
- * A source that fails in the middle has `ended`, with the `failure`: what came before it can still be used.
+ * A source that fails in the middle has `ended`, with the `failure`; what was read before can still be used.
  */
 import * as Stream from "effect/Stream"
 import { createReadStream } from "node:fs"
@@ -19,10 +19,10 @@ import { createGunzip, createZstdDecompress } from "node:zlib"
  */
 export type ByteSource = string | AsyncIterable<Uint8Array> | Stream.Stream<Uint8Array, unknown>
 
-/** Bytes read from a file, or taken out of the decompressor, at a time. */
+/** Bytes that are read from a file or a decompressor at a time. */
 const blockBytes = 262_144
 
-/** Kinds of data that cannot be lines of text, by their first bytes, and what to do with them. */
+/** Data that cannot be lines of text, by its first bytes, and what to do with it. */
 const foreign: ReadonlyArray<readonly [signature: ReadonlyArray<number>, detail: string]> = [
   [[0x42, 0x5a, 0x68], "it is compressed with bzip2: give it through `bzip2 -dc`"],
   [[0xfd, 0x37, 0x7a, 0x58, 0x5a], "it is compressed with xz: give it through `xz -dc`"],
@@ -65,9 +65,8 @@ export class ByteWindow {
   }
 
   /**
-   * Opens a source. Rejects when its beginning cannot be read, or says that it is something else than text. `ended`: nobody
-   * waits for it any more. `through`: what is made of the bytes before they are looked at, such as lines of a document.
-   * `compressed`: `false` if it may not be.
+   * Opens a source. Rejects if its beginning cannot be read or is not text. `ended`: aborts the opening. `through`: transforms the
+   * bytes first, such as into lines of a document. `compressed`: `false` refuses compressed data.
    */
   static async open(
     source: ByteSource,
@@ -82,7 +81,7 @@ export class ByteWindow {
       typeof source === "string" ? createReadStream(source, { highWaterMark: blockBytes }) : iterableOf(source)
     const iterator = raw[Symbol.asyncIterator]()
     const close = () => {
-      // A pending read may never end, so nobody waits for it.
+      // A pending read may never end, so it is not awaited.
       if (raw instanceof Readable) raw.destroy()
       else iterator.return?.().catch(() => {})
     }
@@ -145,7 +144,7 @@ export class ByteWindow {
   #append(block: Uint8Array): void {
     const length = this.#end - this.#base
     if (length + block.length > this.#buffer.length) {
-      // Views of the old buffer are still in use, so it is never written to again.
+      // Views of the old buffer are still in use, so it is not written to again.
       const kept = this.#end - this.#kept
       const larger = Buffer.allocUnsafeSlow(Math.max(8 * blockBytes, 2 * (kept + block.length)))
       this.#buffer.copy(larger, 0, this.#kept - this.#base, length)

@@ -1,11 +1,11 @@
 /**
  * Usage as CSV, with a header line.
  *
- * Where a record ends is found here, in bytes, because a chunk has to end with one; `csv-parse` takes the records apart. A
- * quoted field may hold line breaks. Where the quotes of a record do not add up, its first line is refused and reading goes on
+ * A chunk has to end with a record, so the ends of records are found here, in bytes; `csv-parse` then splits them into fields. A
+ * quoted field may contain line breaks. If the quotes of a record do not balance, its first line is refused and reading continues
  * with the next line, so that a stray quote does not swallow what follows.
  *
- * Hand-written, the cutting: `csv-parse` says where a record ends only after it has made one of it, in ten times the time.
+ * Hand-written: `csv-parse` reports where a record ends only after parsing it, which takes ten times as long.
  */
 import * as Result from "effect/Result"
 import { parse as parseCsv } from "csv-parse/sync"
@@ -39,8 +39,8 @@ interface Header {
 /**
  * Reads the header from the beginning of a file.
  *
- * `customer`: whose usage a record is that names no customer. Fails when the header cannot be read, names a column that is
- * not known or names one twice: nothing of such a file is imported.
+ * `customer`: whose usage a record is if it names no customer. Fails if the header cannot be read, names an unknown column, or
+ * names one twice: nothing of such a file is imported.
  */
 export const make = (head: Buffer, customer: string | undefined): Result.Result<FileFormat, InvalidInput> =>
   Result.map(readHeader(head), (header) => ({

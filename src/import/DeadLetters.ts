@@ -1,6 +1,6 @@
 /**
- * Dead letters: usage that was refused and is kept with the reason. Replayed, a letter is stored and gone in one
- * transaction, so it is stored once however often that is tried.
+ * Dead letters: usage that was refused and is kept with the reason. A replay stores a letter's usage and removes the letter in
+ * one transaction, so it is stored once however often it is replayed.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -29,7 +29,7 @@ export class DeadLettersError extends ServiceError<DeadLettersError>()("DeadLett
 export class DeadLetters extends Context.Service<
   DeadLetters,
   {
-    /** The oldest first, those behind the id `after`. */
+    /** Those with an id above `after`, the oldest first. */
     readonly list: (options?: {
       readonly after?: string | undefined
       readonly limit?: number | undefined
@@ -37,11 +37,11 @@ export class DeadLetters extends Context.Service<
     readonly find: (id: string) => Effect.Effect<DeadLetter, DeadLettersError>
     readonly count: Effect.Effect<bigint, DeadLettersError>
     /**
-     * Stores what a letter says, or a mended line of NDJSON in its place, and removes the letter. Fails with what is still
-     * wrong; the letter then stays.
+     * Stores a letter's usage, or that of a corrected line of NDJSON, and removes the letter. Fails with what is still wrong, and
+     * then keeps the letter.
      */
     readonly replay: (id: string, mended?: string) => Effect.Effect<UsageRecord, DeadLettersError>
-    /** Removes letters for good; gives how many there were. */
+    /** Removes letters permanently; returns how many existed. */
     readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<number, DeadLettersError>
   }
 >()("effect-usage/DeadLetters") {

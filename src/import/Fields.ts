@@ -1,4 +1,4 @@
-/** The fields of usage: under which names files give them, and what is made of their texts. */
+/** The fields of usage in files: the names that files give them, and the values of their texts. */
 import * as Result from "effect/Result"
 import type { DecimalInput } from "../domain/Decimal.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
@@ -35,10 +35,10 @@ export const fieldOf: ReadonlyMap<string, Field> = new Map([
   ["key", "idempotencyKey"]
 ])
 
-/** The values that a line gives, as far as it gives them. */
+/** The values that a line gives. */
 export type Found = { [name in Field]?: unknown }
 
-/** Usage from what was found; the door checks the values. */
+/** Usage from the values found; `Intake` checks them. */
 export const usageOf = (found: Found, customer: string | undefined): Result.Result<UsageInput, InvalidInput> => {
   if (!("customer" in found)) {
     if (customer === undefined) {
@@ -52,7 +52,7 @@ export const usageOf = (found: Found, customer: string | undefined): Result.Resu
 
 const missing = (field: Field, remedy: string) => new InvalidInput({ field, problem: "is missing", remedy })
 
-/** What exports hold beside usage: it follows from the rest, or from the database. */
+/** Members of exports that are not usage: they follow from the rest, or from the database. */
 export const ignoredNames: ReadonlySet<string> = new Set([
   "total_cost",
   "id",
@@ -71,7 +71,7 @@ export const unknownName = (name: string): InvalidInput =>
 
 const shortInteger = /^(?:0|[1-9]\d{0,14})$/
 
-/** A number's text: as a number where that is exact, which is the fast way, and as the text otherwise. */
+/** A number's text: as a number where that is exact, which is faster, otherwise as the text. */
 export const exactNumber = (text: string): DecimalInput => (shortInteger.test(text) ? Number(text) : text)
 
 const plainTime = /^(20\d{2}-\d{2}-\d{2})[T ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{3}))?Z?$/
@@ -79,11 +79,11 @@ const plainTime = /^(20\d{2}-\d{2}-\d{2})[T ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)
 let lastDay = ""
 let lastDayMillis = NaN
 
-/** A time's text: in milliseconds where it is written in the usual way, and as the text otherwise. */
+/** A time's text: in milliseconds where it has the usual form, otherwise as the text. */
 export const exactTime = (text: string): number | string => {
   const match = plainTime.exec(text)
   if (match === null) return text
-  // Files are mostly in the order of time.
+  // Files are mostly ordered by time.
   if (match[1]! !== lastDay) {
     const day = Instant.parseText(match[1]!)
     lastDay = match[1]!

@@ -1,4 +1,4 @@
-/** What a format of usage files does: it cuts chunks out of a file, and reads usage from their lines. */
+/** The contract of a format of usage files: it cuts a file into chunks, and reads usage from their lines. */
 import type * as Result from "effect/Result"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
@@ -6,10 +6,10 @@ import type { UsageInput } from "../domain/UsageRecord.ts"
 /** Longest line, or CSV record, in bytes. */
 export const maxLineBytes = 1_048_576
 
-/** Most bytes that a chunk is cut from. Four lines of the greatest length fit, so a chunk is never empty for want of room. */
+/** Most bytes that a chunk is cut from. Four lines of maximum length fit, so a chunk is never empty for lack of room. */
 export const maxChunkBytes = 4 * maxLineBytes
 
-/** So many lines in a row of which none is usage are no usage: a file of another kind, or of what nobody has said yet. */
+/** After so many refused lines in a row, and none accepted before, a file is not usage at all: it is of another kind. */
 export const hopelessLines = 1_000
 
 /** Where a cut begins. */
@@ -29,7 +29,7 @@ export interface CutFrom {
  *
  * - `line`: lines of the chunk that begin before it
  * - `start`, `end`: its bytes, without what ends the line
- * - `refusal`: why it is not even looked at
+ * - `refusal`: why it is refused without being parsed
  */
 export interface Piece {
   readonly line: number
@@ -39,8 +39,8 @@ export interface Piece {
 }
 
 /**
- * A chunk: the first `bytes` bytes of the view, in which `lines` lines begin. It ends with a line's end, unless all of it is
- * one line that has none yet: the file's last, which may grow, or a part of one that is too long to be kept.
+ * A chunk: the first `bytes` bytes of the view, in which `lines` lines begin. It ends with the end of a line, unless all of it is
+ * one unended line: the file's last, which may grow, or a part of one that is too long to keep.
  */
 export interface Cut {
   readonly bytes: number
@@ -48,16 +48,16 @@ export interface Cut {
   readonly pieces: ReadonlyArray<Piece>
 }
 
-/** What a line says: usage of one or more services, all stored or all refused. */
+/** The usage on a line: of one or more services, all stored or all refused. */
 export type Parsed = Result.Result<ReadonlyArray<UsageInput>, InvalidInput>
 
 /**
  * A format of usage files.
  *
- * - `cut`: finds the next chunk; 0 bytes when the view holds no whole line and more was to come
- * - `parse`: reads pieces of a chunk, those without a refusal
- * - `spelled`: a field's name as this file spells it, for refusals
- * - `piece`: what a piece is called in them; a line, if absent
+ * - `cut`: finds the next chunk; of 0 bytes if the view holds no whole line and more may follow
+ * - `parse`: reads those pieces of a chunk that have no refusal
+ * - `spelled`: a field's name as this file spells it, for messages
+ * - `piece`: what a piece is called in messages; a line, if absent
  */
 export interface FileFormat {
   readonly cut: (view: Buffer, from: CutFrom) => Cut

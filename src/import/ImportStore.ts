@@ -1,10 +1,10 @@
 /**
- * What was imported of which file, and what was refused of it.
+ * What was imported of which file, and what was refused.
  *
- * Of a file there is a chain of chunks: each is known by the digest of all content before it, and ends at the digest of all
- * content up to its end. A chunk's row, its dead letters and the batch of its records are written in one transaction, so a
- * file can be taken up wherever an import of it ended. Of several that would write the same chunk, or one that begins at the
- * same place, one succeeds and the others get a failure of which `isConflict` is true, and write nothing.
+ * A file is a chain of chunks: each is identified by the digest of all content before it, and leads to the digest of all content
+ * up to its end. A chunk's row, its dead letters and the batch of its records are written in one transaction, so an import can be
+ * resumed wherever it ended. If several write the same chunk, or chunks that begin at the same place, one succeeds; the others fail
+ * with an error for which `isConflict` is true, and write nothing.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -21,7 +21,7 @@ import { DeadLetterStore, type NewDeadLetter } from "../ledger/DeadLetterStore.t
 import { toItsEnd } from "../system/Shutdown.ts"
 
 /**
- * A part of a file, as it is to be written.
+ * A chunk of a file that is to be written.
  *
  * - `digestBefore`, `digestAfter`: of the content up to its start and up to its end, in hexadecimal
  * - `variant`: tells chunks apart that begin at the same place
@@ -50,12 +50,12 @@ const Known = Schema.Struct({
   refused: Column.Number
 })
 
-/** A part of a file that was imported. */
+/** A chunk that was imported. */
 export type KnownChunk = typeof Known.Type
 
 const primaryKey = "billing_import_chunks_pkey"
 
-/** Whether a chunk was not written because another begins at the same place. */
+/** Whether a chunk was not written because another one begins at the same place. */
 export const isConflict = (error: DatabaseError): boolean =>
   error.reason._tag === "Refused" && error.reason.code === "23505" && error.reason.detail.includes(primaryKey)
 

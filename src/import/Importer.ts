@@ -1,14 +1,14 @@
 /**
  * Imports files of usage: NDJSON, CSV, JSON documents and access logs of web servers, plain or compressed with gzip or zstd.
  *
- * A file is imported in chunks of some thousand lines. A chunk's records, the lines of it that were refused, and the note of
- * how far the file is imported are written in one transaction. From this follows what is promised:
+ * A file is imported in chunks of some thousand lines. A chunk's records, its refused lines, and how far the file is imported are
+ * written in one transaction. Therefore:
  *
  * - The same content adds nothing a second time, under whatever name, compressed or not; a log that has grown adds what is new.
- * - An import that was ended at any point, also by `kill -9`, goes on where it was when it is started again.
+ * - An import that ends at any point, even by `kill -9`, continues from there when it is started again.
  * - Several imports of the same content at the same time add it once.
- * - A line that cannot be read is refused and kept as a dead letter; it takes none of those beside it along. A file whose
- *   first thousand lines are all refused is not imported: it is of another format.
+ * - A line that cannot be read is refused and kept as a dead letter; its neighbours are stored. A file whose first thousand lines
+ *   are all refused is not imported: it has another format.
  *
  * Memory is bounded: one chunk is being written and one prepared, and reading waits for them.
  */
@@ -104,7 +104,7 @@ export interface Refusal {
   readonly problem: string
 }
 
-/** What an import did; `firstRefusals` are the first ten. @since 0.1.0 */
+/** The result of an import; `firstRefusals` are the first ten. @since 0.1.0 */
 export interface ImportSummary extends ImportProgress {
   readonly firstRefusals: ReadonlyArray<Refusal>
 }
@@ -149,14 +149,14 @@ const unreadable = (name: string) => (cause: unknown) => {
 const refusedOption = (field: string, problem: string, remedy: string) =>
   ImporterError.from(new InvalidInput({ field, problem, remedy }))
 
-/** A database that is restarted is back within a minute; after that somebody has to look. */
+/** A database that restarts is back within a minute; anything longer needs an operator. */
 const persistently = Retry.persistently(
   Schedule.upTo(Retry.backoff("50 millis", "5 seconds"), { duration: "60 seconds" })
 )
 
 const firstRefusals = 10
 
-/** What became of a chunk. `before`: somebody else had written it. */
+/** The outcome of writing a chunk. `before`: another import had written it. */
 interface Written {
   readonly before: boolean
   readonly records: number
@@ -179,7 +179,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       { interruptible: true }
     )
 
-  /** One attempt to write a chunk, repeated while the database cannot. Whether it was written before somebody else asked. */
+  /** Writes a chunk, and retries while the database cannot. */
   const write = (chunk: Prepare.Prepared) => {
     let attempts = 0
     const attempt: Effect.Effect<Appended | undefined, DatabaseError> = Effect.suspend(() => {
@@ -188,7 +188,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
         ? Effect.as(imports.insert(chunk.row, chunk.letters), undefined)
         : store.write(chunk.encoded, imports.companion(chunk.row, chunk.letters, chunk.conflict))
     })
-    // Found in the ledger after a failure, the batch is our own: only the answer had been lost.
+    // If the batch is in the ledger after a failure it is our own: only the answer was lost.
     return Effect.map(persistently(attempt), (appended) => ({
       before: appended?.alreadyCommitted === true && attempts === 1,
       records: appended?.records ?? 0,
@@ -248,7 +248,7 @@ const make = Effect.fnUntraced(function* (settings: ImporterOptions) {
       if (error.reason._tag !== "Refused" || chunk.encoded === undefined) {
         if (!isConflict(error)) return yield* ImporterError.from(error)
       } else if (!isConflict(error)) {
-        // One of the records is more than the database takes, although the door let it pass: it is found by halving.
+        // The database refuses a record that `Intake` accepted: it is found by halving.
         const lines = chunk.part.cut.pieces.length
         if (lines > 1) maxLines = lines >> 1
         else prepare.refuse(from.offset, error)
@@ -346,7 +346,7 @@ const formatOf = Effect.fnUntraced(function* (options: ImportOptions, window: By
       )
     case "csv": {
       yield* Effect.promise(() => window.ensure(maxLineBytes))
-      // A file without anything in it is not one with a wrong header.
+      // An empty file has no wrong header.
       if (window.available === 0) return Ndjson.make(options.customer)
       return yield* Effect.mapError(
         Effect.fromResult(Csv.make(window.view(maxLineBytes), options.customer)),

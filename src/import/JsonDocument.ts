@@ -1,12 +1,12 @@
 /**
- * A JSON document of usage as lines, an object a line, while it is read.
+ * Turns a JSON document of usage into lines, one object a line, while it is read.
  *
- * The document is one that `usage export json` writes, an object with a list `usage_records`, or a list alone. Its objects
- * are told apart here, in bytes, and then read as lines of NDJSON are: numbers keep their digits, and an object that is wrong
- * takes none of the others along. Memory is that of a block, however long an object or the document is.
+ * The document is what `usage export json` writes, an object with a list `usage_records`, or a list alone. Its objects are found
+ * here, in bytes, and then parsed as lines of NDJSON: numbers keep their digits, and a malformed object does not affect the others.
+ * Memory is bounded by a block, however long an object or the document is.
  *
- * Whose usage it is stands before the list, as `customer_id`, and is put into each line. So lines say all by themselves, and
- * the same records exported another day are the same lines.
+ * `customer_id` stands before the list and is copied into each line. So each line is complete, and the same records exported on
+ * another day give the same lines.
  *
  * Hand-written: `effect/encoding/JsonArray` does the same walk, but parses the objects, whose digits are lost.
  */
@@ -27,17 +27,17 @@ const verticalTab = 0x0b
 const isSpace = (byte: number): boolean =>
   byte === space || byte === newline || byte === carriageReturn || byte === 0x09
 
-/** What no value begins with. */
+/** Bytes that no value begins with. */
 const separators: ReadonlySet<number> = new Set([comma, colon, closeBracket, closeBrace])
 
 /** Most bytes of a name, and of the text that says whose usage it is. */
 const longestKept = 4_096
 
 /**
- * Follows one value to its end, over blocks. Whether it is JSON is for whoever reads it.
+ * Finds the end of one value, across blocks. It does not check that the value is JSON.
  *
- * Line breaks between its tokens become spaces, in the block itself. In a text no line break may be: there it becomes another
- * character that may not, so that the line is refused.
+ * Line breaks between tokens become spaces, in the block itself. A string may not contain one: there it becomes another forbidden
+ * character, so that the line is refused.
  */
 class Value {
   /** Whether `next` has come to its end. */
@@ -101,7 +101,7 @@ class Reader {
   #entries = 0
   #out: Array<Buffer> = []
 
-  /** Reads a block, which is written to. Throws where it ceases to be a document; what came before is there to take. */
+  /** Reads a block, and modifies it. Throws where it ceases to be a document; what came before can be taken. */
   push(block: Buffer): void {
     for (let i = 0; i < block.length;) {
       const reading = this.#reading
@@ -118,7 +118,7 @@ class Reader {
     }
   }
 
-  /** The lines that were made since. */
+  /** The lines that were completed since the last call. */
   take(): Buffer {
     const out = this.#out
     this.#out = []

@@ -1,8 +1,8 @@
 /**
- * Bytes into lines, a chunk at a time.
+ * Splits bytes into lines, a chunk at a time.
  *
- * A line ends with LF or CRLF. Blank lines are no pieces, but they count where lines are numbered. Text is UTF-8: a chunk in
- * ASCII, the usual case, is decoded whole; otherwise each line is by itself, so that one with broken bytes spoils no other.
+ * A line ends with LF or CRLF. Blank lines are not pieces, but they are numbered. Text is UTF-8: a chunk in ASCII, the usual case,
+ * is decoded whole, otherwise each line by itself, so that a line with broken bytes does not affect others.
  */
 import { isAscii, isUtf8 } from "node:buffer"
 import { crc32 } from "node:zlib"
@@ -24,13 +24,13 @@ const isBlank = (view: Buffer, start: number, end: number): boolean => {
   return true
 }
 
-/** A part of a line that began before it and is too long: up to its end, and no piece of its own. */
+/** The rest of a line that is too long and began before the view: no piece of its own. */
 export const cutInside = (view: Buffer): Cut => {
   const end = view.indexOf(newline)
   return { bytes: end < 0 ? view.length : end + 1, lines: 0, pieces: [] }
 }
 
-/** What is left of a view after its last line end: cut only if it is all there is. */
+/** What follows the last line end of a view: cut only if nothing else can be. */
 export const cutTail = (view: Buffer, start: number, line: number, from: CutFrom): Cut | undefined => {
   const length = view.length - start
   if (length > maxLineBytes) {
@@ -50,7 +50,7 @@ export const cut = (view: Buffer, from: CutFrom): Cut => {
   let lineStart = 0
   let start = markLength(view, from.atStart)
   while (pieces.length < from.maxLines) {
-    // Looked at first, so that a file of line breaks is not a slow one.
+    // Checked first, so that a file of line breaks is not slow.
     const lf = view[start] === newline ? start : view.indexOf(newline, start)
     if (lf < 0) break
     const end = textEnd(view, start, lf)
@@ -85,9 +85,8 @@ export const texts = (chunk: Buffer, pieces: ReadonlyArray<Piece>): ReadonlyArra
 }
 
 /**
- * A checksum of the content up to the end of each line that is not empty, four bytes a line. With it a shorter copy of a
- * file is recognised although it ends inside a chunk. What ends a line is not in its own sum, so that a missing end of the
- * last line does not matter.
+ * A checksum of the content up to the end of each line that is not empty, four bytes a line. It identifies a shorter copy of a
+ * file, which ends inside a chunk. A line's own line break is not in its sum, so a missing one at the end does not matter.
  */
 export const sums = (content: Buffer): Buffer => {
   const result: Array<number> = []

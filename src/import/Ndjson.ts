@@ -1,9 +1,8 @@
 /**
  * Usage as NDJSON: one object a line.
  *
- * A number is taken as the digits that stand there and never as a double; metadata is the text that stands there, with its key
- * order, spacing and duplicate keys. So a line is not read with `JSON.parse`: its members are told apart by a scanner, which
- * is strict about what is between them, and each value is checked by whoever takes it.
+ * A number keeps its digits and is never a double; metadata keeps its text, with key order, spacing and duplicate keys. So a
+ * line is not read with `JSON.parse`: a scanner separates its members, strictly, and each value is checked where it is used.
  *
  * Hand-written: `JSON.parse` with a reviver that keeps digits (`context.source`, `JSON.rawJSON`) takes 1.7 to 3.4 times as long a line,
  * measured on Node 24; `npm run bench -- import` fell from 0.60 to 0.50 of COPY.
@@ -34,7 +33,7 @@ const comma = 0x2c
 const colon = 0x3a
 const backslash = 0x5c
 
-/** `customer`: whose usage a line is that names no customer. */
+/** `customer`: whose usage a line is if it names no customer. */
 export const make = (customer: string | undefined): FileFormat => ({
   cut: Lines.cut,
   parse: (chunk, pieces) =>
@@ -73,7 +72,7 @@ export const parseLine = (text: string, customer: string | undefined): Result.Re
       if (field === undefined) {
         if (!ignoredNames.has(name)) return Result.fail(unknownName(name))
         if (!isJson(raw)) return notJson(text)
-        // What is not as exports write it was put there to hide something, or by mistake.
+        // Exports have no such value: it is a mistake, or an attempt to hide something from a search.
         if (raw.startsWith("{") || raw.startsWith("[")) return Result.fail(noValue(name))
       } else {
         const bit = 1 << fieldBits[field]
@@ -110,7 +109,7 @@ const fieldBits: { readonly [name in Field]: number } = {
 const broken = Symbol("not JSON")
 const number = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 
-/** Puts a member's value into its field. */
+/** Assigns a member's value to its field. */
 const assign = (found: Found, field: Field, name: string, raw: string): InvalidInput | typeof broken | undefined => {
   if (raw.charCodeAt(0) === quote) {
     const value = stringValue(raw)
@@ -122,14 +121,14 @@ const assign = (found: Found, field: Field, name: string, raw: string): InvalidI
     case "customer":
     case "service":
     case "idempotencyKey": {
-      // No text: the door refuses it in its own words.
+      // Not text: `Intake` refuses it, in its own words.
       const value = jsonOf(raw)
       if (value === broken) return broken
       found[field] = value
       return undefined
     }
     case "metadata":
-      // Anything else than an object is refused, and the text checked, where every metadata is.
+      // `Metadata` checks the text and refuses anything but an object.
       if (raw !== "null") found.metadata = raw
       return undefined
     default:
@@ -220,7 +219,7 @@ const notJson = (text: string) => {
   try {
     JSON.parse(text)
   } catch (cause) {
-    // The parser's words quote the text, control characters and all.
+    // The parser's message quotes the text, including control characters.
     if (cause instanceof Error) reason = printable(cause.message)
   }
   return Result.fail(new InvalidInput({ field: "line", problem: `is not JSON: ${reason.slice(0, 120)}`, remedy }))

@@ -1,16 +1,15 @@
 /**
- * The parts of a file, one after the other: what was imported before, and chunks that were not.
+ * The parts of a file in order: those imported before, and new chunks.
  *
- * A place in a file is known by a digest of all content before it, of the format, and of the options that change what lines
- * mean. At each place the chunks are looked up that once began there. The one whose bytes come next is skipped; if there is
- * none, a new chunk is cut. So a file is recognised by its content: under another name, compressed, grown, or cut short. One
- * that lost its beginning is another file.
+ * A place in a file is identified by a digest of all content before it, of the format, and of the options that change what lines
+ * mean. At each place the chunks that once began there are looked up. If the bytes of one come next it is skipped; otherwise a new
+ * chunk is cut. So a file is recognised by its content: under another name, compressed, grown, or cut short. One that lost its
+ * beginning is another file.
  *
- * - A last line without its end is a chunk of its own. If it has grown when it is met again, the chunk is not recognised and
- *   the whole line is read; but if the part was counted as a record then, the line is refused, since it would count twice.
- * - A content that ends inside a chunk which was imported is recognised by the checksums of its lines.
- * - After the first chunk that is not known nothing is looked up any more, until another process turns out to be importing the
- *   same file.
+ * - An unended last line is a chunk of its own. If it has grown since, its chunk is not recognised and the whole line is read; but
+ *   if its first part was counted as a record, the line is refused, since it would count twice.
+ * - Content that ends inside an imported chunk is recognised by the checksums of its lines.
+ * - After the first unknown chunk nothing is looked up any more, until another process turns out to be importing the same file.
  */
 import * as Effect from "effect/Effect"
 import { createHash, type Hash } from "node:crypto"
@@ -25,7 +24,7 @@ import type { ByteWindow } from "./ByteWindow.ts"
  * A place in a file.
  *
  * - `offset`, `line`: bytes and lines before it
- * - `open`: bytes of the line that is not ended before it
+ * - `open`: bytes before it of an unended line
  */
 export interface Place {
   readonly offset: number
@@ -35,7 +34,7 @@ export interface Place {
   readonly digest: string
 }
 
-/** `isEmpty`: none of what was imported before was usage. */
+/** `isEmpty`: nothing in it was usage. */
 export type Part =
   | { readonly kind: "known"; readonly from: Place; readonly to: Place; readonly isEmpty: boolean }
   | {
@@ -51,7 +50,7 @@ export type Part =
 export interface Parts {
   /** The next part, in which a new chunk has at most so many lines. It goes on after it. */
   readonly next: (maxLines: number) => Effect.Effect<Part, DatabaseError>
-  /** Goes back to where a part began, and looks up again what is known from there on. */
+  /** Goes back to where a part began, and looks up what is known from there on. */
   readonly rewind: (place: Place) => void
   /** Looks up again what is known. */
   readonly lookAgain: () => void
@@ -116,7 +115,7 @@ export const make = (
     return known.get(place.digest) ?? []
   })
 
-  /** Whether a line that the content leaves open is ended by what comes after it. */
+  /** Whether a line that the content leaves unended is ended by what follows. */
   const isEnded = (content: Buffer, after: Buffer): boolean => {
     const last = content.lastIndexOf(lineFeed)
     const open = last < 0 ? place.open + content.length : content.length - 1 - last
@@ -144,7 +143,7 @@ export const make = (
     return { found, grown, longest }
   })
 
-  /** Cuts a chunk from as many bytes as that takes. */
+  /** Cuts a chunk from as many bytes as it needs. */
   const cut = Effect.fnUntraced(function* (maxLines: number) {
     for (;;) {
       yield* ensure(wanted + 1)
@@ -156,7 +155,7 @@ export const make = (
         maxLines
       })
       if (found.pieces.length === maxLines || window.available <= wanted || wanted === maxChunkBytes) return found
-      // Lines are longer than they were thought to be.
+      // Lines are longer than expected.
       wanted = Math.min(2 * wanted, maxChunkBytes)
     }
   })

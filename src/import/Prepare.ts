@@ -1,4 +1,4 @@
-/** A chunk made ready to be written: its lines read and checked, its batch encoded, its row and its dead letters made. */
+/** Prepares a chunk to be written: reads and checks its lines, encodes its batch, and makes its row and dead letters. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { DatabaseError } from "../database/DatabaseError.ts"
@@ -21,7 +21,7 @@ export interface Prepared {
   readonly row: Chunk
   readonly encoded: EncodedBatch | undefined
   readonly letters: ReadonlyArray<NewDeadLetter>
-  /** The letter of a record whose idempotency key was used before with other content, by its place in the batch. */
+  /** The letter of a record whose idempotency key was used before with other content, by its position in the batch. */
   readonly conflict: (position: number) => NewDeadLetter
   readonly refusals: ReadonlyArray<{ readonly line: number; readonly field: string; readonly problem: string }>
 }
@@ -42,13 +42,13 @@ const keyConflict = new InvalidInput({
   remedy: "Give each usage a key of its own, and the same usage the same content"
 })
 
-/** Reads chunks of one file. `refuse` names the place of a line that the database itself does not take. */
+/** Reads chunks of one file. `refuse` marks a line that the database itself does not accept. */
 export const make = (options: Options) => {
   const { format, intake, name } = options
   const source = `import ${name}`
   let poison: { readonly offset: number; readonly refusal: InvalidInput } | undefined
 
-  /** Checks what lines say, each by itself; a line with several records is refused whole. */
+  /** Checks each line by itself; a line with several records is refused whole. */
   const check = Effect.fnUntraced(function* (parsed: ReadonlyArray<Parsed>) {
     const inputs: Array<UsageInput> = []
     for (const line of parsed) if (Result.isSuccess(line)) inputs.push(...line.success)
