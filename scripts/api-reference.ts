@@ -3,10 +3,19 @@
  * where a page is not what the code says.
  *
  * Both fail where a public signature needs a name that cannot be imported, where an export does not say since when it is
- * there (`@since`), and where two pages would have the same name.
+ * there (`@since`), where two pages would have the same name, and where the declarations do not compile.
  */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -18,19 +27,27 @@ import { publicApi } from "./public-api.ts"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const target = join(root, "docs/api")
 
+const compile = (...args: ReadonlyArray<string>): void => {
+  const { status } = spawnSync(join(root, "node_modules/.bin/tsc"), args, { cwd: root, stdio: "inherit" })
+  if (status !== 0) throw new Error("the declarations do not compile")
+}
+
+/** Whether the declarations compile by themselves: one that needs what is `@internal` does not. */
+const checkDeclarations = (directory: string, files: Iterable<string>): void => {
+  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"))
+  const options = "--ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --module NodeNext --types node"
+  compile(...options.split(" "), "--target", "ES2024", "--lib", "ES2024,DOM", ...files)
+}
+
 const make = (directory: string): ReturnType<typeof pagesOf> => {
-  const emitted = spawnSync(
-    join(root, "node_modules/.bin/tsc"),
-    ["--project", "tsconfig.build.json", "--outDir", directory, "--declarationDir", directory],
-    { cwd: root, stdio: "inherit" }
-  )
-  if (emitted.status !== 0) process.exit(1)
+  compile("--project", "tsconfig.build.json", "--outDir", directory, "--declarationDir", directory)
   const declarations = new Map(
     entries.map(({ module, subpath }) => [
       `${packageJson.name}${subpath}`,
       join(directory, module.replace(/\.ts$/, ".d.ts"))
     ])
   )
+  checkDeclarations(directory, declarations.values())
   const sourceOf = (file: string): string =>
     readFileSync(join(root, relative(directory, file).replace(/\.d\.ts$/, ".ts")), "utf8")
   return pagesOf(publicApi(declarations, sourceOf), declarations, packageJson.name)

@@ -180,10 +180,13 @@ export interface Client extends Sql {
 }
 
 /** The two clients of a database. */
-export const make = ({ bounded, name, own, sql }: Database["Service"]) => ({
-  own: client(name, own, bounded, (body) => bounded(atomically(own, body))),
-  caller: client(name, sql, retrySerialization, (body) => atomically(sql, body))
-})
+export const make = (database: Database["Service"]) => {
+  const { bounded, name, own, sql } = database
+  return {
+    own: client(name, own, bounded, (body) => bounded(atomically(own, body))),
+    caller: client(name, sql, retrySerialization, (body) => atomically(sql, body))
+  }
+}
 
 /** A statement that is a transaction of its own is guarded. Of several not each: what guards them is around them all. */
 const client = (

@@ -59,10 +59,10 @@ const describe = ({ at, customer, found, level, service, stored }: RollupDiffere
 const lookedAt = (since: string | undefined): string =>
   since === undefined ? "" : `, where anything changed since ${since.slice(0, 16)} UTC`
 
-export const which = ({ place, schema }: Database["Service"], known: History | undefined): Finding =>
+export const which = (database: Database["Service"], known: History | undefined): Finding =>
   ok(
     "database",
-    `${place.name}, schema ${schema}, ${known === undefined ? "new here: it takes an id when it needs one" : `id ${known.id}`}`
+    `${database.place.name}, schema ${database.schema}, ${known === undefined ? "new here: it takes an id when it needs one" : `id ${known.id}`}`
   )
 
 /** `here`: this process's clock when the server's was read. */
