@@ -41,16 +41,22 @@ const checkDeclarations = (directory: string, files: Iterable<string>): void => 
 
 const make = (directory: string): ReturnType<typeof pagesOf> => {
   compile("--project", "tsconfig.build.json", "--outDir", directory, "--declarationDir", directory)
+  const declarationsOf = ({ module }: (typeof entries)[number]) => join(directory, module.replace(/\.ts$/, ".d.ts"))
+  // Only what the index needs is compiled.
+  const [there, missing] = [true, false].map((is) =>
+    entries.filter((entry) => existsSync(declarationsOf(entry)) === is)
+  )
   const declarations = new Map(
-    entries.map(({ module, subpath }) => [
-      `${packageJson.name}${subpath}`,
-      join(directory, module.replace(/\.ts$/, ".d.ts"))
-    ])
+    there!.map((entry) => [`${packageJson.name}${entry.subpath}`, declarationsOf(entry)] as const)
   )
   checkDeclarations(directory, declarations.values())
   const sourceOf = (file: string): string =>
     readFileSync(join(root, relative(directory, file).replace(/\.d\.ts$/, ".ts")), "utf8")
-  return pagesOf(publicApi(declarations, sourceOf), declarations, packageJson.name)
+  const { pages, problems } = pagesOf(publicApi(declarations, sourceOf), declarations, packageJson.name)
+  return {
+    pages,
+    problems: [...problems, ...missing!.map(({ module }) => `${module} is not exported by src/index.ts`)]
+  }
 }
 
 const directory = mkdtempSync(join(tmpdir(), "effect-usage-api-"))

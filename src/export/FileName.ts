@@ -4,10 +4,10 @@ import type { CustomerId } from "../domain/CustomerId.ts"
 import type { Window } from "../domain/Window.ts"
 import type { Compression } from "../files/Sink.ts"
 
-/** @since 0.1.0 */
-export type ExportFormat = "csv" | "json" | "ndjson" | "xlsx" | "parquet"
+export const formats = ["csv", "json", "ndjson", "xlsx", "parquet"] as const
 
-export const formats: ReadonlyArray<ExportFormat> = ["csv", "json", "ndjson", "xlsx", "parquet"]
+/** @since 0.1.0 */
+export type ExportFormat = (typeof formats)[number]
 
 const endings: Record<Compression, string> = { gzip: ".gz", zstd: ".zst" }
 
