@@ -20,10 +20,12 @@ interface BoxColumn {
   /** Its width, with the spaces around it, before anything needs more. */
   readonly width: number
   readonly cell: (usage: ServiceUsage, exact: boolean) => string
+  /** What the last line has there. */
+  readonly total?: (report: UsageReport, exact: boolean) => string
 }
 
 const boxColumns: ReadonlyArray<BoxColumn> = [
-  { heading: "Service", align: "left", width: 18, cell: ({ service }) => printable(service) },
+  { heading: "Service", align: "left", width: 18, cell: ({ service }) => printable(service), total: () => "Total" },
   {
     heading: "Usage",
     align: "right",
@@ -31,7 +33,13 @@ const boxColumns: ReadonlyArray<BoxColumn> = [
     cell: ({ quantity }, exact) => (exact ? Decimal.toText(quantity) : humanQuantity(quantity))
   },
   { heading: "Unit", align: "left", width: 13, cell: ({ unit }) => printable(unit) },
-  { heading: "Cost", align: "left", width: 13, cell: ({ cost }, exact) => costText(cost, exact) }
+  {
+    heading: "Cost",
+    align: "left",
+    width: 13,
+    cell: ({ cost }, exact) => costText(cost, exact),
+    total: ({ totalCost }, exact) => costText(totalCost, exact)
+  }
 ]
 
 const costText = (cost: Decimal.Decimal, exact: boolean): string => (exact ? exactMoney(cost) : money(cost))
@@ -39,10 +47,7 @@ const costText = (cost: Decimal.Decimal, exact: boolean): string => (exact ? exa
 /** Draws a report as a box. `exact` shows every digit. */
 export const box = (report: UsageReport, exact: boolean): string => {
   const rows = report.services.map((usage) => boxColumns.map(({ cell }) => cell(usage, exact)))
-  /** A line with text in its first and in its last column. */
-  const ends = (first: string, last: string) =>
-    boxColumns.map((_, index) => (index === 0 ? first : index === boxColumns.length - 1 ? last : ""))
-  const total = ends("Total", costText(report.totalCost, exact))
+  const total = boxColumns.map(({ total }) => total?.(report, exact) ?? "")
   const heading = [
     `Period: ${report.window.label.start} to ${report.window.label.end}${
       report.window.tz === "UTC" ? "" : ` (${report.window.tz})`
@@ -72,7 +77,7 @@ export const box = (report: UsageReport, exact: boolean): string => {
     across("╠", "╣"),
     cells(boxColumns.map((column) => column.heading)),
     across("╠", "╣", "╪"),
-    ...(rows.length === 0 ? [cells(ends("(no usage)", ""))] : rows.map(cells)),
+    ...(rows.length === 0 ? [cells(boxColumns.map((_, index) => (index === 0 ? "(no usage)" : "")))] : rows.map(cells)),
     across("╠", "╣", "╪"),
     cells(total),
     across("╚", "╝", "╧")
