@@ -2,12 +2,12 @@
  * How a `WriteQueue` stores a batch: attempt by attempt, until each of its items is stored, set aside, or failed.
  *
  *     attempt ─▶ stored
- *        ├─ may pass ──▶ the same attempt again, for as long as `retry` says and the end lets
- *        ├─ refused ───▶ its halves; the culprit alone becomes a dead letter, or its caller's failure
- *        └─ else ──────▶ set aside, where that is possible; or failed
+ *        ├─ retryable ─▶ the same attempt again, until `retry` or the deadline ends that
+ *        ├─ refused ───▶ its halves; the culprit alone becomes a dead letter, or fails its caller
+ *        └─ otherwise ─▶ set aside where possible, else failed
  *
- * An attempt that is on its way at the deadline is left alone. It may yet store its batch, so that is set aside under the
- * key of the attempt.
+ * An attempt that is still running at the deadline is abandoned. It may yet store its batch, so the batch is set aside under
+ * the key of the attempt.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -25,7 +25,7 @@ import { refusalOf } from "./Refusals.ts"
 import type { Settlement, Taken } from "./Settlement.ts"
 import { Group, type Item, recordsOf } from "./Waiting.ts"
 
-/** Something that happens once, and that others wait for. */
+/** An event that happens once, and can be awaited. */
 class Moment {
   readonly #latch = Latch.makeUnsafe(false)
   readonly await = this.#latch.await
@@ -36,7 +36,7 @@ class Moment {
   }
 }
 
-/** A defect below is a bug, but those who wait for the batch must hear of it. */
+/** A defect in the store is a bug, but the callers that wait for the batch must be told. */
 const defectsAsErrors = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
   Effect.catchDefect(effect, (defect) => Effect.fail(fromUnknown(defect)))
 
@@ -47,18 +47,18 @@ export const make = Effect.fnUntraced(function* (
 ) {
   const clock = yield* Clock.Clock
   const { isRetryable, letters, setAside } = options
-  /** Nothing is waited for longer than it must be. */
+  /** The queue is closing: whoever waits to retry is woken. */
   const closing = new Moment()
-  /** Nothing is tried or waited for any longer. */
+  /** The deadline has passed: nothing is retried or awaited any longer. */
   const deadline = new Moment()
-  /** Why the last batch that could not be set aside was not. */
+  /** Why setting a batch aside failed last. */
   let asideFailure: string | undefined
 
-  /** Whether this failure ends the attempts: while closing the first one does, where the batch can go elsewhere. */
+  /** Whether to stop retrying. While closing, the first failure does if the batch can be set aside. */
   const isFinal = (error: DatabaseError) =>
     !isRetryable(error) || (closing.isPast && setAside !== undefined && asideFailure === undefined)
 
-  /** Tries again while that may help. Closing wakes whoever waits for the next attempt, and so does its deadline. */
+  /** Retries while that may help. Closing, and then its deadline, end the wait for the next attempt. */
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     Effect.gen(function* () {
       const step = yield* Schedule.toStep(options.retry)
@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function* (
       return Effect.raceFirst(leavable(defectsAsErrors(effect)), Effect.andThen(deadline.await, over))
     })
 
-  /** A write on its way is waited for where its batch cannot be set aside: what becomes of it should be known. */
+  /** A running write is awaited if its batch cannot be set aside, so that its outcome is known. */
   const untilKnown = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     setAside === undefined && !deadline.isPast ? leavable(defectsAsErrors(effect)) : untilDeadline(effect)
 
@@ -100,16 +100,16 @@ export const make = Effect.fnUntraced(function* (
     onConflict: letters === undefined ? "fail" : "skip"
   })
 
-  /** Writes a part of a batch, again and again, and settles it; fails with the last failure. */
+  /** Writes a part of a batch with retries, and settles it; fails with the last failure. */
   const write = (taken: Taken, items: ReadonlyArray<Item>, encoded: EncodedBatch) => {
     const companion = letters === undefined ? undefined : companionOf(letters, encoded.batch)
     const { records } = encoded.batch
     let isStored = false
     let isLeft = false
-    // Whoever waits is told in the same breath: no interruption comes between a commit and its announcement.
+    // Uninterruptible, so that callers are always told of a commit.
     const attempt = Effect.uninterruptible(
       Effect.flatMap(store.write(encoded, companion), (appended) => {
-        // Another has the batch: what becomes of it is no longer ours to tell.
+        // The batch has been set aside or failed meanwhile: its outcome is no longer ours to report.
         if (isLeft) return Effect.void
         isStored = true
         return settlement.stored(taken, items, records, appended)
@@ -123,7 +123,7 @@ export const make = Effect.fnUntraced(function* (
     )
   }
 
-  /** Settles items that no further attempt is made for. Gives the failure, unless they are safe elsewhere. */
+  /** Settles items without a further attempt. Returns the failure, or nothing if they are safe elsewhere. */
   const giveUp = Effect.fnUntraced(function* (
     taken: Taken,
     items: ReadonlyArray<Item>,
@@ -131,7 +131,7 @@ export const make = Effect.fnUntraced(function* (
     error: DatabaseError
   ) {
     if (setAside !== undefined && isRetryable(error)) {
-      // An attempt may have committed although it failed: whoever takes the batch over must have its key.
+      // A failed attempt may have committed: so the batch is handed over under its key.
       const result = yield* Effect.result(setAside(batch, error))
       if (result._tag === "Success") {
         yield* settlement.setAside(taken, items, batch.key, error)
@@ -144,7 +144,7 @@ export const make = Effect.fnUntraced(function* (
     return error
   })
 
-  /** Stores a batch that may be encoded already, and settles all its items. Gives the first failure. */
+  /** Stores a batch, which may be encoded already, and settles all its items. Returns the first failure. */
   const storeBatch = Effect.fnUntraced(function* (taken: Taken, encoded: EncodedBatch | undefined) {
     const whole = wholeOf(taken)
 
@@ -167,7 +167,7 @@ export const make = Effect.fnUntraced(function* (
         if (result._tag === "Success") return undefined
         if (isRefusal(result.failure)) return yield* result.failure
         const end = yield* giveUp(taken, items, batch, result.failure)
-        // Where it cannot be set aside, the database alone is left.
+        // It cannot be set aside, so only the database is left.
         if (end !== "again") return end
       }
     })
@@ -182,21 +182,21 @@ export const make = Effect.fnUntraced(function* (
       return error
     })
 
-    // Only refusals leave an attempt, and those are met.
+    // `attempt` fails with refusals only, which `bisect` handles.
     const parts = yield* Effect.orDie(bisect(taken.items, attempt, alone))
     return parts.find((failure) => failure !== undefined)
   })
 
   return {
     storeBatch,
-    /** Encodes a batch ahead of its turn. A failure is met again, and handled, where the batch is stored. */
+    /** Encodes a batch ahead of its turn. A failure is ignored: it occurs again, and is handled, when the batch is stored. */
     encodeAhead: (taken: Taken): Effect.Effect<EncodedBatch | undefined> =>
       Effect.map(Effect.option(untilDeadline(store.encode(wholeOf(taken)))), (encoded) =>
         encoded._tag === "Some" ? encoded.value : undefined
       ),
     closing,
     deadline,
-    /** Why batches that should have been set aside could not be. */
+    /** Why batches could not be set aside, if they could not. */
     asideFailure: () => asideFailure
   }
 })

@@ -1,7 +1,7 @@
 /**
- * Batches: what they are, and how one is made ready to be sent.
+ * Batches, and how they are encoded.
  *
- * A batch has a key that is made, and a content that is frozen, before its first attempt; every retry sends the same.
+ * A batch gets its key, and its content is frozen, before the first attempt; every retry sends the same.
  */
 import * as Effect from "effect/Effect"
 import type { Catalog } from "../catalog/CatalogStore.ts"
@@ -22,8 +22,8 @@ import * as IdempotencyKeys from "./IdempotencyKeysSql.ts"
  *
  * - `key`: a UUID, the same for every attempt
  * - `source`: where they come from, for the ledger: `recorder`, `batcher`, `import access.log`
- * - `onConflict`: what a record does whose idempotency key was used before with other content: `skip` leaves it out and
- *   reports it, `fail` refuses the batch with the reason `KeyConflict`; `skip`, if absent
+ * - `onConflict`: what happens to a record whose idempotency key was used before with other content: `skip` (the default)
+ *   leaves it out and reports it, `fail` refuses the batch with the reason `KeyConflict`
  */
 export interface Batch {
   readonly key: string
@@ -42,7 +42,7 @@ export interface EncodedBatch {
   readonly payload:
     | { readonly way: "copy"; readonly data: Uint8Array }
     | { readonly way: "statement"; readonly columns: Columns }
-    /** Which records are stored, only the transaction can tell. */
+    /** Only the transaction can tell which records are new. */
     | {
         readonly way: "keyed"
         readonly catalog: Catalog
@@ -60,8 +60,8 @@ export type Keyed = Extract<EncodedBatch["payload"], { readonly way: "keyed" }>
  *
  * - `records`: stored
  * - `duplicates`: not stored, because their idempotency keys were delivered before; `conflicts`: the positions of those
- *   whose keys were used before with other content. Both are empty where an earlier attempt had settled the batch.
- * - `alreadyCommitted`: an earlier attempt had stored it
+ *   whose keys were used before with other content. Both are empty if an earlier attempt settled the batch.
+ * - `alreadyCommitted`: an earlier attempt stored it
  */
 export interface Appended {
   readonly key: string
@@ -71,10 +71,10 @@ export interface Appended {
   readonly alreadyCommitted: boolean
 }
 
-/** Statements that commit with the batch, in the same transaction. They run only if the batch is new. */
+/** Statements that commit in the batch's transaction. They run only if the batch is new. */
 export type Companion = (query: Query, appended: Appended) => Effect.Effect<unknown, DatabaseError>
 
-/** Up to here one statement is faster than BEGIN, ledger, COPY and COMMIT. */
+/** Up to this size one statement is faster than BEGIN, ledger, COPY and COMMIT. */
 const statementLimit = 150
 
 /** Prices and encodes a batch that has an id. */
@@ -90,7 +90,7 @@ export const encode = Effect.fnUntraced(function* (
   let lastMonthEnd = 0
   for (const { customer, recordedAt } of batch.records) {
     customers.add(customer)
-    // Dates are dear: a month is worked out once for each run of records in it.
+    // Dates are expensive: the month is computed once for each run of records in it.
     if (recordedAt >= lastMonthStart && recordedAt < lastMonthEnd) continue
     const date = new Date(Instant.toMillis(recordedAt))
     lastMonthStart = Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1) * Instant.microsPerMilli
@@ -115,12 +115,12 @@ export const encode = Effect.fnUntraced(function* (
 const unitCostOf = (record: UsageRecord, catalog: Catalog): string =>
   record.unitCost ?? PriceBook.unitCost(catalog.prices, record.service, record.customer, record.recordedAt)
 
-/** Records encoded before others get a turn: about half a millisecond. */
+/** Records encoded before other fibers get a turn: about half a millisecond. */
 const encodeSlice = 256
 
 /**
- * A batch is encoded while the one before it is on its way, on the same thread. In one piece that would hold up every
- * answer of the server by some 15 ms; in slices ingest of batches of 5,000 is half as fast again.
+ * A batch is encoded while the previous one is on its way, on the same thread. Encoding it in one piece would delay each of
+ * the server's answers by some 15 ms; in slices, ingest of batches of 5,000 is 1.5 times as fast.
  */
 const asCopyRows = Effect.fnUntraced(function* (
   records: ReadonlyArray<UsageRecord>,
@@ -141,13 +141,13 @@ const asCopyRows = Effect.fnUntraced(function* (
 
 export type Columns = ReadonlyArray<string | ReadonlyArray<string>>
 
-/** Metadata, which is full of quotation marks, is cheaper in the driver's way than as an array's text. */
+/** Metadata is full of quotation marks, and cheaper as the driver's array than as an array's text. */
 export const asColumns = (records: ReadonlyArray<UsageRecord>, catalog: Catalog): Columns => [
   arrayText(records.map((record) => record.customer)),
   arrayText(records.map((record) => record.service)),
   `{${records.map((record) => record.amount).join(",")}}`,
   `{${records.map((record) => unitCostOf(record, catalog)).join(",")}}`,
   `{${records.map((record) => timestamp(record.recordedAt)).join(",")}}`,
-  // An array of nothing but nulls has no type to the driver; metadata is never empty text.
+  // The driver cannot tell the type of an array of nulls. Metadata is never empty text.
   records.map((record) => record.metadata ?? "")
 ]

@@ -1,7 +1,7 @@
 /**
  * The statements that store a batch, each beside its parameters.
  *
- * They are texts and not fragments: each connection prepares them once, and one of them goes out in one message with a COPY.
+ * They are plain texts rather than fragments: each connection prepares them once, and one is sent in one message with a COPY.
  */
 import { versionText } from "../catalog/CatalogStore.ts"
 import * as Month from "../domain/Month.ts"
@@ -54,23 +54,23 @@ export const make = (name: (table: string) => string) => {
 
   return {
     /**
-     * Enters a batch into the ledger. Gives `batch_id`, null where its key or its id is there already, and the `version` of
-     * the catalog.
+     * Adds a batch to the ledger. Returns its `batch_id`, or null if its key or id is taken, and the `version` of the
+     * catalog.
      */
     enter: (encoded: EncodedBatch): Prepared => ({ text: enter, params: row(encoded) }),
-    /** The same, with its records; nothing of it if the catalog is at another version. */
+    /** The same with the batch's records; writes nothing if the catalog is at another version. */
     enterWithRecords: (encoded: EncodedBatch, columns: Columns): Prepared<Columns[number]> => ({
       text: enterWithRecords,
       params: [...row(encoded), encoded.version, ...columns]
     }),
-    /** Adds records at some of a batch's positions; gives a row for each. */
+    /** Adds records at some of a batch's positions; returns a row for each. */
     addRecords: (batchId: string, columns: Columns, positions: ReadonlyArray<number>): Prepared<Columns[number]> => ({
       text: addRecords,
       params: [batchId, ...columns, `{${positions.join(",")}}`]
     }),
-    /** Gives a row if a batch with this key is in the ledger. */
+    /** Returns a row if a batch with this key is in the ledger. */
     find: (key: string): Prepared => ({ text: find, params: [key] }),
-    /** Says what was stored of a batch that had duplicates or conflicts. */
+    /** Corrects the ledger's row of a batch that had duplicates or conflicts. */
     correct: (batchId: string, count: number, duplicates: number, months: Iterable<Month.Month>): Prepared => ({
       text: correct,
       params: [batchId, `${count}`, `${duplicates}`, datesOf(months)]

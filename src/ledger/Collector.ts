@@ -1,8 +1,8 @@
 /**
- * The way into a `WriteQueue`: a bounded queue, and when there is enough in it for a batch.
+ * The way into a `WriteQueue`: a bounded queue that knows when it holds enough for a batch.
  *
- * It remembers what waits: how many records, and how many callers of `flush`. Quotas hear of a record before the queue can
- * have stored it, and again if the queue did not take it.
+ * It counts what waits: records and callers of `flush`. Quotas are told of a record before it can be stored, and told again
+ * if the queue did not take it.
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -19,9 +19,9 @@ export class Collector {
   readonly #options: QueueOptions
   readonly #quotas: Ledger
   readonly #clock: Clock.Clock
-  /** Ends the wait for a batch to fill. */
+  /** Opened to stop waiting for a batch to fill. */
   readonly #wake = Latch.makeUnsafe(false)
-  /** Released whenever something is taken, and at the end. */
+  /** Released whenever something is taken, and on closing. */
   readonly #taken = Latch.makeUnsafe(false)
   #queued = 0
   #flushes = 0
@@ -60,7 +60,7 @@ export class Collector {
     return this.#options.capacity - Queue.sizeUnsafe(this.#queue)
   }
 
-  /** Waits until there are so many free places, or until it is closed. */
+  /** Waits for so many free places, or until the queue is closed. */
   awaitRoom(places: number): Effect.Effect<void> {
     return Effect.whileLoop({
       while: () => this.room < places && !this.#isClosed,
@@ -84,7 +84,7 @@ export class Collector {
     return "accepted"
   }
 
-  /** Adds records, waiting for room; `false` if the queue is closed before all are in it. */
+  /** Adds records, waiting for room; `false` if the queue was closed before all were added. */
   offerAll(records: ReadonlyArray<UsageRecord>): Effect.Effect<boolean> {
     return Effect.suspend(() => {
       if (this.#isClosed) return Effect.succeed(false)
@@ -97,7 +97,7 @@ export class Collector {
         step: (accepted) => {
           isOpen = accepted
           if (!accepted) return
-          // One waited for room; as many as fit follow it at once.
+          // One waited for room; as many as fit follow at once.
           const fitting = records.slice(place + 1, place + 1 + Math.max(0, this.room))
           const added = 1 + fitting.length - Queue.offerAllUnsafe(this.#queue, fitting).length
           place += added
@@ -114,8 +114,8 @@ export class Collector {
   }
 
   /**
-   * Adds a group or a flush, waiting for room; then goes on with `next`, which is told whether the queue took it. Whoever is
-   * interrupted before has added nothing. For a flush no batch waits to fill.
+   * Adds a group or a flush, waiting for room, and then runs `next`, which is told whether it was added. An interrupted caller
+   * has added nothing. A flush stops the wait for a batch to fill.
    */
   offer<A, E>(item: Group | Marker, next: (accepted: boolean) => Effect.Effect<A, E>): Effect.Effect<A, E> {
     if (item instanceof Marker) {
@@ -135,7 +135,7 @@ export class Collector {
     )
   }
 
-  /** Waits until there is enough for a batch, or its first item has waited long enough. Takes nothing, so it can be interrupted. */
+  /** Waits until there is enough for a batch, or the time is up. It takes nothing, so it may be interrupted. */
   readonly ready: Effect.Effect<void, Cause.Done> = Effect.gen({ self: this }, function* () {
     yield* Queue.peek(this.#queue)
     this.#wake.closeUnsafe()
@@ -143,7 +143,7 @@ export class Collector {
     yield* Effect.timeoutOption(this.#wake.await, this.#options.linger)
   })
 
-  /** Takes what is there, a batch at most; `Done` once it is closed and empty. */
+  /** Takes what waits, at most a batch; fails with `Done` once the queue is closed and empty. */
   readonly take: Effect.Effect<ReadonlyArray<Item | Marker>, Cause.Done> = Effect.suspend(() =>
     Effect.tap(Queue.takeBetween(this.#queue, 1, this.#options.size), (items) =>
       Effect.suspend(() => {
@@ -153,7 +153,7 @@ export class Collector {
     )
   )
 
-  /** Takes all that is there, at once. */
+  /** Takes everything that waits. */
   takeAllUnsafe(): ReadonlyArray<Item | Marker> {
     const items: Array<Item | Marker> = []
     for (let next = Queue.takeUnsafe(this.#queue); next?._tag === "Success"; next = Queue.takeUnsafe(this.#queue)) {
@@ -163,7 +163,7 @@ export class Collector {
     return items
   }
 
-  /** Takes nothing more in; what is there can be taken out. */
+  /** Accepts nothing more; what waits can still be taken. */
   readonly close: Effect.Effect<unknown> = Effect.suspend(() => {
     this.#isClosed = true
     this.#wake.openUnsafe()
@@ -180,7 +180,7 @@ export class Collector {
     if (this.#isFull) this.#wake.openUnsafe()
   }
 
-  /** It waits no longer. */
+  /** The item no longer waits. */
   #uncount(item: Item | Marker): void {
     if (!isAwaited(item)) this.#queued--
     else if (item.isCounted) {

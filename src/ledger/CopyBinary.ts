@@ -1,10 +1,10 @@
 /**
  * Records in PostgreSQL's binary COPY format. This is the hottest loop of the write path.
  *
- * The server stores it about an eighth faster than text, because it has no numbers and times to read, and here it is not
- * slower to make.
+ * The server stores it about an eighth faster than text, because it need not parse numbers and times, and producing it is no
+ * slower.
  *
- * Hand-written: `pg-copy-streams-binary` is for rows of any types, and asks for the type of every field of every row.
+ * Hand-written: `pg-copy-streams-binary` is generic, and looks up the type of every field of every row.
  */
 import * as Instant from "../domain/Instant.ts"
 
@@ -23,29 +23,29 @@ export const columns = [
 /** `PGCOPY\n\377\r\n\0`, no flags, no extension. */
 const header = Buffer.from([80, 71, 67, 79, 80, 89, 10, 255, 13, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
-/** PostgreSQL counts from 2000, where our records begin. */
+/** PostgreSQL counts from 2000, which is also when our records begin. */
 const epoch = Date.UTC(2000, 0, 1) * Instant.microsPerMilli
 
-/** What a row takes beside its texts and numbers: the lengths, the time, the batch and the position. */
+/** The bytes of a row beside its texts and numbers: lengths, time, batch and position. */
 const fixedBytes = 2 + 8 * 4 + 8 + 8 + 4
 
-/** Texts up to this length are written here; a call of the runtime is dearer than a few characters. */
+/** Texts up to this length are written in JavaScript: for a few characters a call into the runtime costs more. */
 const shortText = 24
 
-/** Numbers whose bytes are kept: unit costs, which are the same again and again. */
+/** Numbers whose encoded bytes are cached: unit costs, which repeat. */
 const keptNumbers = 1_000
 
-/** Bytes to begin with for a record; the buffer grows where that is too few. */
+/** The initial buffer size for each record; the buffer grows as needed. */
 const usualBytes = 192
 
 const plainDigits = /^\d+(\.\d+)?$/
 
-/** Greater than all numbers, so that the table's CHECKs refuse it. */
+/** Greater than all numbers, so the table's CHECKs refuse it. */
 const notANumber = Buffer.from([0, 0, 0, 0, 0xc0, 0, 0, 0])
 
 /**
- * A `numeric` as the server sends and takes it: groups of four digits, from plain decimal digits. Domain values are
- * nothing else; from any other text it is a NaN, which the table refuses.
+ * A `numeric` in binary: groups of four digits, from plain decimal digits. Domain values are nothing else; any other text
+ * becomes NaN, which the table refuses.
  */
 export const numeric = (text: string): Buffer => {
   if (!plainDigits.test(text)) return notANumber
@@ -132,7 +132,7 @@ export class Encoder {
     return this.#length
   }
 
-  /** All that was added, complete. */
+  /** Everything that was added, with the trailer. */
   end(): Uint8Array {
     this.#reserve(2)
     this.#bytes[this.#length] = 255
@@ -212,7 +212,7 @@ const smallWhole = (text: string): number => {
   return value
 }
 
-/** Some rows of what an encoder made, complete. `starts`: where each row begins, and where the last one ends. */
+/** Some rows of an encoder's output, with header and trailer. `starts`: where each row begins, and where the last one ends. */
 export const select = (data: Uint8Array, starts: ReadonlyArray<number>, rows: ReadonlyArray<number>): Uint8Array =>
   Buffer.concat([
     header,

@@ -1,4 +1,4 @@
-/** What was refused, kept with the reason until somebody replays or drops it. */
+/** Refused usage, kept with the reason until somebody replays or drops it. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,8 +15,7 @@ import { toItsEnd } from "../system/Shutdown.ts"
 import type { Companion } from "./Batch.ts"
 
 /**
- * A refusal as it is kept: where the usage came from and stood, what is wrong with it, and its bytes, NDJSON wherever the
- * source was.
+ * Usage that was refused: where it came from, what is wrong with it, and its bytes: NDJSON, whatever the format of the source.
  *
  * - `id`: a decimal number
  * - `source`: `import day.csv`, `spool`, `batcher`
@@ -35,7 +34,7 @@ export interface DeadLetter {
   readonly refusedAt: Instant
 }
 
-/** A refusal that is not kept yet. */
+/** A dead letter that is not stored yet. */
 export type NewDeadLetter = Omit<DeadLetter, "id" | "refusedAt">
 
 const Letter = Schema.Struct({
@@ -55,26 +54,26 @@ const letters = sql`select dead_letter_id::text as id, source, place, field, pro
 
 const letterOf = (row: typeof Letter.Type): DeadLetter => ({ ...row, content: Buffer.from(row.content, "base64") })
 
-/** Most bytes of what was refused that are kept; longer ones are beyond every limit of a record. */
+/** At most so many bytes of refused usage are kept. No valid record is that long. */
 const contentLimit = 262_144
 
 export class DeadLetterStore extends Context.Service<
   DeadLetterStore,
   {
-    /** Keeps dead letters in an open transaction, that of their batch. */
+    /** Stores dead letters in the open transaction of their batch. */
     readonly write: (query: Query, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
-    /** Keeps dead letters that have no batch, once for a key however often it is called. */
+    /** Stores dead letters that have no batch; once for each key, however often it is called. */
     readonly keepOnce: (key: string, letters: ReadonlyArray<NewDeadLetter>) => Effect.Effect<void, DatabaseError>
-    /** The oldest first, from behind the id `after` on. */
+    /** The letters after the id `after`, oldest first. */
     readonly list: (options: {
       readonly after: string
       readonly limit: number
     }) => Effect.Effect<ReadonlyArray<DeadLetter>, DatabaseError>
     readonly find: (id: string) => Effect.Effect<DeadLetter | undefined, DatabaseError>
     readonly count: Effect.Effect<bigint, DatabaseError>
-    /** Removes letters; gives how many there were. */
+    /** Removes letters; returns how many there were. */
     readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<number, DatabaseError>
-    /** The statement that removes a letter in the transaction in which its usage is stored. */
+    /** Removes a letter in the transaction that stores its usage. */
     readonly dropCompanion: (id: string) => Companion
   }
 >()("effect-usage/ledger/DeadLetterStore") {

@@ -1,10 +1,10 @@
 /**
- * Stores batches under their keys, and keeps as dead letters what the database refuses of them. What the queue in memory and
- * the spool have in common.
+ * Stores batches under their keys, and turns what the database refuses into dead letters. The write queue and the spool
+ * share it.
  *
- * When the database refuses a batch for its data, it is halved until the culprit is alone, and that becomes a dead letter.
- * The parts' keys are derived from the batch's, so that whoever repeats the work after a crash, at whatever point, sends the
- * same and adds nothing. Once all parts are stored, the batch's own key is in the ledger too.
+ * When the database refuses a batch for its data, the batch is halved until the culprit is alone, which becomes a dead
+ * letter. The parts' keys are derived from the batch's. So repeating the work after a crash, at whatever point, sends the
+ * same parts and adds nothing. Once all parts are stored, the batch's own key is added to the ledger too.
  */
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
@@ -18,7 +18,7 @@ import type { UsageStore } from "./UsageStore.ts"
 import { partKey } from "./DerivedKey.ts"
 import { conflictOf, refusalOf } from "./Refusals.ts"
 
-/** What became of a batch. `records`: stored, by this attempt or an earlier one; `refused`: what became dead letters. */
+/** What became of a batch. `records`: stored, by this attempt or an earlier one; `refused`: turned into dead letters. */
 export interface Delivered {
   readonly records: number
   readonly refused: number
@@ -31,7 +31,7 @@ export interface Options {
 
 type Letters = DeadLetterStore["Service"]
 
-/** What has to commit with a batch: letters that came before it, and those of conflicts. Else nothing: it costs round trips. */
+/** The dead letters that commit with a batch: earlier ones, and those of key conflicts. Absent if there can be none: it costs round trips. */
 export const companionOf = (
   letters: Letters,
   batch: Batch,
@@ -42,7 +42,7 @@ export const companionOf = (
     : (query, { conflicts }) =>
         letters.write(query, [...before, ...conflicts.map((position) => conflictOf(batch, position))])
 
-/** A part of a batch, under its own key. */
+/** A part of a batch, under a key of its own. */
 export const partOf = (batch: Batch, records: ReadonlyArray<UsageRecord>, path: string): Batch =>
   path === "" ? batch : { ...batch, key: partKey(batch.key, path), records }
 
@@ -50,12 +50,12 @@ export const make = (store: UsageStore["Service"], letters: Letters, { isRetryab
   const persistently = Retry.persistently(retry, isRetryable)
   const keepOnce = (key: string, kept: ReadonlyArray<NewDeadLetter>) => persistently(letters.keepOnce(key, kept))
 
-  /** Stores a batch, and what was refused of its source before. */
+  /** Stores a batch, and the letters of what was refused before in its source. */
   const deliver = Effect.fnUntraced(function* (
     batch: Batch,
     refused: ReadonlyArray<NewDeadLetter>
   ): Effect.fn.Return<Delivered, DatabaseError> {
-    // They go with the batch's own key: with the whole, or, once the parts are stored, with the mark.
+    // They are stored under the batch's own key: with the whole batch, or after all its parts.
     const lettersOf = (path: string) => (path === "" ? refused : [])
 
     const attempt = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>, path: string) {
@@ -79,7 +79,7 @@ export const make = (store: UsageStore["Service"], letters: Letters, { isRetryab
 
   return {
     deliver,
-    /** Notes that all of what has this key is stored, under keys that follow from it: the ledger may be asked for it. */
+    /** Adds a key to the ledger whose batch was stored under keys derived from it: the ledger may be asked for it. */
     mark: (key: string): Effect.Effect<void, DatabaseError> => keepOnce(key, []),
     persistently
   }

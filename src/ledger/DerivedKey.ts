@@ -1,4 +1,4 @@
-/** Keys of batches that are the same whenever they are worked out, so that a retry after a crash sends the same. */
+/** Batch keys that are derived, so that a retry after a crash sends the same ones. */
 import { createHash } from "node:crypto"
 
 /** A UUID (version 8) from a text. */
@@ -8,5 +8,5 @@ export const derivedKey = (text: string): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }
 
-/** The key of a part of a batch, by the part's path (see `bisect`); the whole has the batch's own. */
+/** The key of a part of a batch, by its path (see `bisect`). The whole batch keeps its own. */
 export const partKey = (key: string, path: string): string => (path === "" ? key : derivedKey(`${key} part ${path}`))

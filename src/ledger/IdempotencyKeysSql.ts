@@ -1,11 +1,11 @@
 /**
- * Idempotency keys: which records of a batch are new, which were delivered before, and which use a key again for something
- * else. All of it happens in the batch's transaction, so a key is taken if and only if its record is stored.
+ * Idempotency keys: which records of a batch are new, which were delivered before, and which reuse a key for other content.
+ * All of it happens in the batch's transaction, so a key is taken if and only if its record is stored.
  *
- * Keys are inserted in order, in one statement a batch: two batches that share keys in different orders would deadlock.
- * What was not inserted is looked at in a second statement, which sees what others have committed meanwhile; in the same
- * one it would not. Both answer with few rows however large the batch is, and the second one finds each key by the index,
- * whatever the planner believes of a table that was filled a moment ago.
+ * The keys of a batch are inserted in order, in one statement: two batches with the same keys in different orders would
+ * deadlock. Keys that were not inserted are read by a second statement, which sees what others committed meanwhile; the first
+ * one would not. Both return few rows however large the batch is, and the second looks up each key in the index, whatever the
+ * planner assumes about a table that has just been filled.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -14,7 +14,7 @@ import { Busy, DatabaseError } from "../database/DatabaseError.ts"
 import { type Sql, sql, t } from "../database/Sql.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 
-/** What becomes of the records of a batch, by position. Those that are in neither list are new. */
+/** The verdict on a batch, by position. Records in neither list are new. */
 export interface KeyVerdict {
   readonly duplicates: ReadonlyArray<number>
   readonly conflicts: ReadonlyArray<number>
@@ -28,9 +28,9 @@ interface Arrays {
   readonly positions: string
 }
 
-/** The keys of a batch, ready to be sent: that can be done ahead. */
+/** The keys of a batch, prepared ahead. */
 export interface PreparedKeys {
-  /** Of each key the first position, which speaks for it. */
+  /** The first position of each key. */
   readonly firsts: ReadonlyMap<string, number>
   readonly positions: ReadonlyArray<number>
   readonly arrays: Arrays
@@ -92,7 +92,7 @@ export const take = Effect.fnUntraced(function* (
 
   const duplicates: Array<number> = []
   const conflicts: Array<number> = []
-  /** Keys that are there already: whether their content is the same, the table knows. */
+  /** Positions whose keys existed already. The table knows whether their content is the same. */
   const known: Array<number> = []
   for (let position = 0; position < records.length; position++) {
     const { customer, key } = records[position]!
@@ -105,11 +105,11 @@ export const take = Effect.fnUntraced(function* (
   if (known.length === 0) return { duplicates, conflicts }
   const isAll = known.length === positions.length && known.length === records.length
   const different = yield* all(Differing, differing(isAll ? arrays : arraysOf(records, known)))
-  // Keys past their retention are removed: this one was, between the two statements.
+  // Expired keys are removed: this one was removed between the two statements.
   if (different.some(({ isMissing }) => isMissing)) return yield* vanished
   const isDifferent = new Set(different.map(({ position }) => position))
   for (const position of known) (isDifferent.has(position) ? conflicts : duplicates).push(position)
-  // Whoever names one of them names the first.
+  // A failure names the first one.
   return { duplicates, conflicts: conflicts.sort((a, b) => a - b) }
 })
 

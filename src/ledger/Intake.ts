@@ -1,4 +1,4 @@
-/** The door: turns what callers give into checked records, with the services that the catalog knows. */
+/** Checks callers' input against the catalog's services, and turns it into records. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -10,7 +10,7 @@ import * as Service from "../domain/Service.ts"
 import { make, type UsageInput, type UsageRecord } from "../domain/UsageRecord.ts"
 import type { Catalog, CatalogStore } from "../catalog/CatalogStore.ts"
 
-/** An unknown service makes the catalog be read again, but not more often than this: bad input must not become load. */
+/** An unknown service makes us reload the catalog, but no more often than this: bad input must not become load. */
 const reloadEveryMillis = 1_000
 
 export interface Intake {
@@ -25,7 +25,7 @@ export interface Intake {
   ) => Effect.Effect<ReadonlyArray<Result.Result<UsageRecord, InvalidInput>>, DatabaseError>
 }
 
-/** `retry`: for how long the catalog is asked for again while the database is out of reach. */
+/** `retry`: how to retry loading the catalog while the database is unreachable. */
 export const makeIntake = (catalogs: CatalogStore["Service"], retry?: Schedule.Schedule<unknown>): Intake => {
   let reloadedAt = -Infinity
 
@@ -41,7 +41,7 @@ export const makeIntake = (catalogs: CatalogStore["Service"], retry?: Schedule.S
     try {
       return checkObject(catalog, input, now)
     } catch {
-      // A getter or a proxy of the caller's.
+      // A getter or proxy in the caller's input threw.
       return Result.fail(unreadable)
     }
   }
@@ -62,7 +62,7 @@ export const makeIntake = (catalogs: CatalogStore["Service"], retry?: Schedule.S
     }
   }
 
-  /** The catalog to check these with: read again if a service is unknown, since another process may have added it. */
+  /** The catalog to check these inputs with. Reloaded if a service is unknown: another process may have added it. */
   const catalogFor = Effect.fnUntraced(function* (inputs: ReadonlyArray<UsageInput>, now: number) {
     const catalog = yield* current
     if (!inputs.some((input) => isUnknown(catalog, input)) || Math.abs(now - reloadedAt) < reloadEveryMillis)

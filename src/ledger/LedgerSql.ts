@@ -1,4 +1,4 @@
-/** What the ledger knows of batches, and whose ledger it is. */
+/** Which batches are in the ledger, and which database it is in. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Database } from "../database/Database.ts"
@@ -10,9 +10,9 @@ import { serverRun } from "../database/ServerRun.ts"
 /**
  * What a database lacks.
  *
- * - `keys`: of the batches that were asked for, those that are not in the ledger
+ * - `keys`: the requested keys that are not in the ledger
  * - `identity`: which database it is
- * - `server`: this run of its server, and no other: a standby that was promoted, or a server that was restored, has another
+ * - `server`: identifies this run of its server. A promoted standby, or a restored server, has another
  */
 export interface Lacking {
   readonly keys: ReadonlySet<string>

@@ -1,8 +1,8 @@
 /**
- * The monthly partitions of the records table. They are made ahead of time and, for a record of another month, on demand.
+ * The monthly partitions of the records table. They are created ahead of time and, for other months, on demand.
  *
- * A partition is made as a table of its own and attached, in a transaction of its own under an advisory lock: `create table
- * … partition of` inside writers would deadlock them and wait behind every reader.
+ * A partition is created as a separate table and then attached, in its own transaction under an advisory lock: `create
+ * table … partition of` inside a writer's transaction would deadlock writers and wait for every reader.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -19,15 +19,15 @@ import * as Month from "../domain/Month.ts"
 
 const prefix = "billing_usage_records_"
 
-/** The table that has a month's records. */
+/** The name of a month's partition. */
 export const partitionOf = (month: Month.Month): string => prefix + month.replace("-", "_")
 
 export class PartitionStore extends Context.Service<
   PartitionStore,
   {
-    /** Makes the partitions of these months, and those of this month and the next, unless they are there. */
+    /** Creates the partitions of these months, this month and the next, where they are missing. */
     readonly ensure: (months: ReadonlyArray<Month.Month>) => Effect.Effect<void, DatabaseError>
-    /** Forgets what is known to be there: somebody else may have dropped a partition. */
+    /** Forgets which partitions exist: somebody else may have dropped one. */
     readonly forget: Effect.Effect<void>
     /** The months that have a partition, in order. */
     readonly list: Effect.Effect<ReadonlyArray<Month.Month>, DatabaseError>
@@ -55,7 +55,7 @@ const make = Effect.gen(function* () {
   const attach = Effect.fnUntraced(function* (month: Month.Month) {
     const partition = literal(database.name(partitionOf(month)))
     const { end, start } = Month.span(month)
-    // Definitions take no values.
+    // DDL takes no parameters.
     const span = literal(`from ('${timestamp(start)}') to ('${timestamp(end)}')`)
     yield* own.run(sql`create table if not exists ${partition} (like ${t.usage_records} including all)`)
     yield* own.run(sql`alter table ${t.usage_records} attach partition ${partition} for values ${span}`)

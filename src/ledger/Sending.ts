@@ -7,7 +7,7 @@
  * | many | the ledger's row, then COPY | one statement |
  * | with idempotency keys | the ledger's row, the keys, then COPY of the records whose keys are new | the same, by statements |
  *
- * A failure writes nothing: the ledger's row of a batch that is stale goes with it.
+ * A failure writes nothing: not even the ledger's row of a stale batch.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -48,7 +48,7 @@ const appended = ({ batch }: EncodedBatch, alreadyCommitted: boolean): Appended 
   alreadyCommitted
 })
 
-// Prepared: it runs for every batch, and what it looks up it looks up by key.
+// Prepared: these statements run for every batch, and look up by key only.
 const queryOf =
   (client: Database["Service"]["sql"]): Query =>
   (text, params) =>
@@ -68,8 +68,8 @@ export const make = (database: Database["Service"]) => {
   const statements = BatchSql.make(name)
 
   /**
-   * What became of the batch's row in the ledger. Without one an earlier attempt had stored the batch, or its id is taken: a
-   * key that is there for sure is seen by a statement of its own.
+   * What became of the batch's row in the ledger. If it was not added, either an earlier attempt stored the batch or its id
+   * is taken. A second statement tells which, because it sees what was committed meanwhile.
    */
   const outcome = Effect.fnUntraced(function* (
     query: Query,
@@ -95,7 +95,7 @@ export const make = (database: Database["Service"]) => {
           return result
         })
     )
-    // Failing rolls its rows back.
+    // It fails so that the copied rows are rolled back.
     return Effect.catchTag(transaction, "KnownBatch", () => Effect.succeed(appended(encoded, true)))
   }
 
@@ -156,7 +156,7 @@ export const make = (database: Database["Service"]) => {
   }
 
   return {
-    /** In a transaction of its own, with what is to commit with it. */
+    /** In its own transaction, together with the companion's statements. */
     send: (encoded: EncodedBatch, companion: Companion | undefined): Effect.Effect<Appended, Failure> => {
       const { payload } = encoded
       if (payload.way === "keyed") return byKeys(encoded, payload, companion)

@@ -1,9 +1,9 @@
 /**
- * What becomes of what a `WriteQueue` has taken, and who is told of it: callers, flushes, quotas, metrics and the log.
+ * What became of the batches that a `WriteQueue` took, and who is told: callers, flushes, quotas, metrics and the log.
  *
- * Batches are numbered as they are taken, and each is settled once, whatever happens to it. A flush waits for all numbers up
- * to its own. It fails with the first failure among them that nobody else was told of; one that came before it is kept for
- * it (`untold`).
+ * Batches are numbered as they are taken, and each is settled exactly once. A flush waits for all numbers up to its own, and
+ * fails with the first failure among them that nobody else was told of. A failure before any flush is kept for the next one
+ * (`untold`).
  */
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -26,14 +26,16 @@ export interface Taken {
   readonly key: string
   readonly items: ReadonlyArray<Item>
   readonly records: ReadonlyArray<UsageRecord>
-  /** Those of the items that are neither stored nor failed. */
+  /** The items that are neither stored nor failed yet. */
   open: ReadonlyArray<Item>
 }
 
 /**
- * Counts of records since the queue was made, and the failure that the writer is struggling with, if any. `lastFlush`: when
- * a batch was last stored; `flushingSince`: when the oldest batch was taken that is not settled. Milliseconds since 1970.
- * `lost`: those of the failed that nobody waited for, when the queue was closed before they could be stored.
+ * Counts of records since the queue was made.
+ *
+ * - `lost`: the failed records that nobody waited for, and that the queue could not store before it closed
+ * - `lastError`: the failure that a batch is being retried for, if any
+ * - `lastFlush`: when a batch was last stored; `flushingSince`: when the oldest unsettled batch was taken. Milliseconds since 1970.
  */
 export interface State {
   readonly queued: number
@@ -53,14 +55,14 @@ interface Flush {
 }
 
 export class Settlement {
-  /** Settled with what nobody was told of, once the queue is closed. */
+  /** Completed once the queue is closed; fails with what nobody was told of. */
   readonly finished = Deferred.makeUnsafe<void, DatabaseError>()
   readonly #options: QueueOptions
   readonly #quotas: Ledger
   readonly #clock: Clock.Clock
   readonly #metrics: ReturnType<typeof metricsOf>
   #lastNumber = 0
-  /** The numbers of batches that are not settled, and when each was taken. */
+  /** The numbers of unsettled batches, and when each was taken. */
   readonly #unsettled = new Map<number, number>()
   #flushes: ReadonlyArray<Flush> = []
   #untold: DatabaseError | undefined
@@ -72,7 +74,7 @@ export class Settlement {
   #lastError: DatabaseError | undefined
   #lastFlush: number | undefined
   #isClosing = false
-  /** Why what is lost, or set aside, was not stored when the queue closed. */
+  /** Why records were lost or set aside when the queue closed. */
   #endReason: DatabaseError | undefined
 
   constructor(options: QueueOptions, quotas: Ledger, clock: Clock.Clock) {
@@ -82,7 +84,7 @@ export class Settlement {
     this.#metrics = metricsOf(options.source)
   }
 
-  /** Has the metrics from the start. `queued`: the records that wait to be taken. */
+  /** Registers the metrics. `queued`: the number of records that wait to be taken. */
   readonly observe = (queued: () => number) =>
     Effect.gen({ self: this }, function* () {
       const { committed, failed, failures, setAside } = this.#metrics
@@ -96,7 +98,7 @@ export class Settlement {
       })
     })
 
-  /** Records that are stored, or will never be. */
+  /** The number of records that are stored or have failed. */
   get settled(): number {
     return this.#committed + this.#failed
   }
@@ -118,7 +120,7 @@ export class Settlement {
     }
   }
 
-  /** Makes a batch of what was taken from the queue. It has to be concluded. */
+  /** Makes a batch of what was taken from the queue. It must be concluded. */
   take(taken: ReadonlyArray<Item | Marker>): Taken {
     const number = ++this.#lastNumber
     const earlier = this.#untold
@@ -139,13 +141,13 @@ export class Settlement {
     return { number, key: randomUUID(), items, records, open: items }
   }
 
-  /** An attempt has failed, and there may be another. */
+  /** An attempt failed; another may follow. */
   failedAttempt(error: DatabaseError): Effect.Effect<void> {
     this.#lastError = error
     return Metric.update(this.#metrics.failures, 1)
   }
 
-  /** Items of a batch are stored. Callers and quotas are told before this returns. */
+  /** Items of a batch are stored. Tells callers and quotas before it returns. */
   stored(taken: Taken, items: ReadonlyArray<Item>, records: ReadonlyArray<UsageRecord>, appended: Appended) {
     const now = this.#clock.currentTimeMillisUnsafe()
     this.#quotas.settle(this.#quotas.claim(records))
@@ -157,7 +159,7 @@ export class Settlement {
     )
   }
 
-  /** Items of a batch are safe elsewhere, under a key; whether they are stored already nobody knows. */
+  /** Items of a batch are safe elsewhere, under a key. Nobody knows whether they are stored already. */
   setAside(taken: Taken, items: ReadonlyArray<Item>, key: string, error: DatabaseError): Effect.Effect<void> {
     const records = recordsOf(items)
     if (this.#isClosing) {
@@ -177,7 +179,7 @@ export class Settlement {
     for (const item of items) if (item instanceof Group) Deferred.doneUnsafe(item.settled, Exit.succeed(appended))
   }
 
-  /** Items of a batch could not be stored. What no caller waits for is logged; what the end took, in one line at the end. */
+  /** Items of a batch could not be stored. Logs those that no caller waits for, or leaves that to `end` while closing. */
   failed(taken: Taken, items: ReadonlyArray<Item>, error: DatabaseError): Effect.Effect<void> {
     const records = recordsOf(items)
     close(taken, items)
@@ -203,7 +205,7 @@ export class Settlement {
     return Effect.andThen(counted, Effect.annotateLogs(line, fields))
   }
 
-  /** The end of a batch, whatever it was. `failure`: the first of its items' failures. */
+  /** All items of a batch are settled. `failure`: the first of their failures. */
   conclude({ items, number, records }: Taken, failure: DatabaseError | undefined): void {
     this.#inFlight -= records.length
     if (this.#unsettled.size === 1) this.#lastError = undefined
@@ -222,7 +224,7 @@ export class Settlement {
     })
   }
 
-  /** Gives up what of a batch is not settled, because the end has come. */
+  /** Fails the unsettled items of a batch, because the deadline has passed. */
   giveUp(taken: Taken): Effect.Effect<void> {
     const failure = this.interruption()
     const told = this.failed(taken, taken.open, failure)
@@ -230,7 +232,7 @@ export class Settlement {
     return told
   }
 
-  /** Why what the end has cut off was not stored: what it was being retried for, if anything. */
+  /** The failure of what was cut off: what it was being retried for, if anything. */
   interruption(): DatabaseError {
     const last = this.#lastError
     if (last !== undefined && this.#options.isRetryable(last)) return last
@@ -243,7 +245,7 @@ export class Settlement {
     this.#isClosing = true
   }
 
-  /** All is settled. Says what was not stored; `also`: what else there is to say of that. */
+  /** Everything is settled: logs what was not stored. `also`: why it could not be set aside either. */
   readonly end = (also: string | undefined): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
       if (this.#lost > 0) this.#lastError = this.#untold = this.#endReason
@@ -261,7 +263,7 @@ export class Settlement {
       Deferred.doneUnsafe(this.finished, this.#untold === undefined ? Exit.void : Exit.fail(this.#untold))
     })
 
-  /** A batch was settled that had so many records, and took so long. */
+  /** Measures a settled batch. */
   readonly measured = (records: number, millis: number): Effect.Effect<void> =>
     Effect.andThen(
       Metric.update(this.#metrics.records, records),

@@ -3,12 +3,12 @@
  *
  * One transaction writes the batch's row in the ledger and its records. If its key is in the ledger already, an earlier
  * attempt did commit, although its answer was lost, and nothing more is written. So `write` may be repeated for as long as
- * it takes. `Sending` says by which ways a batch gets there.
+ * it takes. `Sending` lists the ways in which a batch is sent.
  *
  * Invariants:
- * - (batch_id, position) names a record for ever; position is its place in the batch.
- * - A batch is there whole or not at all, with its ledger row or without either.
- * - A record's unit cost is the one in the catalog at the version that the ledger's transaction saw, of the server that it saw.
+ * - (batch_id, position) identifies a record for ever; position is its place in the batch.
+ * - A batch is stored whole together with its ledger row, or not at all.
+ * - A record's unit cost comes from the catalog version that the ledger's transaction saw, on the server that it saw.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -24,27 +24,27 @@ import * as Ledger from "./LedgerSql.ts"
 import { PartitionStore } from "./PartitionStore.ts"
 import * as Sending from "./Sending.ts"
 
-/** How often a batch is encoded or sent again because the catalog or the partitions changed under it. */
+/** How often a batch is encoded or sent again because the catalog or the partitions changed meanwhile. */
 const adjustments = 5
 
 export class UsageStore extends Context.Service<
   UsageStore,
   {
-    /** Takes an id, prices and encodes a batch: the part that can be done while another batch is in flight. */
+    /** Takes an id, and prices and encodes a batch: what can be done while another batch is in flight. */
     readonly encode: (batch: Batch) => Effect.Effect<EncodedBatch, DatabaseError>
-    /** Sends an encoded batch: one attempt, all or nothing, not interruptible. */
+    /** Sends an encoded batch: one attempt, all or nothing, uninterruptible. */
     readonly write: (encoded: EncodedBatch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
     /** `encode` and `write`. */
     readonly append: (batch: Batch, companion?: Companion) => Effect.Effect<Appended, DatabaseError>
-    /** Stores a batch in the transaction that the calling fiber has open on the same client. */
+    /** Stores a batch in the transaction that the calling fiber has open on the application's client. */
     readonly appendInTransaction: (batch: Batch) => Effect.Effect<Appended, DatabaseError>
-    /** Runs something once the transaction has committed that the calling fiber has open. */
+    /** Runs an effect once the calling fiber's transaction has committed. */
     readonly afterCommit: (effect: Effect.Effect<void>) => Effect.Effect<void>
     /** Whether the calling fiber has a transaction open on this database's client. */
     readonly inTransaction: Effect.Effect<boolean>
-    /** Whether that transaction holds the only connection, so that a write outside it would wait for its caller. */
+    /** Whether that transaction holds the only connection, so that any other write would wait for ever. */
     readonly heldByCaller: Effect.Effect<boolean>
-    /** Which of these batches, by their keys, the ledger lacks. */
+    /** Which of these keys the ledger lacks. */
     readonly lacking: (keys: ReadonlyArray<string>) => Effect.Effect<Ledger.Lacking, DatabaseError>
   }
 >()("effect-usage/ledger/UsageStore") {
@@ -72,7 +72,7 @@ const make = Effect.gen(function* () {
     return yield* encodeBatch(batch, yield* ids.next, catalog)
   })
 
-  /** What a batch needs to be there; not in its transaction. */
+  /** Creates what a batch refers to, outside of its transaction. */
   const prepare = ({ customers, months }: EncodedBatch) =>
     Effect.andThen(catalogs.ensureCustomers(customers), partitions.ensure(months))
 
@@ -86,7 +86,7 @@ const make = Effect.gen(function* () {
       const error = result.failure
       yield* adjusted.count(error)
       if (error._tag === "StaleCatalog") {
-        // Perhaps it is another server, which lacks what the one before had.
+        // This may be another server, which lacks what the previous one had.
         yield* partitions.forget
         encoded = yield* encodeBatch(encoded.batch, encoded.batchId, yield* catalogs.reload)
       } else if (error._tag === "TakenId") {
@@ -108,9 +108,9 @@ const make = Effect.gen(function* () {
       const result = yield* Effect.result(sendInTransaction(encoded))
       if (result._tag === "Success") return result.success
       const error = result.failure
-      // That ended the caller's transaction; their next one finds the partition.
+      // It has ended the caller's transaction; their next one will find the partition.
       if (isMissingPartition(error)) yield* partitions.forget
-      // What can be adjusted wrote nothing and left the transaction usable; any other failure has ended it.
+      // An adjustable failure wrote nothing and left the transaction usable; any other has ended it.
       if (!isAdjustable(error)) return yield* error
       yield* adjusted.count(error)
       if (error._tag === "TakenId") yield* ids.giveUp(encoded.batchId)
@@ -138,13 +138,13 @@ const isAdjustable = (error: unknown): error is Sending.StaleCatalog | TakenId =
   error instanceof Sending.StaleCatalog || error instanceof TakenId
 
 const isMissingPartition = (error: Failure): boolean =>
-  // In whatever language the server says so: a check that fails has a name, a missing partition has none.
+  // Independent of the server's language: a violated CHECK has a name, a missing partition has none.
   !isAdjustable(error) &&
   error.reason._tag === "Refused" &&
   error.reason.code === "23514" &&
   error.reason.constraint === ""
 
-/** Counts what a batch is sent again for; fails with what it is not, or not any more. */
+/** Counts the failures for which a batch is sent again; fails with any other, and when there are too many. */
 const makeAdjustments = () => {
   let changes = 0
   let taken = 0

@@ -1,17 +1,17 @@
-/** What waits in a `WriteQueue`: records, and the callers who wait for some of them or for all. */
+/** What waits in a `WriteQueue`: records, and callers that wait for some or all of them. */
 import * as Deferred from "effect/Deferred"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import type { Appended } from "./Batch.ts"
 
-/** What somebody waits for. Most of what waits is plain records, which one look tells apart. */
+/** An entry that a caller waits for. Most entries are plain records; one class tells them apart with a single check. */
 class Awaited<A> {
   readonly settled = Deferred.makeUnsafe<A, DatabaseError>()
-  /** Whether it counts as waiting: until it is taken, or its caller gives up. */
+  /** Whether it is counted as waiting: until it is taken, or its caller is interrupted. */
   isCounted = true
 }
 
-/** Records that one caller waits for; they are stored in one transaction. */
+/** Records that one caller waits for, stored in one transaction. */
 export class Group extends Awaited<Appended> {
   readonly records: ReadonlyArray<UsageRecord>
   constructor(records: ReadonlyArray<UsageRecord>) {
@@ -23,7 +23,7 @@ export class Group extends Awaited<Appended> {
 /** A caller of `flush`, in its place in the queue. */
 export class Marker extends Awaited<void> {}
 
-/** What is stored. Items are not divided. */
+/** What a batch is made of. Items are never divided. */
 export type Item = UsageRecord | Group
 
 export const isAwaited = (item: Item | Marker): item is Group | Marker => item instanceof Awaited

@@ -1,26 +1,26 @@
 /**
  * A bounded queue in front of the store, and the one fiber that empties it in batches.
  *
- * The life of a record: offered (the queue holds it) → taken into a batch, whose key is made and whose content is from then
- * on fixed → encoded → written, again and again with the same key while the failure is one that may pass → settled. With
- * `ahead` a batch is encoded while the one before it is being written.
+ * The life of a record: offered (it waits) → taken into a batch, which gets its key and whose content is frozen → encoded →
+ * written, and retried with the same key while that may help → settled. With `ahead`, a batch is encoded while the previous
+ * one is being written.
  *
- * | what it remembers | |
+ * | state | kept by |
  * |---|---|
  * | what waits | `Collector` |
- * | the attempts of a batch | `Attempts` |
- * | what became of all that was taken, and who is told | `Settlement` |
+ * | the attempts at a batch | `Attempts` |
+ * | what became of the batches taken, and who is told | `Settlement` |
  *
  * Owners and bounds: at most `capacity` items wait in the queue and `writers + ahead` batches outside it. The fiber and its
- * writes belong to the scope that `make` runs in. When that closes the queue takes nothing more, is drained, and every
- * batch is settled before the scope is closed. Where batches can be set aside, one that fails then is, and all are after two
- * seconds in which none was settled. What is neither at the deadline is failed, so nobody waits for ever.
+ * writes belong to the scope that `make` runs in. When it closes, the queue accepts nothing more and is drained, and every
+ * batch is settled before the scope is closed. If batches can be set aside, those that fail while closing are, and all of
+ * them after two seconds in which none was settled. What is still open at the deadline fails, so nobody waits for ever.
  *
  * Invariants:
- * - What was taken is settled: committed, or failed and reported; an interrupted caller changes nothing about it.
- * - A flush returns only when everything that was offered before it is settled, and fails if any of it that nobody else
- *   was told of could not be stored.
- * - When the database refuses a batch for its data, the batch is halved until the culprit is alone: its neighbours land.
+ * - What was taken is settled: stored, set aside, or failed and reported, even if its caller was interrupted.
+ * - A flush returns only when everything offered before it is settled, and fails if anything failed that nobody else was
+ *   told of.
+ * - When the database refuses a batch for its data, the batch is halved until the culprit is alone: all others are stored.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -48,7 +48,7 @@ export interface WriteQueue {
   /** Adds records, waiting for room. `false`: the queue is closed. */
   readonly offerAll: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean>
   readonly hasRoom: (records: number) => boolean
-  /** Waits until there is room for so many records, without holding it, or until the queue is closed. */
+  /** Waits for room for so many records, without reserving it, or until the queue is closed. */
   readonly awaitRoom: (records: number) => Effect.Effect<void>
   /** Adds records that are stored in one transaction, and waits until they are. `undefined`: the queue is closed. */
   readonly store: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<Appended | void, DatabaseError>
@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function* (
     yield* settlement.measured(records, clock.currentTimeMillisUnsafe() - start)
   })
 
-  // Only the waiting can be interrupted. What has been taken has no other owner, and must reach its batch.
+  // Only waiting can be interrupted. What has been taken has no other owner, and must reach its batch.
   const collect = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       yield* restore(slots.take(1))
@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function* (
     false
   )
 
-  /** Settles everything: by itself until the deadline, then what is left at once. */
+  /** Drains the queue until the deadline, and then settles what is left at once. */
   const close = Effect.fnUntraced(function* (storing: Duration.Duration, all: () => Duration.Duration) {
     settlement.beginClosing()
     attempts.closing.arrive()

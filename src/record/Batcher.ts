@@ -1,12 +1,12 @@
 /**
  * Usage at high volume: records are queued in memory and stored in batches.
  *
- * `enqueue` returns as soon as a record is checked and queued; one fiber stores what is queued when a batch is full or its
- * time is up, whichever is first. A batch is retried, with the same key, for as long as the database is out of reach; the
- * queue then fills, and callers wait or are refused, as `onFull` says.
+ * `enqueue` returns as soon as a record is checked and queued. A batch is stored when it is full or its time is up, whichever
+ * comes first, and retried with the same key while the database is unreachable. The queue then fills, and callers wait or are
+ * refused, as `onFull` says.
  *
- * What is promised: a record that was accepted is stored exactly once, unless the process dies first. Closing the layer's
- * scope drains the queue. Where records must survive the death of the process, use `Recorder`.
+ * An accepted record is stored exactly once, unless the process dies first. Closing the layer's scope drains the queue. If
+ * records must survive the death of the process, use `layerSpooled` or a `Recorder`.
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -47,12 +47,12 @@ export class BatcherError extends ServiceError<BatcherError>()("BatcherError", [
 /**
  * Counts of records since the batcher was made.
  *
- * - `queued`: waiting; `inFlight`: taken into a batch that is not settled
+ * - `queued`: waiting; `inFlight`: in a batch that is not settled
  * - `committed`, `failed`: settled
- * - `lost`: those of the failed that were neither stored nor kept anywhere else when the batcher closed
+ * - `lost`: the failed records that were neither stored nor kept anywhere else when the batcher closed
  * - `lastError`: what the batch in flight is being retried for, if anything
  * - `lastFlush`: when a batch was last stored, in milliseconds since 1970
- * - `flushingSince`: when the oldest batch was taken that is not settled, in milliseconds since 1970
+ * - `flushingSince`: when the oldest unsettled batch was taken, in milliseconds since 1970
  *
  * @since 0.1.0
  */
@@ -68,14 +68,14 @@ export interface BatcherState {
 }
 
 /**
- * - `size`: records in a batch, 100; of `layerSpooled` in a segment, which is one batch, 1,000
- * - `timeout`: longest wait of a record for its batch to fill, 5 s; of `layerSpooled` also between looks at what others have
- *   put into the spool
+ * - `size`: records in a batch, 100; with `layerSpooled`, in a segment, which is one batch, 1,000
+ * - `timeout`: the longest that a record waits for its batch to fill, 5 s; with `layerSpooled`, also the interval between looks
+ *   at what others have put into the spool
  * - `capacity`: records that may wait in memory, ten batches and at least 1,000
  * - `onFull`: `wait` for room, or `fail` with `QueueFull`, or with `SpoolFull` where there is a spool
  * - `writers`: batches written at the same time, 1
- * - `drainTimeout`: how long closing waits for what is queued, at most: the deadline of the whole end may be earlier. What is
- *   left then stays in the spool, if there is one.
+ * - `drainTimeout`: the longest that closing waits for the queue to drain; the application's deadline for shutting down may be
+ *   earlier. What is left then stays in the spool, if there is one
  *
  * @since 0.1.0
  */
@@ -103,11 +103,11 @@ export class Batcher extends Context.Service<
   {
     /** Checks and queues one record. */
     readonly enqueue: (usage: UsageInput) => Effect.Effect<UsageRecord, BatcherError>
-    /** Checks all, and queues all if none is refused; the error's field names the place: `records[3].amount`. */
+    /** Checks all records, and queues them if none is refused. The error's field names the place: `records[3].amount`. */
     readonly enqueueAll: (usage: ReadonlyArray<UsageInput>) => Effect.Effect<ReadonlyArray<UsageRecord>, BatcherError>
     /** Queues records that are checked already. */
     readonly enqueueRecords: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, BatcherError>
-    /** Returns when everything that was queued before is stored; fails if some of it since the last flush cannot be. */
+    /** Returns when everything queued before is stored; fails if anything since the last flush cannot be. */
     readonly flush: Effect.Effect<void, BatcherError>
     readonly state: Effect.Effect<BatcherState>
   }
@@ -132,8 +132,8 @@ export class Batcher extends Context.Service<
 
   /**
    * A batcher in memory that spills into the `Spool`: when its queue has been full for longer than `patience`, and what cannot
-   * be stored when it closes. So a database that is slow or gone stops neither the application nor its end, and what was
-   * accepted is stored; only the death of the process still takes the queue along.
+   * be stored when it closes. So a slow or missing database holds up neither the application nor its end, and accepted
+   * records are stored; only the death of the process still loses the queue.
    */
   static readonly layerSpilling = (
     options: SpillingBatcherOptions = {}
@@ -145,8 +145,8 @@ export class Batcher extends Context.Service<
 
   /**
    * A batcher over the `Spool`: the same interface, and records survive the death of the process. `enqueue` returns when the
-   * record is synced to the disk; it is brought into the database behind that, also by another process that shares the
-   * spool. Where the database refuses a record, that becomes a dead letter.
+   * record is synced to the disk. It is delivered to the database afterwards, possibly by another process that shares the
+   * spool. A record that the database refuses becomes a dead letter.
    */
   static readonly layerSpooled = (
     options: Omit<BatcherOptions, "capacity" | "writers"> = {}
@@ -155,7 +155,7 @@ export class Batcher extends Context.Service<
       Layer.effect(
         Batcher,
         Effect.gen(function* () {
-          // Records are checked with it; once it is read the database may go away.
+          // Records are checked with it: once it is loaded, the database may go away.
           yield* Effect.ignore((yield* CatalogStore).current)
           return yield* make(Buffer.spool(decide({ ...options, size: options.size ?? 1_000 })), false)
         })
@@ -164,13 +164,13 @@ export class Batcher extends Context.Service<
     )
 }
 
-/** Not one value: layers that are built together would share it, and each has its own `Spool`. */
+/** A function, because layers that are built together would share a value, and each has its own `Spool`. */
 const overSpool = () =>
   SpoolDelivery.layerNoDeps().pipe(
     Layer.provideMerge([Shutdown.layer, QuotaLedger.layer, UsageStore.layer, DeadLetterStore.layer])
   )
 
-/** A record cannot be checked before the catalog was read once. Who waits for room waits for that too, but not for ever. */
+/** A record cannot be checked before the catalog is loaded. Callers that wait for room wait for that too, but not for ever. */
 const patiently = Schedule.upTo(untilItWorks, { duration: "30 seconds" })
 
 const decide = (options: SpillingBatcherOptions): Buffer.Options => {

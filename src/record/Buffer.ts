@@ -1,8 +1,8 @@
 /**
- * Where a `Batcher`'s records wait until they are stored: in memory, in the spool, or in memory for as long as there is room.
+ * Where a `Batcher`'s records wait until they are stored: in memory, in the spool, or in memory while there is room.
  *
- * What `append` has taken is stored, and a flush waits for it. Closing the scope stores what waits; what the time does not
- * suffice for stays in the spool, or is reported as lost where there is none.
+ * What `append` has accepted is stored, and `flush` waits for it. Closing the scope stores what waits. What cannot be stored in
+ * time stays in the spool, or is reported as lost if there is none.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -22,16 +22,16 @@ import { Shutdown } from "../system/Shutdown.ts"
 import { Closed, QueueFull } from "./NotTaken.ts"
 
 export interface Buffer {
-  /** Takes records over; where there is no room for them, waits or fails as `onFull` says. */
+  /** Accepts records; without room it waits or fails, as `onFull` says. */
   readonly append: (
     records: ReadonlyArray<UsageRecord>
   ) => Effect.Effect<void, QueueFull | Closed | SpoolError | DatabaseError>
-  /** Waits until all that was taken before is settled. */
+  /** Waits until everything accepted before is settled. */
   readonly flush: Effect.Effect<void, DatabaseError>
   readonly state: () => State
 }
 
-/** As `BatcherOptions` has them, each decided. */
+/** `BatcherOptions` with all defaults applied. */
 export interface Options {
   readonly size: number
   readonly timeout: Duration.Duration
@@ -51,7 +51,7 @@ const makeQueue = Effect.fnUntraced(function* (options: Options, setAside?: Queu
     writers: options.writers,
     ahead: 1,
     retry: untilItWorks,
-    // Only data that the database refuses is given up: anything else an operator can mend while the queue waits.
+    // Only data that the database refuses is given up: an operator can fix anything else while the queue waits.
     isRetryable: (error) => !isRefusal(error),
     // The caller of `enqueue` is long gone.
     letters: yield* DeadLetterStore,
@@ -60,7 +60,7 @@ const makeQueue = Effect.fnUntraced(function* (options: Options, setAside?: Queu
   })
 })
 
-/** One record is taken without anything in between, where there is room for it. */
+/** The fast path: a single record for which there is room. */
 const atOnce = <E>(
   queue: WriteQueue.WriteQueue,
   records: ReadonlyArray<UsageRecord>,
@@ -101,8 +101,8 @@ export const spool = Effect.fnUntraced(function* (options: Options) {
 })
 
 /**
- * A queue in memory, and the spool for what that has no room for within `patience`, or cannot store before its end. So a
- * database that is slow or gone stops neither the application nor its end.
+ * A queue in memory, with the spool for what it has no room for within `patience`, or cannot store before it closes. So a slow
+ * or missing database holds up neither the application nor its end.
  */
 export const memoryThenSpool = Effect.fnUntraced(function* (options: Options) {
   const shutdown = yield* Shutdown
@@ -113,10 +113,10 @@ export const memoryThenSpool = Effect.fnUntraced(function* (options: Options) {
     // What is in the spool is safe there.
     drainTimeout: Duration.zero
   })
-  // Made after the spool's, so that it is closed first, and can still set aside.
+  // Made after the spool's queue, so that it closes first, and can still set batches aside.
   const queue = yield* makeQueue(options, ({ key, records }) => put(key, records))
 
-  /** Waits for room without holding a place, then takes the spool. */
+  /** Waits for room without reserving it, and then uses the spool. */
   const spill = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
     const roomOrEnd = Effect.raceFirst(queue.awaitRoom(records.length), shutdown.closing)
     yield* Effect.timeoutOption(roomOrEnd, options.patience)
@@ -130,7 +130,7 @@ export const memoryThenSpool = Effect.fnUntraced(function* (options: Options) {
   } satisfies Buffer
 })
 
-/** Records in a segment of what is spilled, at least: a file each for small batches would be slow. */
+/** The least records in a spilled segment: a file for each small batch would be slow. */
 const smallestSegment = 1_000
 
 const sum = (own: State, spilled: ReturnType<SpooledQueue.SpooledQueue["state"]>): State => ({

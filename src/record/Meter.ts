@@ -1,15 +1,15 @@
 /**
- * What instrumentation hands its usage to: it takes a record at once, in a handful of instructions, and never fails, so that
- * a request is neither slowed nor refused because it is metered.
+ * Takes usage from instrumentation, at once, in a handful of instructions, and without ever failing: so metering neither slows
+ * nor fails a request.
  *
- * A record waits here for at most `every` and goes on to the `Batcher`, in order. Bytes are added up by customer and
- * direction as they flow, and become one record of bandwidth each time; a download of hours is metered while it runs.
+ * A record waits here for at most `every`, and then goes to the `Batcher`, in order. Bytes are added up by customer and
+ * direction as they flow, and become one record of bandwidth each time, so that a long download is metered while it runs.
  *
- * Owners and bounds: one fiber hands over; it belongs to the layer's scope, and closing that hands over what is left, until
- * the deadline that the end of the application has. While the batcher takes nothing (its queue is full, and there is no spool to go to) up to `capacity`
- * records wait here. Beyond that records are dropped and counted, and the log says so: instrumentation is where availability
- * comes before completeness. Bytes are never dropped, only added up for longer. With a spool (`Usage.layer({ spool })`)
- * nothing of this happens before the disk is full.
+ * Owners and bounds: one fiber hands records over. It belongs to the layer's scope; closing it hands over what is left, until
+ * the application's deadline for shutting down. While the batcher accepts nothing, because its queue is full and there is no
+ * spool, up to `capacity` records wait here. Beyond that, records are dropped, counted and logged: for instrumentation,
+ * availability comes before completeness. Bytes are never dropped, only added up for longer. With a spool
+ * (`Usage.layer({ spool })`) none of this happens before the disk is full.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -34,8 +34,8 @@ import * as Telemetry from "../system/Telemetry.ts"
 
 /**
  * - `every`: how long records wait here, 1 s
- * - `capacity`: how many may wait while the batcher takes none, 100,000
- * - `drainTimeout`: how long closing hands over what is left, at most
+ * - `capacity`: how many may wait while the batcher accepts none, 100,000
+ * - `drainTimeout`: the longest that closing waits to hand over what is left
  *
  * @since 0.1.0
  */
@@ -46,8 +46,8 @@ export interface MeterOptions {
 }
 
 /**
- * - `waiting`: records that the batcher has not taken
- * - `dropped`: records that there was no room for, that were refused, or that were left when the meter closed, since the start
+ * - `waiting`: records that the batcher has not accepted yet
+ * - `dropped`: records since the start that found no room, were refused, or were left when the meter closed
  *
  * @since 0.1.0
  */
@@ -65,11 +65,11 @@ export class Meter extends Context.Service<
   {
     /** Takes a checked record. */
     readonly put: (record: UsageRecord.UsageRecord) => void
-    /** Takes usage of one of the six built-in services; what is refused is logged and counted as dropped. */
+    /** Takes usage of one of the six built-in services. Refused usage is logged, and counted as dropped. */
     readonly offer: (service: Service, usage: Result.Result<UsageRecord.UsageInput, InvalidInput>, now: number) => void
-    /** Adds to the bytes that a customer has transferred. */
+    /** Adds bytes that a customer has transferred. */
     readonly transferred: (customer: CustomerId, direction: Direction, bytes: number) => void
-    /** Returns when all that was taken before is stored; fails as `Batcher.flush` does. */
+    /** Returns when everything taken before is stored; fails as `Batcher.flush` does. */
     readonly flush: Effect.Effect<void, BatcherError>
     readonly state: Effect.Effect<MeterState>
   }
@@ -78,9 +78,9 @@ export class Meter extends Context.Service<
     Layer.provide(Layer.effect(Meter, make(options)), Shutdown.layer)
 }
 
-/** Records that are handed over together: no more than the smallest queue of a batcher holds. */
+/** Records that are handed over together: no more than a batcher's smallest queue holds. */
 const chunkSize = 100
-/** Chunks that are handed over at the same time when the meter closes: a spool syncs them together. */
+/** Chunks that are handed over at once while closing: a spool syncs them together. */
 const closingChunks = 16
 
 const make = Effect.fnUntraced(function* (options: MeterOptions) {
@@ -91,7 +91,7 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
   const wake = Latch.makeUnsafe()
 
   let pending: Array<UsageRecord.UsageRecord> = []
-  /** Taken out of `pending`, and not yet by the batcher. */
+  /** Records taken out of `pending` that the batcher has not accepted yet. */
   let handing = 0
   let dropped = 0
   let closing = false
@@ -116,7 +116,7 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
       for (const direction of ["egress", "ingress"] as const) {
         const amount = directions[direction]
         if (amount === 0) continue
-        // Sums are kept whatever waits: there is one a customer.
+        // Sums are kept however much waits: there are two a customer.
         pending.push({
           customer,
           service: builtIns.bandwidth.name,
@@ -129,7 +129,7 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
     }
   }
 
-  /** A full queue or spool is waited for; a batcher that is closed takes no more. */
+  /** Waits while the queue or spool is full; a closed batcher accepts nothing more. */
   const hand = (chunk: ReadonlyArray<UsageRecord.UsageRecord>) =>
     batcher.enqueueRecords(chunk).pipe(
       Effect.retry({ schedule: Schedule.spaced("50 millis"), while: (error) => error.isRetryable }),
@@ -173,7 +173,7 @@ const make = Effect.fnUntraced(function* (options: MeterOptions) {
   })
 
   yield* Telemetry.fromZero(Telemetry.recordsDropped)
-  // While the batcher takes nothing, handing over waits; what is lost meanwhile must be told meanwhile.
+  // Handing over waits while the batcher accepts nothing; what is lost meanwhile must be reported meanwhile.
   yield* Effect.forkScoped(Effect.repeat(report, Schedule.spaced(every)))
 
   const pass = Effect.gen(function* () {

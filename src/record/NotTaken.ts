@@ -1,4 +1,4 @@
-/** Why usage was not taken, where it is not the usage's fault. */
+/** Why usage was not accepted although it is valid. */
 import * as Schema from "effect/Schema"
 
 /** The queue is full, and `onFull` is `fail`. @since 0.1.0 */
@@ -18,7 +18,7 @@ export class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {
 }
 
 /**
- * The embedded database has one connection, and the caller's transaction holds it: waiting for another write would never
+ * The embedded database has one connection, and the caller's transaction holds it, so waiting for another write would never
  * end. `recordInTransaction` writes in that transaction.
  *
  * @since 0.1.0

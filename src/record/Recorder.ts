@@ -1,13 +1,13 @@
 /**
  * Records usage, each call with the promise that it gives.
  *
- * - `track…`, `record`: stored when it returns. Concurrent callers share a write: while one batch is on its way the next
- *   gathers, so a quiet server answers in milliseconds and a busy one in large batches. A record that is refused takes none
- *   of those beside it along.
+ * - `track…`, `record`: stored when it returns. Concurrent callers share a write: while one batch is on its way the next one
+ *   gathers, so a quiet server answers in milliseconds and a busy one in large batches. A refused record does not affect the
+ *   others in its batch.
  * - `recordAll`: several in one transaction, all or none.
  * - `recordInTransaction`: in the caller's own transaction, so that usage and, say, the order commit or roll back together.
  *
- * A `Batcher` takes usage at higher rates, and answers before it is stored.
+ * A `Batcher` accepts usage at higher rates, and returns before it is stored.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -51,11 +51,11 @@ export class RecorderError extends ServiceError<RecorderError>()("RecorderError"
 ]) {}
 
 /**
- * - `retryFor`: how long a write is retried while the database is out of reach or busy, 30 s
+ * - `retryFor`: how long a write is retried while the database is unreachable or busy, 30 s
  * - `size`: callers that share a batch, 1,000
  * - `writers`: batches written at the same time, 2
- * - `setAside`: takes over records that could not be stored within `retryFor`, such as `Spool.put`. If it succeeds, so do
- *   the callers. An attempt may have stored the records without an answer, so what it keeps must be stored under `key`.
+ * - `setAside`: takes over records that could not be stored within `retryFor`, such as `Spool.put`. If it succeeds, so do the
+ *   callers. An attempt whose answer was lost may have stored the records, so they must be stored under `key` later.
  *
  * @since 0.1.0
  */
@@ -109,11 +109,11 @@ export class Recorder extends Context.Service<Recorder, Interface>()("effect-usa
   ): Layer.Layer<Recorder, never, UsageStore | CatalogStore> =>
     Layer.provide(Layer.effect(Recorder, make(options)), [Shutdown.layer, QuotaLedger.layer])
 
-  /** A recorder on a database: what it returns from is stored. */
+  /** A recorder on a database: what it has returned is stored. */
   static readonly layer = (options: RecorderOptions = {}): Layer.Layer<Recorder, never, Database> =>
     Layer.provide(Recorder.layerNoDeps(options), UsageStore.layer)
 
-  // For the `CurrentCustomer`, whom the application's authentication provides.
+  // For the `CurrentCustomer`, which the application's authentication provides.
 
   /** Records one API request of the current customer. */
   static readonly trackApiRequest: ForCurrent<Tracking.ApiRequest> = forCurrent((_) => _.trackApiRequest)
@@ -143,7 +143,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     size: options.size ?? 1_000,
     linger: Duration.zero,
     writers: options.writers ?? 2,
-    // A batch that was taken early would be a small one: callers gather until a writer is free.
+    // A batch taken early would be small: callers gather until a writer is free.
     ahead: 0,
     retry,
     isRetryable: (error) => error.isRetryable,
@@ -162,7 +162,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
     return record
   })
 
-  /** The trackers are `record` behind a door of their own. */
+  /** The trackers convert their input, and then `record` it. */
   const track =
     <A>(toUsage: (input: A) => Result.Result<UsageInput, InvalidInput>) =>
     (input: A) =>
@@ -185,7 +185,7 @@ const make = Effect.fnUntraced(function* (options: RecorderOptions) {
   })
 })
 
-/** A caller's transaction cannot wait for the catalog as `record` does. */
+/** A caller's transaction does not wait for the catalog as `record` does. */
 const inTransaction = (store: UsageStore["Service"], intake: Intake, ledger: Ledger) =>
   Effect.fn("Recorder.recordInTransaction")(function* (...usages: ReadonlyArray<UsageInput>) {
     if (!(yield* store.inTransaction)) return yield* RecorderError.from(new NotInTransaction())
@@ -195,7 +195,7 @@ const inTransaction = (store: UsageStore["Service"], intake: Intake, ledger: Led
         store.appendInTransaction({ key: randomUUID(), source: "transaction", records, onConflict: "fail" }),
         RecorderError.from
       )
-      // Until then a quota counts what was let pass for them: nobody knows whether it will commit.
+      // Until then quotas count the grants: nobody knows whether the transaction will commit.
       yield* store.afterCommit(
         Effect.sync(() => {
           ledger.takeAll(records)

@@ -1,10 +1,10 @@
 /**
- * Bytes that are stored over time, as GB-hours: the application says what a customer stores whenever that changes, and the
- * meter records the bytes × hours between.
+ * Storage over time, in GB-hours: the application reports what a customer stores whenever that changes, and the meter records
+ * the bytes × hours in between.
  *
  * Every `every`, and when the layer's scope closes, each customer's byte-hours since the last time become one record of
- * `storage`. They are exact: what an amount's 18 decimals cannot hold is carried into the next record. The meter is in
- * memory. After a start the application says again what its customers store; the time in which it did not run is not
+ * `storage`. They are exact: what an amount's 18 decimals cannot hold is carried over to the next record. The meter is in
+ * memory: after a start, the application reports again what its customers store. Time in which it did not run is not
  * metered.
  */
 import * as Clock from "effect/Clock"
@@ -38,11 +38,11 @@ export class StorageMeter extends Context.Service<
   {
     /** From now on the customer stores so many bytes: a whole number, zero or more. */
     readonly set: (customer: string, bytes: number | bigint) => Effect.Effect<void, InvalidInput>
-    /** From now on so many more, or with a negative number fewer; never less than none. */
+    /** From now on so many bytes more, or fewer if negative; never below zero. */
     readonly add: (customer: string, bytes: number | bigint) => Effect.Effect<void, InvalidInput>
     /** What a customer stores now. */
     readonly stored: (customer: string) => Effect.Effect<bigint>
-    /** Records the byte-hours until now; `Meter.flush` waits until they are stored. */
+    /** Records the byte-hours up to now; `Meter.flush` waits until they are stored. */
     readonly record: Effect.Effect<void>
   }
 >()("effect-usage/StorageMeter") {
@@ -51,13 +51,13 @@ export class StorageMeter extends Context.Service<
 }
 
 const millisPerHour = 3_600_000n
-/** Records that are given to the meter at once. */
+/** Records that are passed to the meter at once. */
 const crowd = 10_000
 const decimals = 10n ** BigInt(Decimal.amountBounds.decimals)
 
 interface Gauge {
   bytes: bigint
-  /** Until when `byteMillis` is added up, milliseconds since 1970. */
+  /** The time up to which `byteMillis` is added up, in milliseconds since 1970. */
   at: number
   /** Since when. */
   from: number
@@ -83,7 +83,7 @@ const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
   const gauges = new Map<CustomerId.CustomerId, Gauge>()
 
   const advance = (gauge: Gauge, now: number): void => {
-    // A clock that is set back measures nothing.
+    // A clock that was set back measures nothing.
     if (now > gauge.at) gauge.byteMillis += gauge.bytes * BigInt(now - gauge.at)
     gauge.at = now
   }
@@ -104,7 +104,7 @@ const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
     gauges.set(customer, gauge)
   })
 
-  /** What was stored since the last time, which is then accounted for. */
+  /** Takes the byte-hours since the last time. */
   const take = (customer: CustomerId.CustomerId, gauge: Gauge): UsageInput => {
     const parts = gauge.byteMillis * decimals + gauge.carried
     const millis = BigInt(gauge.at - gauge.from)
@@ -121,7 +121,7 @@ const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
     return usage
   }
 
-  /** Many customers at once must not crowd out the requests that are metered meanwhile. */
+  /** In portions: many customers at once must not crowd out requests that are metered meanwhile. */
   const room = Effect.repeat(
     Effect.map(meter.state, ({ waiting }) => waiting < crowd),
     { until: (isThere) => isThere, schedule: Schedule.spaced("20 millis") }
@@ -142,7 +142,7 @@ const make = Effect.fnUntraced(function* (options: StorageMeterOptions) {
 
   const record = recordWhere(room)
   yield* record.pipe(Effect.schedule(Schedule.spaced(options.every ?? "1 hour")), Effect.forkScoped)
-  // Beyond the deadline the meter counts what it has no room for.
+  // After the deadline, the meter counts as dropped what it has no room for.
   yield* Effect.addFinalizer(() =>
     shutdown.close(({ storing }) =>
       recordWhere(Effect.suspend(() => Effect.timeoutOption(Effect.interruptible(room), storing())))

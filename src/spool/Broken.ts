@@ -1,13 +1,13 @@
 /**
- * What of a spool could not be read, kept in `broken/` for a person to look at.
+ * What could not be read from a spool, kept in `broken/` for a person to look at.
  *
  *     broken/<key>-<offset>     damaged bytes of a segment
- *     broken/<key>-<name>       a file of the inbox, or what is left of it, that is none of usage
+ *     broken/<key>-<name>       a file of the inbox, or the rest of one, that does not contain usage
  *     broken/<key>-<name>.json  why: the verdict
- *     broken/left-<hash>.json   of what cannot even be moved out of the inbox
+ *     broken/left-<hash>.json   about something that cannot even be moved out of the inbox
  *
- * A verdict is written before anything else happens to the file, and whoever reads the claim again goes by it: so a file is
- * never both stored and kept aside, whatever changes meanwhile.
+ * A verdict is written before anything else happens to the file, and whoever reads the claim again follows it. So a file is
+ * never both stored and kept aside, whatever changes in between.
  */
 import { createHash } from "node:crypto"
 import { lstat, readFile, rename, rm } from "node:fs/promises"
@@ -27,7 +27,7 @@ export interface Verdict {
   readonly problem: string
 }
 
-/** Where a file of a claim is kept. Names may be as long as a name can be. */
+/** Where a file of a claim is kept. Its name may be as long as the file system allows. */
 export const pieceOf = (spool: string, key: string, name: string): string =>
   join(spool, "broken", Buffer.byteLength(name) > 150 ? `${key}-${hashOf(name)}` : `${key}-${name}`)
 
@@ -38,7 +38,7 @@ const suffix = ".json"
 export const judge = (spool: string, key: string, verdict: Verdict): Promise<void> =>
   writeWhole(pieceOf(spool, key, verdict.file) + suffix, `${JSON.stringify(verdict)}\n`)
 
-/** Moves a file of a claim, or whatever it is, to where it is kept. */
+/** Moves a file of a claim, or whatever it is, into `broken/`. */
 export const keep = async (
   spool: string,
   claim: { readonly key: string; readonly path: string },
@@ -48,7 +48,7 @@ export const keep = async (
   await syncDirectory(join(spool, "broken"))
 }
 
-/** Keeps what `copy` writes of a file; gives what that gives. */
+/** Keeps what `copy` writes of a file; returns its result. */
 export const keepRest = async <A>(
   spool: string,
   key: string,
@@ -80,7 +80,7 @@ export const verdicts = async (spool: string, key: string): Promise<ReadonlyArra
 
 const leftPrefix = "left-"
 
-/** Notes that something stays in the inbox because it cannot be moved. */
+/** Records that something stays in the inbox because it cannot be moved. */
 export const noteLeft = (spool: string, name: string, problem: string): Promise<void> =>
   writeWhole(
     join(spool, "broken", `${leftPrefix}${hashOf(name)}${suffix}`),
@@ -99,18 +99,18 @@ export const tidyLeft = async (spool: string): Promise<void> => {
   }
 }
 
-/** How much is kept: pieces, without what is written about them. */
+/** The number of pieces that are kept, without the verdicts on them. */
 export const count = async (spool: string): Promise<number> =>
   (await names(join(spool, "broken"))).filter((name) => !name.endsWith(suffix) || name.startsWith(leftPrefix)).length
 
-/** Keeps what could not be read of a segment. */
+/** Keeps the bytes of a segment that could not be read. */
 export const keepBytes = (spool: string, key: string, offset: number, content: Uint8Array): Promise<void> =>
   writeWhole(join(spool, "broken", `${key}-${offset}`), content)
 
-/** Largest file of lines that is read to be written anew. */
+/** The largest file of lines that is rewritten. */
 const mendableBytes = 67_108_864
 
-/** Removes the bytes of segments, and the lines of files, whose text is meant; gives the number of files that had any. */
+/** Removes the bytes of segments, and the lines of files, that match; returns the number of files that had any. */
 export const remove = async (spool: string, isMeant: (text: string) => boolean): Promise<number> => {
   const folder = join(spool, "broken")
   const all = await names(folder)
@@ -133,6 +133,6 @@ export const remove = async (spool: string, isMeant: (text: string) => boolean):
   return changed
 }
 
-/** A verdict that quotes nobody. */
+/** A verdict that quotes no data. */
 const withoutWords = (verdict: string): string =>
   `${JSON.stringify({ ...(JSON.parse(verdict) as Verdict), problem: "cannot be read" })}\n`

@@ -1,8 +1,8 @@
 /**
- * Reads claims of the inbox: files that were claimed together as one batch, and of one that was claimed alone each chunk as a
- * batch, under keys that are the same whenever it is read.
+ * Reads claims of the inbox. Files that were claimed together are one batch; of a file that was claimed alone, each chunk is
+ * a batch. Their keys are the same whenever a claim is read.
  *
- * What is no file of usage is kept aside, and one letter says so. The verdict is written first, so that it stands for
+ * A file that does not contain usage is kept aside, and one dead letter says so. The verdict is written first, and binds
  * whoever reads the claim again (see `Broken`).
  */
 import * as Effect from "effect/Effect"
@@ -30,7 +30,7 @@ type Store = (
 
 type Take = (part: InboxLines.Part) => Effect.Effect<void, DatabaseError>
 
-/** What a file came to: `undefined`, it was read to its end; `gone`, somebody else has stored and removed the claim. */
+/** How reading a file ended: `undefined` at its end; `gone`: somebody else has stored and removed the claim. */
 type Outcome = Broken.Verdict | "gone" | undefined
 
 export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
@@ -55,7 +55,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
       verdict
     )
 
-  /** Keeps aside what of a file was given up. */
+  /** Keeps aside the part of a file that was given up. */
   const setAside = Effect.fnUntraced(function* (
     batch: SealedBatch,
     name: string,
@@ -77,7 +77,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
     })
   })
 
-  /** Reads a file of a claim, as far as an earlier verdict lets it. */
+  /** Reads a file of a claim, as far as an earlier verdict allows. */
   const readFile = Effect.fnUntraced(function* (
     batch: SealedBatch,
     name: string,
@@ -123,7 +123,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
       const outcome = yield* readFile(batch, name, before, (part) => Effect.sync(() => void parts.push(part)))
       if (outcome === "gone") return false
       if (outcome !== undefined) letters.push(letterOf(batch, outcome))
-      // Of a file that is kept whole nothing is stored.
+      // Nothing is stored of a file that is kept whole.
       if (outcome?.kept === "whole") continue
       for (const part of parts) {
         for (const record of part.records) records.push(record)
@@ -151,7 +151,7 @@ export const make = ({ path: spool }: SpoolDirectory, intake: Intake) => {
   })
 
   return {
-    /** Reads a claim, and gives its batches to `store`; `false` if somebody else has stored and removed it. */
+    /** Reads a claim and passes its batches to `store`; `false` if somebody else has stored and removed it. */
     read: Effect.fnUntraced(function* (
       batch: SealedBatch,
       store: Store

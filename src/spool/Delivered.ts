@@ -1,12 +1,12 @@
 /**
- * Batches that were delivered, kept for a while: a database may forget what it had committed, when it fails over to a standby
- * that lagged, or is restored.
+ * Delivered batches, kept for a while: a database may lose what it had committed when it fails over to a lagging standby or is
+ * restored.
  *
- *     delivered/<database>/<name>            delivered, and not looked for in the ledger since
- *     delivered/<database>/<server>/<name>   found there, in this run of the server
+ *     delivered/<database>/<name>            delivered, and not confirmed since
+ *     delivered/<database>/<server>/<name>   confirmed: found in the ledger in this run of the server
  *
- * A name has the time of delivery, how many bytes it is, and the batch's name in `ready`, to which it goes back when a ledger lacks it. The
- * folder of a database is its id.
+ * A name contains the time of delivery, the size in bytes, and the batch's name in `ready`, where it returns to if the ledger
+ * lacks it. The folder of a database is named by the database's id.
  */
 import { rename, rm, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
@@ -14,7 +14,7 @@ import { isMissing, makePrivateDirectory } from "../files/Files.ts"
 import type { SealedBatch, SpoolDirectory } from "./SpoolDirectory.ts"
 import { names, sealedPattern } from "./SpoolNames.ts"
 
-/** A batch that is kept. `server`: in which run of the server it was found; `undefined`: in none yet. */
+/** A batch that is kept. `server`: the run of the server in which it was confirmed, if any. */
 export interface KeptBatch {
   readonly key: string
   readonly path: string
@@ -28,7 +28,7 @@ const keptPattern = /^([0-9a-z]+)~([0-9a-z]+)~(.*)$/
 
 const root = (spool: SpoolDirectory): string => join(spool.path, "delivered")
 
-/** Puts a batch aside that was delivered to a database. */
+/** Keeps a batch that was delivered to a database. */
 export const keep = async (spool: SpoolDirectory, owner: string, batch: SealedBatch, now: number): Promise<void> => {
   const directory = join(root(spool), owner)
   await makePrivateDirectory(directory)
@@ -38,7 +38,7 @@ export const keep = async (spool: SpoolDirectory, owner: string, batch: SealedBa
   await move(batch.path, join(directory, name))
 }
 
-/** All that is kept, the oldest first. */
+/** Everything that is kept, oldest first. */
 export const list = async (spool: SpoolDirectory): Promise<ReadonlyArray<KeptBatch>> => {
   const found: Array<KeptBatch> = []
   const add = (directory: string, name: string, owner: string, server: string | undefined) => {
@@ -60,18 +60,18 @@ export const list = async (spool: SpoolDirectory): Promise<ReadonlyArray<KeptBat
   return found.sort((a, b) => a.deliveredAt - b.deliveredAt)
 }
 
-/** Notes that a batch was found in a ledger. */
+/** Marks a batch as found in the ledger. */
 export const confirm = async (spool: SpoolDirectory, kept: KeptBatch, owner: string, server: string): Promise<void> => {
   const directory = join(root(spool), owner, server)
   await makePrivateDirectory(directory)
   await move(kept.path, join(directory, basename(kept.path)))
 }
 
-/** Lets a batch be delivered again. */
+/** Moves a batch back to be delivered again. */
 export const takeBack = (spool: SpoolDirectory, kept: KeptBatch): Promise<void> =>
   move(kept.path, join(spool.path, "ready", keptPattern.exec(basename(kept.path))![3]!))
 
-/** Removes what was delivered before, and the oldest of what is more than so many bytes. */
+/** Removes what was delivered before a time, and the oldest batches beyond a number of bytes. */
 export const prune = async (spool: SpoolDirectory, before: number, mostBytes: number): Promise<void> => {
   const kept = await list(spool)
   let bytes = kept.reduce((sum, each) => sum + each.bytes, 0)
@@ -82,10 +82,10 @@ export const prune = async (spool: SpoolDirectory, before: number, mostBytes: nu
   }
 }
 
-/** Removes all of it. */
+/** Removes everything. */
 export const clear = (spool: SpoolDirectory): Promise<void> => rm(root(spool), { recursive: true, force: true })
 
-/** Another process may have moved it before. */
+/** Another process may have moved it already. */
 const move = async (from: string, to: string): Promise<void> => {
   try {
     await rename(from, to)

@@ -1,9 +1,9 @@
 /**
- * The inbox of a spool: whatever others have put there, claimed to be delivered.
+ * The inbox of a spool: other programs drop files here, which are claimed and then delivered.
  *
- * A claim is a directory, made where only its process writes and sealed by a rename; a file is in one claim only. Anything
- * can lie in an inbox. What is no file, or cannot be read, is claimed like the rest, so that it is in nobody's way, and
- * only told from a file when it is read: nothing but a regular file is ever opened.
+ * A claim is a directory, created where only its process writes and sealed by a rename; each file is in one claim only.
+ * Anything may lie in an inbox. What is not a file, or cannot be read, is claimed like the rest, so that it is not in the
+ * way, and is recognised when it is read: only regular files are ever opened.
  */
 import { randomUUID } from "node:crypto"
 import { constants } from "node:fs"
@@ -17,16 +17,16 @@ import * as ShellLines from "./ShellLines.ts"
 import type { SealedBatch } from "./SpoolDirectory.ts"
 import { ignoreMissing, names, stampedName } from "./SpoolNames.ts"
 
-/** Files of the inbox in one claim: a batch of a size that goes well in one transaction. */
+/** Files in one claim: a batch that suits one transaction. */
 const filesInClaim = 1_000
-/** Bytes after which a claim takes no further file. A larger file has a claim to itself, and as many batches as it takes. */
+/** Bytes after which a claim takes no further file. A larger file has a claim to itself, and several batches. */
 const bytesInClaim = 4_194_304
 
-/** Whether something of this name was put into the inbox to be taken. */
+/** Whether a file of this name is complete, and meant to be claimed. */
 export const isMeant = (name: string): boolean =>
   !name.startsWith(".") && (name.endsWith(".ndjson") || ShellLines.isName(name))
 
-/** Claims what is in the inbox, or a part of it; `undefined` if nothing is, or nothing that can be moved. */
+/** Claims the files of the inbox, or a part of them; `undefined` if there are none that can be moved. */
 export const claim = async (spool: string): Promise<SealedBatch | undefined> => {
   const large: Array<string> = []
   const others: Array<string> = []
@@ -57,7 +57,7 @@ export const claim = async (spool: string): Promise<SealedBatch | undefined> => 
   }
 }
 
-/** Makes a claim of files, of those that can be had. */
+/** Makes a claim of those files that can be moved. */
 const seal = async (
   spool: string,
   own: OwnDirectory.OwnDirectory,
@@ -81,7 +81,7 @@ const seal = async (
   return { kind, key, path }
 }
 
-/** What a rename answers that is about the one thing, and not about the inbox. */
+/** Error codes of a rename that concern the one file, and not the whole inbox. */
 const immovable: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EBUSY", "EXDEV"])
 
 const take = async (spool: string, name: string, to: string): Promise<boolean> => {
@@ -97,7 +97,7 @@ const take = async (spool: string, name: string, to: string): Promise<boolean> =
   }
 }
 
-/** What is in a claim, in order; `undefined` if somebody has stored and removed it. */
+/** The contents of a claim, in order; `undefined` if somebody has stored and removed it. */
 export const list = (path: string): Promise<ReadonlyArray<string> | undefined> =>
   readdir(path).then((found) => found.sort(), ignoreMissing)
 
@@ -108,22 +108,22 @@ export interface OpenFile {
   readonly handle: FileHandle
 }
 
-/** Why something in a claim is not read, and never will be. */
+/** Something in a claim can never be read, for a reason that lies in it. */
 export class Unreadable extends Error {}
 
-/** What the system answers about a file; anything else is about us, or for now. */
+/** Error codes that concern the file; any other concerns this process, or is temporary. */
 const aboutFile: ReadonlySet<unknown> = new Set(["EACCES", "EPERM", "EIO", "ELOOP", "ENXIO", "ENODEV", "EISDIR"])
 
 /** The same error as `Unreadable`, if it says something about the file. */
 export const unreadable = (cause: unknown): unknown => {
   if (cause instanceof Unreadable) return cause
   const { code, message } = cause as NodeJS.ErrnoException
-  // Without a code it is what the first bytes say.
+  // Errors without a code are about the first bytes.
   return code === undefined || aboutFile.has(code) ? new Unreadable(`cannot be read: ${message}`, { cause }) : cause
 }
 
 /**
- * Opens a file of a claim. Rejects with `Unreadable` for what is no file of text, or what the system does not let us read.
+ * Opens a file of a claim. Rejects with `Unreadable` if it is not a text file, or the system does not let us read it.
  * `isAlone`: it may have any size.
  */
 export const openFile = async (file: string, isAlone: boolean): Promise<OpenFile> => {
@@ -133,7 +133,7 @@ export const openFile = async (file: string, isAlone: boolean): Promise<OpenFile
   const access = isShells ? constants.O_RDWR | constants.O_APPEND : constants.O_RDONLY
   let handle: FileHandle | undefined
   try {
-    // What it was a moment ago is only a hint.
+    // What it was a moment ago is only a hint: look again.
     handle = await open(file, access | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     const found = await handle.stat()
     if (!found.isFile()) throw new Unreadable("is no file")

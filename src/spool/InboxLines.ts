@@ -1,9 +1,9 @@
 /**
- * What the lines of a file from the inbox say, a chunk at a time.
+ * Reads the lines of a file from the inbox, a chunk at a time.
  *
- * How a file is cut depends on its content alone, so whoever reads it again finds the same chunks. A file is given up where
- * it cannot be read any further, and where so many lines in a row are refused that it is none of usage; what to do about
- * that is the caller's.
+ * The cut of a file depends on its content alone, so whoever reads it again finds the same chunks. A file is given up where it
+ * cannot be read any further, or where so many consecutive lines are refused that it does not contain usage. The caller
+ * decides what to do about that.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -17,7 +17,7 @@ import type * as Inbox from "./Inbox.ts"
 import type { NewDeadLetter } from "../ledger/DeadLetterStore.ts"
 import type { Intake } from "../ledger/Intake.ts"
 
-/** A chunk of a file, that begins at `offset`. */
+/** A chunk of a file that begins at `offset`. */
 export interface Part {
   readonly offset: number
   readonly records: ReadonlyArray<UsageRecord>
@@ -25,8 +25,8 @@ export interface Part {
 }
 
 /**
- * Where reading ended before the end, in bytes and lines, and why. `part`: the chunk in which that was, up to there.
- * `isReadable`: there is more.
+ * Where reading was given up, in bytes and lines, and why. `part`: the chunk up to that place. `isReadable`: the rest can be
+ * read.
  */
 export interface GivenUp {
   readonly part: Part
@@ -40,11 +40,11 @@ export interface Options {
   readonly name: string
   readonly file: Inbox.OpenFile
   readonly intake: Intake
-  /** Where reading ends, by a verdict of an earlier attempt. */
+  /** Where reading ends by the verdict of an earlier attempt. */
   readonly until: number
 }
 
-/** Lines in a chunk: a batch of a size that goes well in one transaction. */
+/** Lines in a chunk: a batch that suits one transaction. */
 const chunkLines = 5_000
 
 const format = Ndjson.make(undefined)
@@ -54,7 +54,7 @@ interface Line {
   readonly result: Result.Result<UsageRecord, InvalidInput>
 }
 
-/** The lines of a chunk, each by itself. */
+/** Checks each line of a chunk. */
 const linesOf = Effect.fnUntraced(function* (intake: Intake, view: Buffer, { pieces }: Cut, modified: number) {
   const inputs: Array<UsageInput> = []
   const refusals = new Map<number, InvalidInput>()
@@ -79,7 +79,7 @@ const linesOf = Effect.fnUntraced(function* (intake: Intake, view: Buffer, { pie
   }))
 })
 
-/** Reads a file, and gives each of its chunks to `take` before it reads the next; gives where it gave up. */
+/** Reads a file, passing each chunk to `take` before it reads the next. Returns where it gave up, if it did. */
 export const read = Effect.fnUntraced(function* <E>(
   { file, intake, name, until }: Options,
   take: (part: Part) => Effect.Effect<void, E>
@@ -140,7 +140,7 @@ export const read = Effect.fnUntraced(function* <E>(
 
 const lineFeed = 0x0a
 
-/** Passes what is left of a file, from a byte on, to `write`; gives the number of its lines. */
+/** Passes the rest of a file, from a byte on, to `write`; returns the number of its lines. */
 export const rest = async (
   { window }: Inbox.OpenFile,
   from: number,

@@ -1,13 +1,12 @@
 /**
- * What becomes of the spool's batches once they are delivered: they are kept for a while, and delivered again should the
- * database turn out to lack them.
+ * Keeps delivered batches for a while, and delivers them again if the database turns out to lack them.
  *
- * That a commit was acknowledged is no promise of a server that fails over to a standby which had not received it, or is
- * restored to an earlier time. From time to time the ledger is asked for what was delivered since, and, when its server is another one than
- * before, for all that is kept. The ledger takes a batch once, so that to deliver it again is harmless.
+ * An acknowledged commit may be lost when a server fails over to a standby that had not received it, or is restored to an
+ * earlier time. So from time to time the ledger is asked for what was delivered since, and, if the server has changed, for
+ * everything that is kept. The ledger takes a batch once, so delivering it again is harmless.
  *
- * - A batch is removed only when its time is up and the database was asked for it after that: an outage takes as long as it takes.
- * - What was delivered to another database is left to that one.
+ * - A batch is removed only after its time is up and the database has confirmed it since, however long an outage takes.
+ * - Batches that were delivered to another database are left to that one.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -21,9 +20,9 @@ import { type Identity, isOf } from "../database/IdentityStore.ts"
 import type { UsageStore } from "../ledger/UsageStore.ts"
 
 export interface KeptBatches {
-  /** Takes over a batch that was delivered. */
+  /** Keeps a batch that was delivered. */
   readonly keep: (batch: SpoolDirectory.SealedBatch) => Effect.Effect<void, DatabaseError | SpoolUnusable>
-  /** Asks the ledger, and puts what it lacks back to be delivered. */
+  /** Asks the ledger, and returns what it lacks to be delivered again. */
   readonly settle: Effect.Effect<void, DatabaseError | SpoolUnusable>
 }
 
@@ -41,7 +40,7 @@ export const make = (spool: Spool["Service"], store: UsageStore["Service"]): Kep
 
   const onDisk = SpoolUnusable.attempt(directory.path)
 
-  /** Asks for batches; gives how many the ledger lacks. */
+  /** Asks for batches; returns how many the ledger lacks. */
   const ask = Effect.fnUntraced(function* (batches: ReadonlyArray<Delivered.KeptBatch>) {
     const { identity: here, keys, server } = yield* store.lacking(batches.map(({ key }) => key))
     yield* onDisk("keeping what was delivered", async () => {

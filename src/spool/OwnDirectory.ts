@@ -1,10 +1,10 @@
 /**
- * A directory of `open/` that one process writes in, and what becomes of it when that process is gone.
+ * A directory in `open/` that one process writes to, and its retirement once that process is gone.
  *
- * A kernel lock on a file in it says whose it is, from before anything is in it until it is retired; so nobody who is alive
- * loses one, whichever container he is in, and nobody who is gone keeps one. Whoever gets the lock of a directory may
- * retire it: batches in it move to `ready/`, and the directory goes. Two can neither retire one at once, nor can one be
- * retired while it is written in.
+ * A kernel lock on a file in it shows that its owner is alive, from before anything is in it until it is retired. So no live
+ * process loses its directory, whichever container it is in, and no dead one keeps it. Whoever gets the lock may retire the
+ * directory: its batches move to `ready/`, and it is removed. No directory is retired by two at once, nor while it is
+ * written to.
  */
 import { randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
@@ -16,22 +16,22 @@ import { names, sealedPattern } from "./SpoolNames.ts"
 
 export interface OwnDirectory {
   readonly path: string
-  /** Moves what is left in it to `ready/`, and removes it. The lock goes in any case: what cannot be moved is the next one's. */
+  /** Moves what is left to `ready/`, and removes the directory. Releases the lock in any case: what cannot be moved is left to the next process. */
   readonly retire: () => Promise<void>
 }
 
 const lockName = "lock"
 
-/** Whether a file of a spool is the lock of such a directory. */
+/** Whether a file is the lock of such a directory. */
 export const isLock = (file: string): boolean => basename(file) === lockName
 
-/** Makes a directory in `open/` and takes it. */
+/** Creates a directory in `open/`, and locks it. */
 export const make = async (spool: string): Promise<OwnDirectory> => {
   for (;;) {
     const path = join(spool, "open", randomUUID())
     await makePrivateDirectory(path)
     const lock = take(path)
-    // Whoever has found it in between, with nobody's lock, has retired it.
+    // Somebody may have found it without a lock in between, and retired it.
     if (lock === undefined) continue
     await syncDirectory(join(spool, "open"))
     return { path, retire: () => retire(spool, path, lock) }
@@ -51,22 +51,22 @@ export const adoptAll = async (spool: string): Promise<void> => {
   }
 }
 
-/** The lock of a directory; `undefined` if somebody has it, or the directory is gone. */
+/** Takes the lock of a directory; `undefined` if somebody holds it, or the directory is gone. */
 const take = (path: string): KernelLock.KernelLock | undefined => {
   try {
     const file = join(path, lockName)
     const lock = KernelLock.tryLock(file)
-    // It may be that of a file that was removed before it was locked.
+    // The file may have been removed before it was locked.
     if (lock === undefined || existsSync(file)) return lock
     lock.release()
   } catch (cause) {
-    // SQLite has words of its own for a file that goes while it is opened.
+    // SQLite has its own error for a file that disappears while it is opened.
     if (!isMissing(cause) && existsSync(path)) throw cause
   }
   return undefined
 }
 
-/** Another user's directory is for that user's processes. */
+/** Another user's directory is left to that user's processes. */
 const takeIfAllowed = (path: string): KernelLock.KernelLock | undefined => {
   try {
     return take(path)
@@ -81,12 +81,12 @@ const retire = async (spool: string, path: string, lock: KernelLock.KernelLock):
   try {
     const left = (await readdir(path)).filter((name) => !name.startsWith(lockName))
     for (const name of left) {
-      // Somebody else's file is nothing to remove.
+      // Somebody else's file is not ours to remove.
       const place = sealedPattern.test(name) ? join("ready", name) : join("broken", `${basename(path)}-${name}`)
       await rename(join(path, name), join(spool, place))
     }
     if (left.length > 0) await syncDirectory(join(spool, "ready"))
-    // Out of everybody's way first: nobody then finds it with half of it gone.
+    // Renamed first, so that nobody finds it half removed.
     const gone = join(spool, "open", `.${basename(path)}`)
     await rename(path, gone)
     await rm(gone, { recursive: true, force: true })

@@ -1,13 +1,13 @@
 /**
  * A segment: a file of records that are stored as one batch, whose key is the segment's.
  *
- * The first line names the format. Then a frame a record: `<bytes of payload> <CRC-32 of payload, hex> <payload>\n`, the
- * payload being a JSON array. The content of a segment is its valid frames, in order, so it is the same whenever it is
- * read, by whichever process. Invariants:
+ * The first line names the format. Each record is a frame: `<bytes of payload> <CRC-32 of payload, hex> <payload>\n`, where
+ * the payload is a JSON array. The content of a segment is its valid frames, in order, so it is the same whenever, and by
+ * whichever process, it is read. Invariants:
  *
  * - A torn tail costs only the frame that was being written.
- * - A flipped bit costs only its frame: the length leads over a broken payload or line end, and after a broken length
- *   reading goes on behind the next line end.
+ * - A flipped bit costs only its frame: the length leads past a broken payload or line end, and after a broken length reading
+ *   continues after the next line end.
  */
 import { crc32 } from "node:zlib"
 import type { CustomerId } from "../domain/CustomerId.ts"
@@ -17,11 +17,11 @@ import type { UsageRecord } from "../domain/UsageRecord.ts"
 
 export const header = "effect-usage segment 1\n"
 
-/** A stretch of a segment that is no valid frame. */
+/** A stretch of a segment that is not a valid frame. */
 export interface BrokenFrame {
   readonly offset: number
   readonly content: Uint8Array
-  /** The stretch is the end of the file: a write that did not finish, which was acknowledged to nobody. */
+  /** The stretch ends the file: an unfinished write, which was never acknowledged. */
   readonly torn: boolean
 }
 
@@ -47,7 +47,7 @@ export const encode = (record: UsageRecord): string => {
 /** A whole segment. */
 export const encodeAll = (records: ReadonlyArray<UsageRecord>): string => header + records.map(encode).join("")
 
-/** Reads all that is valid. */
+/** Reads every valid frame. */
 export const decode = (data: Uint8Array): SegmentContent => {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
   const records: Array<UsageRecord> = []
@@ -71,16 +71,16 @@ export const decode = (data: Uint8Array): SegmentContent => {
       continue
     }
     if (brokenFrom < 0) brokenFrom = offset
-    // The length is not to be trusted: the next line may begin a frame.
+    // The length cannot be trusted: the next line may begin a frame.
     const lineEnd = bytes.indexOf(0x0a, offset)
     offset = lineEnd < 0 ? bytes.length : lineEnd + 1
   }
-  // What ends in a line end was written whole once; what does not is the frame that a crash cut off.
+  // What ends with a line end was once written whole; anything else is a frame that a crash cut off.
   endBroken(bytes.length, bytes.at(-1) !== 0x0a)
   return { records, broken }
 }
 
-/** Longest head of a frame: eight digits, a space, eight hex digits, a space. */
+/** The longest head of a frame: eight digits, a space, eight hex digits, a space. */
 const headPattern = /^(\d{1,8}) ([0-9a-f]{8}) /
 
 const readFrame = (
@@ -94,7 +94,7 @@ const readFrame = (
   if (end > bytes.length) return undefined
   const payload = bytes.subarray(begin, end)
   const valid = crc32(payload) === Number.parseInt(match[2]!, 16)
-  // A broken payload is stepped over only if a frame, or the end, follows where its length says.
+  // A broken payload is skipped only if another frame, or the end, follows where its length says.
   if (!valid && bytes[end] !== 0x0a) return undefined
   if (!valid && end + 1 < bytes.length && !headPattern.test(bytes.subarray(end + 1, end + 19).toString("latin1"))) {
     return undefined

@@ -1,5 +1,5 @@
 /**
- * What a segment says: its records, and a letter for each frame that the disk has damaged.
+ * The content of a segment: its records, and a dead letter for each frame that the disk has damaged.
  *
  * A damaged frame is kept on disk too: a dead letter holds only so much, and the frame may be half a disk block.
  */

@@ -1,17 +1,17 @@
 /**
- * Writes records to segments, and acknowledges them when they are on the disk.
+ * Writes records to segments, and acknowledges them once they are on the disk.
  *
- * Group commit: while one write is being synced the next gathers, so many callers share an `fdatasync`. A segment is sealed
- * when it has `maxRecords` or is `maxAge` old, and handed on.
+ * Group commit: while one write is being synced the next one gathers, so that many callers share an `fdatasync`. A segment is
+ * sealed and handed on when it has `maxRecords` or is `maxAge` old.
  *
  * Owners and bounds: one fiber owns the open segment; at most `capacity` appends wait for it. Closing the scope writes what
- * waits and seals the segment. The segment lies in a directory of the writer's own, which nobody takes while it lives.
+ * waits and seals the segment. The segment lies in the writer's own directory, which nobody takes while the writer lives.
  *
  * Invariants:
- * - `append` succeeds only after its records were synced, to a file that was then still where it belongs.
- * - After a failed write or sync nothing more is appended to that segment: what of it reached the disk is not known. It is
- *   cut back to what was acknowledged and sealed; the next append begins a new one. So a disk that is full or broken
- *   refuses, acknowledges nothing, and is used again as soon as it works.
+ * - `append` succeeds only after its records were synced to a file that was still in its place.
+ * - After a failed write or sync, nothing more is appended to that segment, because nobody knows how much reached the disk. It
+ *   is cut back to what was acknowledged, and sealed; the next append begins a new one. So with a full or broken disk nothing
+ *   is acknowledged, and the disk is used again as soon as it works.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -40,7 +40,7 @@ export interface SealedSegment {
 export interface SegmentWriter {
   /** Returns when the records are synced. `false`: the writer is closed. */
   readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolUnusable>
-  /** Seals the open segment, if it has anything; returns when it is handed on. */
+  /** Seals the open segment unless it is empty; returns when it is handed on. */
   readonly seal: Effect.Effect<void>
 }
 
@@ -48,11 +48,11 @@ export interface Options {
   readonly maxRecords: number
   readonly maxAge: Duration.Duration
   readonly capacity: number
-  /** Hears of a new segment's key before anybody else can see the segment. */
+  /** Told of a new segment's key before anybody else can see the segment. */
   readonly onBegin?: ((key: string) => void) | undefined
-  /** Takes over a sealed segment. It may wait: appends then wait too. */
+  /** Takes over a sealed segment. While it waits, appends wait too. */
   readonly onSealed: (segment: SealedSegment) => Effect.Effect<void>
-  /** For tests of what a disk can do. */
+  /** A substitute for the disk, in tests. */
   readonly io?: Io | undefined
 }
 
@@ -125,7 +125,7 @@ export const make = Effect.fnUntraced(function* (
     return segment
   })
 
-  /** Closes and hands on the open segment. An empty one leaves nothing behind. */
+  /** Closes the open segment and hands it on. An empty one is removed. */
   const sealOpen = Effect.gen(function* () {
     const current = segment
     if (current === undefined) return
@@ -136,12 +136,12 @@ export const make = Effect.fnUntraced(function* (
         SpoolDirectory.remove({ kind: "segment", key: current.key, path: current.path })
       )
     }
-    // A disk that cannot even rename keeps the segment where it is: whoever retires the directory finds it there.
+    // If the disk cannot even rename it, the segment stays where it is: whoever retires the directory finds it.
     const sealed = yield* Effect.option(
       attempt("sealing a segment", () =>
         SpoolDirectory.seal(spool, current.path, current.key).catch((cause: unknown) => {
           if (!isMissing(cause)) throw cause
-          // Somebody has removed it. What was acknowledged is still here.
+          // Somebody has removed it; what was acknowledged is still in memory.
           return SpoolDirectory.putSealed(spool, current.key, Segment.encodeAll(current.records))
         })
       )
@@ -182,11 +182,11 @@ export const make = Effect.fnUntraced(function* (
       yield* sealOpen
   })
 
-  /** How long the open segment may wait for more; `undefined`: it may wait for ever, there is none. */
+  /** How long the open segment may wait for more; `undefined` if none is open. */
   const remaining = Effect.gen(function* () {
     if (segment === undefined) return undefined
     const now = yield* Clock.currentTimeMillis
-    // A clock that was set back must not keep a segment open for as long.
+    // A clock that was set back must not keep a segment open.
     const age = Math.abs(now - segment.openedAt)
     return Math.max(0, Duration.toMillis(options.maxAge) - age)
   })
@@ -194,7 +194,7 @@ export const make = Effect.fnUntraced(function* (
   const turn = Effect.gen(function* () {
     const millis = yield* remaining
     if (millis !== undefined) {
-      // Nothing is taken while waiting: an item in a fiber that loses a race would be lost with it.
+      // Nothing is taken while waiting: an item in a fiber that loses a race would be lost.
       const more = yield* Effect.timeoutOption(Queue.peek(queue), Duration.millis(millis))
       if (more._tag === "None") return yield* sealOpen
     }
@@ -219,7 +219,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     append: (records) =>
-      // Whoever is interrupted has handed them over, or never began to: nobody need guess.
+      // An interrupted caller has either handed its records over or not begun to.
       Effect.uninterruptibleMask((restore) => {
         if (closed) return Effect.succeed(false)
         const settled = Deferred.makeUnsafe<boolean, SpoolUnusable>()
@@ -234,7 +234,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** Whether a segment's file is still the one that others find. */
+/** Whether a segment's file is still the one at its path. */
 const isInPlace = async ({ file, path }: OpenSegment): Promise<boolean> => {
   const [written, found] = await Promise.all([
     file.stat(),

@@ -1,29 +1,28 @@
 /**
- * Files of the inbox to which a shell adds lines, and which may be taken from it at any moment.
+ * Files in the inbox to which a shell adds lines, and which may be claimed at any moment.
  *
- * A shell can append, and look whether a name is there; it holds no lock. So who takes its file renames it first, and then
- * appends a mark. What is before the first mark is the file's content, for ever and for whoever reads it; of anything behind
- * it the shell knows that nobody reads it:
+ * A shell can append, and check whether a name exists; it holds no lock. So a claim renames the file first, and then appends a
+ * mark. Everything before the first mark is the file's content, for ever and for every reader; the shell knows that anything
+ * after it is never read:
  *
- * - After each line the shell looks whether the file still has its name. If so, no mark was there yet, and the line counts.
- * - If not, it looks in the file, which it still has open, whether its line is before the mark or behind it; it sets the
- *   mark itself if there is none. A line behind it goes into the shell's next file.
+ * - After each line the shell checks whether the file still has its name. If so, there was no mark yet, and the line counts.
+ * - If not, it checks in the file, which it still has open, whether its line is before or after the mark, and sets the mark
+ *   itself if there is none. It adds a line that is after the mark again, to its next file.
  *
- * So nothing depends on which shells are alive, and a line counts once however long either side rests in between. What is
- * between the last line's end and the mark is half a line, of a shell that was killed or of one that adds it again: no
- * shell has said that it was added.
+ * So nothing depends on which shells are alive, and a line counts once however long either side pauses. Between the last line
+ * end and the mark there may be half a line, of a shell that was killed or that adds it again: no shell has acknowledged it.
  */
 import type { FileHandle } from "node:fs/promises"
 
 export const isName = (name: string): boolean => name.endsWith(".lines")
 
-/** No line of JSON can be this one. */
+/** Not a line of JSON. */
 const mark = "\nclosed\n"
 
-/** More than a hundred lines of the longest that a shell lets through. */
+/** More than a hundred of the longest lines that a shell adds. */
 export const maxBytes = 67_108_864
 
-/** The content of a shell's file, open to be read and appended to, which ends with this. */
+/** Ends a shell's file, which is open to be read and appended to, with the mark, and returns its content. */
 export const read = async (file: FileHandle): Promise<Uint8Array> => {
   const all = async () => {
     const { size } = await file.stat()

@@ -1,9 +1,8 @@
 /**
  * The spool: a durable buffer on disk in front of the database, shared by all processes that name its directory.
  *
- * Usage that is in the spool is safe; `SpoolDelivery` (or a `Batcher` with a spool) brings it into the database, exactly once.
- * Nothing here opens a database. How the directory is laid out, and how programs of others drop usage into it, says
- * `spool/SpoolDirectory`.
+ * Usage in the spool is safe; `SpoolDelivery`, or a `Batcher` with a spool, brings it into the database, exactly once. Nothing
+ * here opens a database. `spool/SpoolDirectory` documents the layout and how other programs drop usage into it.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -18,7 +17,7 @@ import { SpoolUnusable } from "./SpoolUnusable.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import { printable } from "../domain/Shown.ts"
 
-/** The spool holds as much as it may. @since 0.1.0 */
+/** The spool has reached `maxBytes`. @since 0.1.0 */
 export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
   path: Schema.String,
   maxBytes: Schema.Finite
@@ -33,10 +32,10 @@ export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
 export class SpoolError extends ServiceError<SpoolError>()("SpoolError", [SpoolUnusable, SpoolFull]) {}
 
 /**
- * - `directory`: where it is; made if need be
- * - `maxBytes`: what it may hold, 1 GiB
- * - `keepDelivered`: how long delivered batches are kept (10 minutes), beside `maxBytes` and at most as much again. They are delivered again if
- *   the database turns out to lack them, after it failed over to a standby or was restored. 0: not at all
+ * - `directory`: where it is; created if missing
+ * - `maxBytes`: how much it may hold, 1 GiB
+ * - `keepDelivered`: how long delivered batches are kept, 10 minutes; at most `maxBytes` of them, beside what waits. They are
+ *   delivered again if the database lacks them after it failed over or was restored. 0: they are not kept
  *
  * @since 0.1.0
  */
@@ -47,18 +46,18 @@ export interface SpoolOptions {
 }
 
 interface Interface {
-  /** For those who write segments and deliver them. @internal */
+  /** For writing and delivering segments. @internal */
   readonly directory: SpoolDirectory.SpoolDirectory
   readonly maxBytes: number
   readonly keepDelivered: Duration.Duration
-  /** Puts lines of NDJSON, as `usage import` reads them, into the inbox. Durable when it returns. */
+  /** Puts lines of NDJSON, as the `Importer` reads them, into the inbox. They are durable when it returns. */
   readonly drop: (lines: string) => Effect.Effect<void, SpoolError>
-  /** Puts a batch into the spool under its key, so that it is stored once even if an attempt to store it succeeded. */
+  /** Puts a batch into the spool under its key, so that it is stored once even if an earlier attempt has stored it. */
   readonly put: (key: string, records: ReadonlyArray<UsageRecord>) => Effect.Effect<void, SpoolError>
   readonly status: Effect.Effect<SpoolStatus, SpoolError>
   /** Fails if nothing can be written to it. */
   readonly probe: Effect.Effect<void, SpoolError>
-  /** Removes what interrupted processes left behind and nobody needs. */
+  /** Removes useless leftovers of interrupted processes. */
   readonly tidy: Effect.Effect<void, SpoolError>
 }
 

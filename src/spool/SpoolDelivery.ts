@@ -1,10 +1,10 @@
 /**
- * Brings what is in a spool into the database: sealed segments, the inbox, and whatever processes that died have left.
+ * Brings the content of a spool into the database: sealed segments, the inbox, and what dead processes have left.
  *
- * Each batch of the spool is stored under its own key and then put aside, so it does not matter when this is interrupted, or
- * how many do it at once. Lines of the inbox that cannot be read, and frames of a segment that are broken, become dead
- * letters in the transaction of their batch. What is wrong with one of the spool's files holds up none of the others.
- * Nothing is delivered to a database that the spool does not belong to.
+ * Each batch is stored under its own key and then moved aside, so delivery may be interrupted at any point, and any number of
+ * processes may deliver at once. Lines of the inbox that cannot be read, and damaged frames of segments, become dead letters
+ * in the transaction of their batch. A bad file does not hold up the others. Nothing is delivered to a database that the
+ * spool does not belong to.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -45,7 +45,7 @@ export class SpoolDeliveryError extends ServiceError<SpoolDeliveryError>()("Spoo
 /**
  * What was brought into the database.
  *
- * - `batches`, `records`: stored, also by an earlier attempt that could not say so
+ * - `batches`, `records`: stored, by this delivery or by an earlier attempt whose answer was lost
  * - `refused`: lines, frames and records that became dead letters
  *
  * @since 0.1.0
@@ -57,7 +57,7 @@ export interface SpoolDelivered {
 }
 
 /**
- * - `retryFor`: how long a batch is retried while the database is out of reach, for ever if absent
+ * - `retryFor`: how long a batch is retried while the database is unreachable; without it, for ever
  *
  * @since 0.1.0
  */
@@ -66,12 +66,12 @@ export interface SpoolDeliveryOptions {
 }
 
 interface Interface {
-  /** Delivers all that is there now, but not the batches whose keys are in `except`; `onBatch` runs after each batch. */
+  /** Delivers everything that waits now, except the batches whose keys are in `except`. `onBatch` runs after each batch. */
   readonly deliverAll: (options?: {
     readonly onBatch?: ((delivered: SpoolDelivered) => Effect.Effect<void>) | undefined
     readonly except?: ReadonlySet<string> | undefined
   }) => Effect.Effect<SpoolDelivered, SpoolDeliveryError>
-  /** Delivers one sealed batch, whose records are given if they are still in memory. @internal */
+  /** Delivers one sealed batch; `records` spares reading it if they are still in memory. @internal */
   readonly deliver: (
     batch: SpoolDirectory.SealedBatch,
     records?: ReadonlyArray<UsageRecord>
@@ -111,7 +111,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   const kept = KeptBatches.make(spool, store)
   const delivery = Deliverer.make(store, yield* DeadLetterStore, {
     retry: retryFor === undefined ? untilItWorks : Schedule.upTo(untilItWorks, { duration: retryFor }),
-    // Whoever waits for ever has an operator who can mend anything but the data.
+    // An unbounded wait implies an operator who can fix everything except the data.
     isRetryable: (error) => (retryFor === undefined ? !isRefusal(error) : error.isRetryable)
   })
 
@@ -125,7 +125,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
   const onDisk = SpoolUnusable.attempt(directory.path)
   const claims = Claims.make(directory, intake)
 
-  /** Stores what is in a batch of the spool: as a batch, or, of a large file, as several. */
+  /** Stores a batch of the spool: as one batch, or as several if it is a large file. */
   const storeAll = Effect.fnUntraced(function* (
     batch: SpoolDirectory.SealedBatch,
     cached: ReadonlyArray<UsageRecord> | undefined,
@@ -164,7 +164,7 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     const delivered = yield* storeAll(batch, cached, onBatch)
     if (delivered === undefined) return nothing
     const { records, refused } = delivered
-    // Nothing in the ledger says that a batch of nothing was delivered.
+    // An empty batch leaves no trace in the ledger, so it could not be confirmed.
     if (records === 0 && refused === 0) yield* onDisk("removing a batch", () => SpoolDirectory.remove(batch))
     else yield* kept.keep(batch)
     yield* Effect.annotateCurrentSpan({ "usage.source": "spool", "usage.records": records, "usage.refused": refused })
@@ -179,12 +179,12 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
     return yield* deliverOne(batch, cached, () => Effect.void)
   })
 
-  /** Fails if what waits is another database's. */
+  /** Fails if what waits belongs to another database. */
   const ownSpool = Effect.fnUntraced(function* (except: ReadonlySet<string>) {
     if (yield* onDisk("looking for what waits", () => SpoolDirectory.isWaiting(directory, except))) {
       return yield* delivery.persistently(owner.check(except))
     }
-    // It belongs to whoever finds it empty. A database that cannot say who it is does so when something waits.
+    // An empty spool belongs to whoever comes next. A database that cannot be asked now is asked when something waits.
     if (!owner.isKnown())
       yield* Effect.catchIf(
         owner.check(except),
@@ -202,12 +202,12 @@ const make = Effect.fnUntraced(function* (options: SpoolDeliveryOptions) {
       await SpoolDirectory.adoptOrphans(directory)
       await SpoolDirectory.tidy(directory)
     })
-    // What cannot be asked now is asked the next time; what waits to be delivered meets the same.
+    // If it fails, the next delivery asks again, and this one meets the same failure.
     yield* Effect.catch(kept.settle, (error) =>
       Effect.logDebug("delivered batches could not be looked for", error.message)
     )
     let total = nothing
-    /** Batches that cannot be read, or not removed: the others are delivered, and then these are told of. */
+    /** Batches that cannot be read or removed. The others are delivered before this fails. */
     const failed = new Map<string, SpoolDeliveryError>()
     const deliverReady = Effect.gen(function* () {
       for (const batch of yield* look("looking for what waits", () => SpoolDirectory.ready(directory))) {

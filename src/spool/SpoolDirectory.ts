@@ -1,21 +1,21 @@
 /**
- * The spool on disk: usage that is safe, but not in the database yet. Any number of processes share one directory.
+ * The spool on disk: usage that is safe, but not yet in the database. Any number of processes may share one directory.
  *
- *     inbox/<name>.ndjson        dropped here by anybody, by rename: one JSON object a line, as `usage import` reads it
+ *     inbox/<name>.ndjson        moved here by any program: one JSON object a line, as the `Importer` reads it
  *     inbox/<name>.lines         lines that a shell with the functions of `usage shell-init` is adding (see `ShellLines`)
- *     open/<process>/            what a running process is making: segments, and claims of the inbox (see `OwnDirectory`)
+ *     open/<process>/            what a running process is writing: segments, and claims of the inbox (see `OwnDirectory`)
  *     ready/<time>-<key>.segment sealed, to be stored by whoever comes first
  *     ready/<time>-<key>.claim/  files of the inbox that were claimed together: one batch, like a segment
- *     ready/<time>-<key>.file/   a large one by itself: many batches, whose keys follow from this one
+ *     ready/<time>-<key>.file/   a large file by itself: many batches, whose keys are derived from this one
  *     delivered/                 batches that were stored, kept for a while (see `Delivered`)
  *     broken/                    what could not be read, kept for a person to look at (see `Broken`)
  *     database                   the id of the database that it belongs to (see `SpoolOwner`)
  *
- * A sealed segment and a sealed claim never change, and their name has the key of their batch. So it does not matter how
- * often, or by how many processes at once, one is stored: the ledger takes it once. It leaves `ready` after that.
+ * A sealed segment or claim never changes, and its name contains the key of its batch. So it may be stored any number of
+ * times, by any number of processes at once: the ledger takes it once. It leaves `ready` after that.
  *
- * Both are made where only their process writes, and sealed by a rename. What a process that died left of either is sealed
- * as it is by the next.
+ * Both are created where only their process writes, and sealed by a rename. What a dead process left open is sealed as it is by
+ * the next process.
  *
  * Directories are 0700 and files 0600: usage is nobody else's business.
  */
@@ -36,8 +36,8 @@ export interface SealedBatch {
 }
 
 /**
- * What waits in a spool. `oldest`: when the longest waiting was put there, in milliseconds since 1970. `broken`: pieces of
- * segments, and files of the inbox, that could not be read. `database`: the id of the one that it was delivered to.
+ * What waits in a spool. `oldest`: when the oldest of it was put there, in milliseconds since 1970. `broken`: how many pieces of
+ * segments and files of the inbox could not be read. `database`: the id of the database that the spool belongs to.
  *
  * @since 0.1.0
  */
@@ -55,7 +55,7 @@ export interface SpoolDirectory {
   readonly path: string
 }
 
-/** Makes a spool, or opens one that is there. */
+/** Opens a spool, and creates it if it is missing. */
 export const openSpool = async (path: string): Promise<SpoolDirectory> => {
   for (const directory of [path, join(path, "inbox"), join(path, "open"), join(path, "ready"), join(path, "broken")]) {
     await makePrivateDirectory(directory)
@@ -66,7 +66,7 @@ export const openSpool = async (path: string): Promise<SpoolDirectory> => {
 /** The name of a new segment. */
 export const segmentName = (key: string): string => `${stampedName(key)}.segment`
 
-/** Seals a segment: it is then anybody's to store. */
+/** Seals a segment: from then on any process may store it. */
 export const seal = async (spool: SpoolDirectory, openPath: string, key: string): Promise<SealedBatch> => {
   const path = join(spool.path, "ready", basename(openPath))
   await rename(openPath, path)
@@ -74,7 +74,7 @@ export const seal = async (spool: SpoolDirectory, openPath: string, key: string)
   return { kind: "segment", key, path }
 }
 
-/** Puts a whole segment where it is ready to be stored. */
+/** Adds a complete segment, sealed. */
 export const putSealed = async (
   spool: SpoolDirectory,
   key: string,
@@ -85,18 +85,18 @@ export const putSealed = async (
   return { kind: "segment", key, path }
 }
 
-/** Drops lines into the inbox, as a program that knows nothing of us would. */
+/** Drops lines into the inbox, as any other program would. */
 export const drop = async (spool: SpoolDirectory, lines: string): Promise<void> => {
   await writeWhole(join(spool.path, "inbox", `${stampedName(randomUUID())}.ndjson`), lines)
 }
 
-/** Seals what processes that are gone have left open. */
+/** Seals what dead processes have left open. */
 export const adoptOrphans = (spool: SpoolDirectory): Promise<void> => OwnDirectory.adoptAll(spool.path)
 
 /** Claims files of the inbox; `undefined` if there are none. */
 export const claimInbox = (spool: SpoolDirectory): Promise<SealedBatch | undefined> => Inbox.claim(spool.path)
 
-/** What is sealed, the oldest first. */
+/** The sealed batches, oldest first. */
 export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<SealedBatch>> => {
   const found: Array<SealedBatch> = []
   for (const name of (await names(join(spool.path, "ready"))).sort()) {
@@ -111,19 +111,19 @@ export const ready = async (spool: SpoolDirectory): Promise<ReadonlyArray<Sealed
 export const readSegment = (batch: SealedBatch): Promise<Uint8Array | undefined> =>
   readFile(batch.path).catch(ignoreMissing)
 
-/** The id of the database that the spool belongs to; `undefined` before it was first delivered. */
+/** The id of the database that the spool belongs to; `undefined` before the first delivery. */
 export const readOwner = async (spool: SpoolDirectory): Promise<string | undefined> =>
   (await readFile(join(spool.path, "database"), "utf8").catch(ignoreMissing))?.trim()
 
 export const writeOwner = (spool: SpoolDirectory, id: string): Promise<void> =>
   writeWhole(join(spool.path, "database"), `${id}\n`)
 
-/** Whether something waits to be delivered, beside the batches in `except` and what processes are making. */
+/** Whether something waits to be delivered, apart from the batches in `except` and what is still open. */
 export const isWaiting = async (spool: SpoolDirectory, except: ReadonlySet<string>): Promise<boolean> =>
   (await ready(spool)).some(({ key }) => !except.has(key)) ||
   (await names(join(spool.path, "inbox"))).some(Inbox.isMeant)
 
-/** Removes a batch that is stored. A claim is renamed first: half of one must never look like a whole. */
+/** Removes a stored batch. A claim is renamed first: a half-removed one must never look complete. */
 export const remove = async (batch: SealedBatch): Promise<void> => {
   if (batch.kind === "segment") return rm(batch.path, { force: true })
   const done = `${batch.path}.done`
@@ -135,12 +135,12 @@ export const remove = async (batch: SealedBatch): Promise<void> => {
   await rm(done, { recursive: true, force: true })
 }
 
-/** Files that hold a text, wherever they are. */
+/** The files of the spool that contain a text. */
 export const filesWith = async (spool: SpoolDirectory, text: string): Promise<ReadonlyArray<string>> => {
   const found: Array<string> = []
   for (const name of await readdir(spool.path, { recursive: true })) {
     const file = join(spool.path, name)
-    // Opening a lock would drop it, where it is this process's; opening a pipe would wait for somebody.
+    // Opening a lock file of this process would release the lock; opening a pipe would block.
     if (OwnDirectory.isLock(name) || (await lstat(file).catch(ignoreMissing))?.isFile() !== true) continue
     if ((await contains(file, text).catch(ignoreMissing)) === true) found.push(file)
   }
@@ -162,7 +162,7 @@ export const tidy = async (spool: SpoolDirectory): Promise<void> => {
   }
 }
 
-/** Rejects if no file can be written. What it writes is removed at once, or by `tidy`. */
+/** Rejects if no file can be written. Removes what it writes at once; else `tidy` does. */
 export const probe = async (spool: SpoolDirectory): Promise<void> => {
   const file = join(spool.path, "inbox", `.probe.${randomUUID()}.tmp`)
   await writeFile(file, "written to see whether it can be\n", { mode: 0o600 })
@@ -198,7 +198,7 @@ export const status = async (spool: SpoolDirectory): Promise<SpoolStatus> => {
   return { inboxFiles: inbox.length, openSegments, readyBatches: sealed.length, bytes, oldest, broken, database }
 }
 
-/** What is in a directory of `open/`; another user's is that user's to look into. */
+/** The contents of a directory in `open/`; empty if it is another user's and cannot be read. */
 const ofAnybody = (directory: string): Promise<ReadonlyArray<string>> =>
   names(directory).catch((cause: unknown) => {
     if ((cause as NodeJS.ErrnoException).code === "EACCES") return []

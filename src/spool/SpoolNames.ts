@@ -5,10 +5,10 @@ import { isMissing } from "../files/Files.ts"
 /** A batch: when it was begun, its key, and its kind. */
 export const sealedPattern = /^[0-9a-z]+-([0-9a-f-]{36})\.(segment|claim|file)$/
 
-/** A name under which batches sort by age. */
+/** A name by which batches sort by age. */
 export const stampedName = (key: string): string => `${Date.now().toString(36).padStart(9, "0")}-${key}`
 
-/** What is in a directory; nothing, if it is not there. */
+/** The contents of a directory; empty if it does not exist. */
 export const names = (directory: string): Promise<Array<string>> =>
   readdir(directory).catch((cause: unknown) => {
     if (isMissing(cause)) return []

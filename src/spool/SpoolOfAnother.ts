@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import { printable } from "../domain/Shown.ts"
 import { claimHint } from "../database/IdentityStore.ts"
 
-/** What waits in the spool is another database's: nothing of it was delivered. @since 0.1.0 */
+/** What waits in the spool belongs to another database. Nothing of it was delivered. @since 0.1.0 */
 export class SpoolOfAnother extends Schema.TaggedError<SpoolOfAnother>()("SpoolOfAnother", {
   path: Schema.String,
   /** The id of the database that the spool belongs to. */

@@ -1,9 +1,8 @@
 /**
- * Which database a spool belongs to: the one that it was delivered to first, whose id it remembers. What waits in it is
- * delivered to that one, or to its successor; a spool in which nothing waits belongs to whoever comes next.
+ * Which database a spool belongs to: the first that it was delivered to, whose id it stores. What waits is delivered to that
+ * database or its successor only; a spool in which nothing waits belongs to whoever comes next.
  *
- * So a home that was copied with its spool, or a URL that was changed, brings nobody's usage into a database that it was not
- * meant for.
+ * So a copied home, or a changed URL, never brings usage into a database that it was not meant for.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -13,14 +12,14 @@ import { SpoolOfAnother } from "./SpoolOfAnother.ts"
 import { SpoolUnusable } from "./SpoolUnusable.ts"
 import { type Identity, isOf } from "../database/IdentityStore.ts"
 
-/** How long it is taken for granted that the database is still the one that it was. */
+/** How long we assume that the database is still the same. */
 const trustMillis = 5_000
 
 export const make = (directory: SpoolDirectory.SpoolDirectory, current: Effect.Effect<Identity, DatabaseError>) => {
   const onDisk = SpoolUnusable.attempt(directory.path)
   let ours: { readonly owner: string; readonly at: number } | undefined
 
-  /** Fails if the spool is another database's, and something waits in it beside the batches in `except`. */
+  /** Fails if the spool belongs to another database, and something other than the batches in `except` waits in it. */
   const check = Effect.fnUntraced(function* (
     except: ReadonlySet<string>
   ): Effect.fn.Return<void, DatabaseError | SpoolUnusable | SpoolOfAnother> {

@@ -3,10 +3,10 @@ import * as Schema from "effect/Schema"
 import { printable } from "../domain/Shown.ts"
 import { codeOf } from "../files/Files.ts"
 
-/** What somebody has to mend before it can work. */
+/** Codes of failures that last until somebody fixes them. */
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR", "ENAMETOOLONG", "ELOOP"])
 
-/** What passes when there is room. */
+/** Codes of failures that end when there is room. */
 const noRoom: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
 
 /**
@@ -36,7 +36,7 @@ export class SpoolUnusable extends Schema.TaggedError<SpoolUnusable>()("SpoolUnu
     return `the spool in ${printable(this.path)} cannot be used: ${this.detail}, while ${this.step}${remedy}`
   }
 
-  /** A step in the spool at `path`: whatever it rejects with is this error. */
+  /** Runs a step in the spool at `path`; a rejection becomes this error. */
   static readonly attempt =
     (path: string) =>
     <A>(step: string, run: () => Promise<A>): Effect.Effect<A, SpoolUnusable> =>

@@ -1,12 +1,12 @@
 /**
- * Usage through the spool: acknowledged when it is on the disk, brought into the database behind that.
+ * A queue on disk: usage is acknowledged when it is in the spool, and delivered to the database afterwards.
  *
- * Two fibers: the segment writer's, and one that delivers sealed segments in their order and, when it has nothing of its own
- * to do, whatever else is in the spool: the inbox, and what processes that died have left. A segment's records stay in
- * memory until it is delivered, but only of a few segments; of the others the disk has them.
+ * Two fibers: the segment writer's, and one that delivers sealed segments in order. When it has none, it delivers whatever else
+ * is in the spool: the inbox, and what dead processes have left. The records of the next few segments stay in memory until
+ * they are delivered; those of later ones are read from the disk.
  *
  * Closing the scope seals the open segment and delivers until `drainTimeout`, or until nothing was delivered for two seconds.
- * What is left is in the spool.
+ * The rest stays in the spool.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -30,7 +30,7 @@ import * as Telemetry from "../system/Telemetry.ts"
 export interface Options {
   /** Records in a segment. */
   readonly size: number
-  /** Longest wait of a segment for more records, and between looks into the inbox. */
+  /** The longest that a segment waits for more records, and the interval between looks at the rest of the spool. */
   readonly timeout: Duration.Duration
   readonly onFull: "wait" | "fail"
   readonly drainTimeout?: Duration.Duration | undefined
@@ -39,7 +39,7 @@ export interface Options {
 export interface SpooledQueue {
   /** Returns when the records are synced to the disk. `false`: the queue is closed. */
   readonly append: (records: ReadonlyArray<UsageRecord>) => Effect.Effect<boolean, SpoolError>
-  /** Returns when everything that was appended before is in the database, or among the dead letters. */
+  /** Returns when everything appended before is in the database or among the dead letters. */
   readonly flush: Effect.Effect<void>
   readonly state: () => {
     readonly queued: number
@@ -47,14 +47,14 @@ export interface SpooledQueue {
     readonly failed: number
     /** When a batch was last stored, in milliseconds since 1970. */
     readonly lastFlush: number | undefined
-    /** When the segment was taken that is being delivered, in milliseconds since 1970. */
+    /** Since when the current segment is being delivered, in milliseconds since 1970. */
     readonly flushingSince: number | undefined
   }
 }
 
 /** Segments whose records are kept in memory for delivery. */
 const cachedSegments = 4
-/** Bytes of a record on disk, beyond its texts. */
+/** Bytes of a record on disk, beside its texts. */
 const frameOverhead = 64
 
 interface Sealed {
@@ -62,7 +62,7 @@ interface Sealed {
   readonly records: ReadonlyArray<UsageRecord> | undefined
   readonly count: number
   readonly bytes: number
-  /** What quotas are told when it is delivered. */
+  /** What quotas are told once it is delivered. */
   readonly tally: Tally
 }
 
@@ -87,7 +87,7 @@ export const make = Effect.fnUntraced(function* (
   const ledger = yield* QuotaLedger
   const sealed = yield* Queue.unbounded<Item>()
   const room = yield* Latch.make(true)
-  /** Keys of the segments that are being written or wait in `sealed`: no look around delivers them. */
+  /** Keys of the segments that are being written or wait in `sealed`: `lookAround` leaves them out. */
   const own = new Set<string>()
   let closing = false
   let cached = 0
@@ -104,7 +104,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Telemetry.observe(Telemetry.recordsQueued, { source: "spool" }, () => queued)
 
   const deliver = Effect.fnUntraced(function* (item: Sealed) {
-    // It is retried for as long as the database is out of reach; a disk that fails leaves the segment to the next look.
+    // It is retried while the database is unreachable. If the disk fails, the next look delivers the segment.
     flushingSince = clock.currentTimeMillisUnsafe()
     const result = yield* Effect.result(delivery.deliver(item.batch, item.records))
     flushingSince = undefined
@@ -134,7 +134,7 @@ export const make = Effect.fnUntraced(function* (
     failed += delivered.success.refused
     if (delivered.success.batches === 0) return
     lastFlush = clock.currentTimeMillisUnsafe()
-    // What others had put there is gone: count again.
+    // Others' usage has left the spool: count again.
     const status = yield* Effect.option(spool.status)
     if (status._tag === "Some") bytes = status.value.bytes
     if (!isFull()) room.openUnsafe()
@@ -144,7 +144,7 @@ export const make = Effect.fnUntraced(function* (
     if (Queue.sizeUnsafe(sealed) === 0) {
       if (closing) return yield* Effect.interrupt
       yield* lookAround
-      // Nothing is taken while waiting: an item in a fiber that loses a race would be lost with it.
+      // Nothing is taken while waiting: an item in a fiber that loses a race would be lost.
       const more = yield* Effect.timeoutOption(Queue.peek(sealed), options.timeout)
       if (more._tag === "None") return
     }
@@ -153,7 +153,7 @@ export const make = Effect.fnUntraced(function* (
     else yield* deliver(item)
   })
 
-  // An attempt on its way is left alone: its batch is in the spool, and is stored once.
+  // A running attempt is abandoned: its batch is in the spool, and is stored once.
   const deliverer = yield* shutdown.bounded(Effect.forkScoped(Effect.forever(turn)), Duration.zero)
   yield* Effect.addFinalizer(() =>
     shutdown.close(({ storing }) =>
@@ -174,7 +174,7 @@ export const make = Effect.fnUntraced(function* (
       })
     )
   )
-  // Made after the deliverer, so that it is closed first: what it seals then is still delivered.
+  // Made after the deliverer, so that it closes first: what it seals then is still delivered.
   const writing = SegmentWriter.make(spool.directory, {
     maxRecords: options.size,
     maxAge: options.timeout,
@@ -195,7 +195,7 @@ export const make = Effect.fnUntraced(function* (
         )
       })
   })
-  // A disk that does not answer is not waited for.
+  // A disk that does not answer is not awaited beyond the deadline.
   const writer = yield* shutdown.bounded(writing)
 
   const append = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
@@ -216,7 +216,7 @@ export const make = Effect.fnUntraced(function* (
       queued -= records.length
       ledger.withdraw(records, clock.currentTimeMillisUnsafe())
     }
-    // An interrupted caller changes nothing: what it had handed over is written and delivered.
+    // What an interrupted caller has handed over is still written and delivered.
     const appended = yield* Effect.tapError(Effect.mapError(writer.append(records), SpoolError.from), () =>
       Effect.sync(() => {
         bytes -= size
