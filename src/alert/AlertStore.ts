@@ -8,7 +8,7 @@ import { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sequences from "../database/Sequences.ts"
 import * as Sql from "../database/Sql.ts"
-import { at, literal, micros, narrow, replaced, sql, t, texts } from "../database/Sql.ts"
+import { at, literal, lock, micros, narrow, replaced, sql, t, texts } from "../database/Sql.ts"
 import { timestamp } from "../database/Timestamp.ts"
 import { type Alert, levels } from "../domain/Alert.ts"
 import * as Decimal from "../domain/Decimal.ts"
@@ -160,9 +160,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
     transaction(
       Effect.gen(function* () {
         yield* own.run(sql`set local lock_timeout = '10s'`)
-        yield* own.run(
-          sql`select pg_advisory_xact_lock(hashtextextended(${`effect-usage alerts ${database.schema}`}, 0))`
-        )
+        yield* own.run(lock(`effect-usage alerts ${database.schema}`))
         const states = yield* readKnown(now, filter, percents)
         const { alerts, changes } = decide(states)
         yield* putStates(changes, now)

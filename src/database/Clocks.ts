@@ -7,15 +7,20 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Instant from "../domain/Instant.ts"
+import * as Column from "./Column.ts"
 import type { Database } from "./Database.ts"
-import { type DatabaseError, fromUnknown } from "./DatabaseError.ts"
+import type { DatabaseError } from "./DatabaseError.ts"
+import * as Sql from "./Sql.ts"
+import { micros, sql } from "./Sql.ts"
 
 /** The earlier of the two clocks, in milliseconds since 1970. */
-export const reached = ({ bounded, own }: Database["Service"]): Effect.Effect<number, DatabaseError> =>
+export const reached = (database: Database["Service"]): Effect.Effect<number, DatabaseError> =>
   Effect.gen(function* () {
-    const [server] = yield* Effect.mapError(
-      bounded(own<{ millis: string }>`select (extract(epoch from clock_timestamp()) * 1000)::bigint::text as millis`),
-      fromUnknown
+    const server = yield* Sql.make(database).own.one(
+      Schema.Struct({ now: Column.Instant }),
+      sql`select ${micros("clock_timestamp()")} as now`
     )
-    return Math.min(Number(server!.millis), yield* Clock.currentTimeMillis)
+    return Math.min(Instant.toMillis(server.now), yield* Clock.currentTimeMillis)
   })

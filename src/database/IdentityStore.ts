@@ -15,10 +15,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
 import { randomUUID } from "node:crypto"
-import { Database, type Query, type Row } from "./Database.ts"
-import { type DatabaseError, fromUnknown } from "./DatabaseError.ts"
+import * as Column from "./Column.ts"
+import { Database } from "./Database.ts"
+import type { DatabaseError } from "./DatabaseError.ts"
+import * as Sql from "./Sql.ts"
+import { type Fragment, literal, lock, sql, t } from "./Sql.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as FileMark from "../files/FileMark.ts"
 
@@ -79,8 +81,8 @@ const KnownRow = Schema.Struct({
   id: Schema.String,
   kind: Schema.Literals(["self", "ancestor", "other"]),
   place: Schema.String,
-  claimed_by: Schema.NullOr(Schema.String),
-  is_copy: Schema.Boolean,
+  claimedBy: Column.orUndefined(Schema.String),
+  isCopy: Schema.Boolean,
   since: Schema.String
 })
 type Known = typeof KnownRow.Type
@@ -89,31 +91,24 @@ const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** The same for stores, of their own database. */
 export const make = (database: Database["Service"]): IdentityStore["Service"] => {
-  const { bounded, name, own, place, schema } = database
-  const table = name("billing_database")
-  const ask: Query = (text, params) =>
-    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
+  const { name, place, schema } = database
+  const { own } = Sql.make(database)
 
-  const readAll = (query: Query) =>
-    Effect.mapError(
-      SqlSchema.findAll({
-        Request: Schema.Void,
-        Result: KnownRow,
-        execute: () =>
-          query(
-            `select database_id::text as id, kind, place, claimed_by::text as claimed_by, is_copy,
-                to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
-              from ${table} d order by d.created_at desc, d.database_id`,
-            []
-          )
-      })(undefined),
-      fromUnknown
+  const readAll = ({ all }: Sql.Sql) =>
+    all(
+      KnownRow,
+      sql`select database_id::text as id, kind, place, claimed_by::text as "claimedBy", is_copy as "isCopy",
+          to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+        from ${t.database} order by created_at desc, database_id`
     )
 
-  const placeOn = (system: string) =>
+  const placeOn = (system: Fragment) =>
     Effect.map(
-      ask(`select ${system} || '/' || oid::text as here from pg_database where datname = current_database()`, []),
-      ([row]) => `${row!["here"] as string}/${schema}`
+      own.one(
+        Schema.Struct({ here: Schema.String }),
+        sql`select ${system} || '/' || oid::text as here from pg_database where datname = current_database()`
+      ),
+      ({ here }) => `${here}/${schema}`
     )
   /**
    * The current place. A role that may not ask the server for its identity compares the table's oid: a restored dump mostly has
@@ -122,10 +117,10 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
   const here =
     place.mark !== undefined
       ? Effect.succeed(`${place.mark}/${schema}`)
-      : placeOn("(select system_identifier::text from pg_control_system())").pipe(
+      : placeOn(literal("(select system_identifier::text from pg_control_system())")).pipe(
           Effect.catchIf(
             ({ reason }) => reason._tag === "Denied",
-            () => placeOn(`'table ' || '${table}'::regclass::oid::text`)
+            () => placeOn(sql`'table ' || '${t.database}'::regclass::oid::text`)
           )
         )
 
@@ -136,37 +131,35 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
     return rest.join("/") === restNow.join("/") && FileMark.isSame(mark, markNow)
   }
 
-  const alone = <A, E>(body: (query: Query) => Effect.Effect<A, E>) =>
-    database.transaction(({ query }) =>
-      Effect.andThen(
-        query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`effect-usage identity ${schema}`]),
-        body(query)
+  const alone = <A, E>(body: (here: Sql.Sql) => Effect.Effect<A, E>) =>
+    database.transaction(({ query }) => {
+      const there = Sql.on({ name, query })
+      return Effect.andThen(there.run(lock(`effect-usage identity ${schema}`)), body(there))
+    })
+
+  const renew = ({ run }: Sql.Sql, now: string, isCopy: boolean) =>
+    Effect.andThen(
+      run(sql`update ${t.database} set kind = 'ancestor' where kind = 'self'`),
+      run(
+        sql`insert into ${t.database} (database_id, kind, place, is_copy) values (gen_random_uuid(), 'self', ${now}, ${isCopy})`
       )
     )
 
-  const renew = Effect.fnUntraced(function* (query: Query, now: string, isCopy: boolean) {
-    yield* query(`update ${table} set kind = 'ancestor' where kind = 'self'`, [])
-    yield* query(
-      `insert into ${table} (database_id, kind, place, is_copy) values (gen_random_uuid(), 'self', $1, $2::text::boolean)`,
-      [now, `${isCopy}`]
-    )
-  })
-
   /** The known identity, once the stored place is this one. */
   const settle = (now: string) =>
-    alone((query) =>
+    alone((there) =>
       Effect.gen(function* () {
-        const self = (yield* readAll(query)).find(({ kind }) => kind === "self")
-        if (self?.place === "") yield* query(`update ${table} set place = $1 where kind = 'self'`, [now])
-        else if (self === undefined || !isHere(self.place, now)) yield* renew(query, now, false)
-        return yield* readAll(query)
+        const self = (yield* readAll(there)).find(({ kind }) => kind === "self")
+        if (self?.place === "") yield* there.run(sql`update ${t.database} set place = ${now} where kind = 'self'`)
+        else if (self === undefined || !isHere(self.place, now)) yield* renew(there, now, false)
+        return yield* readAll(there)
       })
     )
 
   /** The known identity, if the stored place is this one. */
   const look = Effect.gen(function* () {
     const now = yield* here
-    const found = yield* readAll(ask)
+    const found = yield* readAll(own)
     const self = found.find(({ kind }) => kind === "self")
     return { now, found: self !== undefined && isHere(self.place, now) ? found : undefined }
   })
@@ -178,7 +171,7 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
     ({ reason }) => "code" in reason && reason.code === readOnly,
     () =>
       Effect.map(here, (now) => [
-        { id: randomUUID(), kind: "self", place: now, claimed_by: null, is_copy: false, since: "" } satisfies Known
+        { id: randomUUID(), kind: "self", place: now, claimedBy: undefined, isCopy: false, since: "" } satisfies Known
       ])
   )
 
@@ -206,25 +199,17 @@ export const make = (database: Database["Service"]): IdentityStore["Service"] =>
           remedy: "There is nothing to claim"
         })
       }
-      return yield* alone((query) =>
-        Effect.gen(function* () {
-          yield* query(
-            `insert into ${table} as d (database_id, kind, place, claimed_by)
-                select $1::text::uuid, 'other', '', database_id from ${table} where kind = 'self'
-              on conflict (database_id) do update set claimed_by = excluded.claimed_by where d.kind <> 'self'`,
-            [id]
-          )
-          return identityOf(yield* readAll(query))
-        })
+      return yield* alone((there) =>
+        Effect.andThen(
+          there.run(sql`insert into ${t.database} as d (database_id, kind, place, claimed_by)
+              select ${id}::uuid, 'other', '', database_id from ${t.database} where kind = 'self'
+            on conflict (database_id) do update set claimed_by = excluded.claimed_by where d.kind <> 'self'`),
+          Effect.map(readAll(there), identityOf)
+        )
       )
     }),
     fork: Effect.flatMap(here, (now) =>
-      alone((query) =>
-        Effect.gen(function* () {
-          yield* renew(query, now, true)
-          return identityOf(yield* readAll(query))
-        })
-      )
+      alone((there) => Effect.andThen(renew(there, now, true), Effect.map(readAll(there), identityOf)))
     )
   }
 }
@@ -235,7 +220,7 @@ const readOnly = "25006"
 const identityOf = (found: ReadonlyArray<Known>): Identity => {
   const { id } = found.find(({ kind }) => kind === "self")!
   const ours = new Set([id])
-  for (const one of ours) for (const { claimed_by, id: other } of found) if (claimed_by === one) ours.add(other)
+  for (const one of ours) for (const { claimedBy, id: other } of found) if (claimedBy === one) ours.add(other)
   ours.delete(id)
   return { id, predecessors: [...ours] }
 }
@@ -246,7 +231,7 @@ const historyOf = (found: ReadonlyArray<Known>): History => {
   return {
     ...identity,
     since: self.since,
-    isCopy: self.is_copy,
+    isCopy: self.isCopy,
     ancestors: found.filter(({ id, kind }) => kind === "ancestor" && !isOf(identity, id)).map(({ id }) => id)
   }
 }

@@ -8,11 +8,14 @@
  * A sequence is only moved by taking numbers from it, which never sets it back, whoever does it concurrently: there is nothing
  * to lock, and only the right to use the sequence is needed.
  */
-import type { PgClient } from "@effect/sql-pg/PgClient"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Column from "./Column.ts"
 import type { Database } from "./Database.ts"
-import { Busy, DatabaseError, fromUnknown } from "./DatabaseError.ts"
+import { Busy, DatabaseError } from "./DatabaseError.ts"
+import * as Sql from "./Sql.ts"
+import { type Fragment, literal, sql, t } from "./Sql.ts"
 
 /** The id is in use already; nothing was written. */
 export class TakenId extends Data.TaggedError("TakenId") {}
@@ -35,21 +38,17 @@ const mostAtOnce = 1_000_000n
 
 /** Takes a number above `highest`, and all before it. */
 const takeBeyond = Effect.fnUntraced(function* (
-  own: PgClient,
-  sequence: string,
+  own: Sql.Sql,
+  sequence: Fragment,
   increment: bigint,
   highest: bigint
 ): Effect.fn.Return<bigint, DatabaseError> {
   for (let count = 1n; ;) {
-    const [row] = yield* Effect.mapError(
-      own.unsafe<{ last: string }>(
-        `select max(nextval(s.name))::text as last
-          from (select $1::text::regclass as name offset 0) s, generate_series(1, $2::text::bigint)`,
-        [sequence, `${count}`]
-      ).unprepared,
-      fromUnknown
+    const { last } = yield* own.one(
+      Schema.Struct({ last: Column.BigInt }),
+      sql`select max(nextval(s.name))::text as last
+        from (select '${sequence}'::regclass as name offset 0) s, generate_series(1, ${count}::bigint)`
     )
-    const last = BigInt(row!.last)
     if (last > highest) return last
     const missing = (highest - last) / increment + 1n
     count = missing < mostAtOnce ? missing : mostAtOnce
@@ -57,25 +56,21 @@ const takeBeyond = Effect.fnUntraced(function* (
 })
 
 /** Hands out batch ids from blocks reserved from the sequence, beyond all that the ledger or an archive knows. */
-export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
-  const sequence = name("billing_usage_batch_ids")
+export const makeBatchIds = (database: Database["Service"]): BatchIds => {
+  const { own } = Sql.make(database)
   // A record's batch is in the ledger until the record is in an archive, or gone.
-  const reserve = Effect.mapError(
-    own.unsafe<{ id: string; highest: string }>(
-      `select nextval('${sequence}')::text as id, greatest((select max(batch_id) from ${name("billing_usage_batches")}),
-        (select max(taken_last) from ${name("billing_archives")}), 0)::text as highest`
-    ).unprepared,
-    fromUnknown
+  const reserve = own.one(
+    Schema.Struct({ id: Column.BigInt, highest: Column.BigInt }),
+    sql`select nextval('${t.usage_batch_ids}')::text as id, greatest((select max(batch_id) from ${t.usage_batches}),
+      (select max(taken_last) from ${t.archives}), 0)::text as highest`
   )
   let next = 0n
   let end = 0n
   return {
     next: Effect.gen(function* () {
       if (next === end) {
-        const [row] = yield* reserve
-        const highest = BigInt(row!.highest)
-        const id = BigInt(row!.id)
-        const first = id > highest ? id : yield* takeBeyond(own, sequence, idBlock, highest)
+        const { highest, id } = yield* reserve
+        const first = id > highest ? id : yield* takeBeyond(own, t.usage_batch_ids, idBlock, highest)
         // Another fiber may have reserved a block meanwhile; giving it up only leaves a gap.
         next = first
         end = first + idBlock
@@ -93,38 +88,45 @@ export const makeBatchIds = ({ name, own }: Database["Service"]): BatchIds => {
  * Runs a transaction in which rows get their ids from identity columns. When such an id is taken, the column's sequence is
  * moved beyond all that its table holds, and the transaction is run again.
  */
-export const withFreshIds =
-  ({ own, schema }: Database["Service"]) =>
-  <A, E>(transaction: Effect.Effect<A, E | DatabaseError>): Effect.Effect<A, E | DatabaseError> => {
-    const query = (text: string, params: ReadonlyArray<string>) =>
-      Effect.mapError(own.unsafe<Record<string, string>>(text, params).unprepared, fromUnknown)
-    /** The identity column whose uniqueness an error is about, if it is about one. */
-    const identityOf = (error: E | DatabaseError) =>
-      error instanceof DatabaseError && error.reason._tag === "Refused" && error.reason.code === "23505"
-        ? query(
-            `select format('%I.%I', $1::text, c.relname) as in_table, format('%I', a.attname) as in_column,
-                pg_get_serial_sequence(format('%I.%I', $1::text, c.relname), a.attname) as sequence
-              from pg_constraint k join pg_class c on c.oid = k.conrelid
-              join pg_attribute a on a.attrelid = c.oid and a.attnum = k.conkey[1]
-              where k.connamespace = quote_ident($1::text)::regnamespace and k.conname = $2 and k.contype = 'p'
-                and a.attidentity <> ''`,
-            [schema, error.reason.constraint]
-          )
-        : Effect.succeed([])
+export const withFreshIds = (database: Database["Service"]) => {
+  const { own } = Sql.make(database)
+  const schema = sql`${database.schema}::text`
+
+  /** The identity column whose uniqueness an error is about, if it is about one. */
+  const identityOf = (error: unknown) =>
+    error instanceof DatabaseError && error.reason._tag === "Refused" && error.reason.code === "23505"
+      ? own.maybe(
+          IdentityColumn,
+          sql`select format('%I.%I', ${schema}, c.relname) as table, format('%I', a.attname) as column,
+              pg_get_serial_sequence(format('%I.%I', ${schema}, c.relname), a.attname) as sequence
+            from pg_constraint k join pg_class c on c.oid = k.conrelid
+            join pg_attribute a on a.attrelid = c.oid and a.attnum = k.conkey[1]
+            where k.connamespace = quote_ident(${schema})::regnamespace and k.conname = ${error.reason.constraint}
+              and k.contype = 'p' and a.attidentity <> ''`
+        )
+      : Effect.undefined
+
+  return <A, E>(transaction: Effect.Effect<A, E | DatabaseError>): Effect.Effect<A, E | DatabaseError> => {
     const attempt = (left: number): Effect.Effect<A, E | DatabaseError> =>
       Effect.catch(transaction, (error) =>
         Effect.gen(function* () {
-          const [identity] = yield* identityOf(error)
+          const identity = yield* identityOf(error)
           if (identity === undefined) return yield* Effect.fail(error)
           if (left === 0) return yield* stillTaken
-          const { in_column: column, in_table: table, sequence } = identity
-          const [row] = yield* query(`select coalesce(max(${column}), 0)::text as highest from ${table}`, [])
-          yield* takeBeyond(own, sequence!, 1n, BigInt(row!["highest"]!))
+          const { highest } = yield* own.one(
+            Schema.Struct({ highest: Column.BigInt }),
+            sql`select coalesce(max(${literal(identity.column)}), 0)::text as highest from ${literal(identity.table)}`
+          )
+          yield* takeBeyond(own, literal(identity.sequence), 1n, highest)
           return yield* attempt(left - 1)
         })
       )
     return attempt(attempts)
   }
+}
+
+/** As the server quotes their names. */
+const IdentityColumn = Schema.Struct({ table: Schema.String, column: Schema.String, sequence: Schema.String })
 
 /** A later attempt finds the sequence further on. */
 export const stillTaken = new DatabaseError({

@@ -111,6 +111,9 @@ export const t = Object.fromEntries(names.map((name) => [name, table(name)])) as
   readonly [Name in (typeof names)[number]]: Fragment
 }
 
+/** Waits for a lock by its name, and holds it until the transaction ends. */
+export const lock = (name: string): Fragment => sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`
+
 /** Microseconds since 1970 of a time, to be read as `Instant`. */
 export const micros = (time: string): Fragment => literal(`(extract(epoch from ${time}) * 1000000)::bigint::text`)
 
