@@ -1,6 +1,6 @@
 /**
- * The ways by which alerts reach somebody. A channel is a layer that registers itself; several layers are several
- * channels. What is to be sent by which channel is in the database (`AlertDelivery`), under the channel's name.
+ * The ways by which alerts reach somebody. A channel is a layer that registers itself; several layers are several channels.
+ * Deliveries are stored in the database under the channel's name (`AlertDelivery`).
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import { InvalidInput } from "../domain/InvalidInput.ts"
 /**
  * An alert could not be sent.
  *
- * - `problem`: without secrets: it is stored and shown
+ * - `problem`: has no secrets, because it is stored and shown
  * - `isRetryable`: whether another attempt may succeed
  *
  * @since 0.1.0
@@ -28,9 +28,9 @@ export class ChannelError extends Schema.TaggedError<ChannelError>()("ChannelErr
 }
 
 /**
- * One sending of an alert by one channel.
+ * The delivery of an alert by a channel.
  *
- * - `id`: a UUID, the same at every attempt: a receiver that saw it before has the alert already
+ * - `id`: a UUID, the same at every attempt: a receiver that has seen it has the alert already
  * - `attempt`: 1 for the first
  *
  * @since 0.1.0
@@ -43,7 +43,7 @@ export interface Delivery {
 
 /** @since 0.1.0 */
 export interface AlertChannel {
-  /** Unique among the channels, and the same at every start of the application: deliveries are stored under it. */
+  /** Unique among the channels and the same at every start of the application: deliveries are stored under it. */
   readonly name: string
   readonly send: (delivery: Delivery) => Effect.Effect<void, ChannelError>
 }

@@ -1,6 +1,6 @@
 /**
- * Sends alerts by the channels that are registered, at least once: an alert that a channel could not take is tried again,
- * later and later, for about a day; one whose sender died is sent again under the same id.
+ * Delivers alerts through the registered channels, at least once. A delivery that fails is retried with growing delays for about a
+ * day; one whose process died is made again under the same id.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -33,8 +33,8 @@ export class AlertDeliveryError extends ServiceError<AlertDeliveryError>()("Aler
 /**
  * What `deliver` did.
  *
- * - `postponed`: could not be sent, and will be tried again
- * - `failed`: given up; `usage alerts deliveries` shows why, `retry` tries them again
+ * - `postponed`: failed, and to be retried
+ * - `failed`: given up; `list` says why, `retry` tries them again
  *
  * @since 0.1.0
  */
@@ -48,22 +48,22 @@ export interface DeliverySummary {
 export class AlertDelivery extends Context.Service<
   AlertDelivery,
   {
-    /** Sends what is due by the registered channels. */
+    /** Makes the deliveries that are due. */
     readonly deliver: Effect.Effect<DeliverySummary, AlertDeliveryError>
-    /** Of the alerts of the last days, the latest first; at most 10,000. */
+    /** Deliveries of the alerts of the last days, the latest first; at most 10,000. */
     readonly list: (days: number) => Effect.Effect<ReadonlyArray<DeliveryStatus>, AlertDeliveryError>
-    /** Tries those again that were given up, with the next `deliver`; gives their number. */
+    /** Makes those due again that were given up; returns how many. */
     readonly retry: Effect.Effect<number, AlertDeliveryError>
-    /** Sends an alert that is none by one channel, and records nothing. */
+    /** Sends a test alert through one channel, and records nothing. */
     readonly test: (channel: string) => Effect.Effect<void, AlertDeliveryError>
   }
 >()("effect-usage/AlertDelivery") {
-  /** Sends when it is told to. */
+  /** Delivers on demand. */
   static readonly layer: Layer.Layer<AlertDelivery, never, Database | AlertChannels> = Layer.suspend(() =>
     Layer.provide(Layer.effect(AlertDelivery, make), DeliveryStore.layer)
   )
 
-  /** Sends by itself: every ten seconds, if nothing else is said. */
+  /** Delivers on a schedule, every ten seconds by default. */
   static readonly layerScheduled = (
     options: { readonly every?: Duration.Input | undefined } = {}
   ): Layer.Layer<AlertDelivery, never, Database | AlertChannels> =>
@@ -82,12 +82,12 @@ export class AlertDelivery extends Context.Service<
     ).pipe(Layer.provide(Shutdown.layer))
 }
 
-/** A delivery that nobody has spoken of for so long is taken by the next: longer than any channel takes. */
+/** How long a process has a delivery for itself: longer than any channel takes. */
 const leaseMillis = 120_000
 const batch = 50
-/** Sent at the same time. */
+/** Deliveries at the same time. */
 const concurrency = 8
-/** Ten seconds, twenty, … up to an hour: a day in all. */
+/** Ten seconds, twenty, … up to an hour: about a day in all. */
 const firstDelayMillis = 10_000
 const longestDelayMillis = 3_600_000
 const attemptLimit = 32

@@ -1,10 +1,10 @@
 /**
- * Compares usage with quotas, for all customers in one pass over rollups and what is not in them yet, and records what
- * there is to tell.
+ * Compares usage with quotas, for all customers in one pass over the rollups and the records that are not in them yet, and records
+ * alerts.
  *
- * An alert is recorded once a level and period, and again only after a recovery or in the next period; a jump over several
- * levels records the highest. The level comes from exact figures: 99.6 % is not 100 %. With the alert a delivery by each
- * channel is recorded, in the same transaction; `AlertDelivery` sends them. Any number of monitors may run at once.
+ * An alert is recorded once per level and period, and again only after a recovery or in the next period; a jump over several
+ * levels records the highest. The level is decided on exact figures: 99.6 % is not 100 %. The deliveries of an alert, one for each
+ * channel, are recorded in the same transaction; `AlertDelivery` makes them. Any number of monitors may run at once.
  */
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -39,17 +39,17 @@ export class AlertMonitorError extends ServiceError<AlertMonitorError>()("AlertM
   DatabaseError
 ]) {}
 
-/** Whose quotas, and of which service; absent means all. @since 0.1.0 */
+/** Whose quotas, and for which service; all if absent. @since 0.1.0 */
 export interface AlertScope {
   readonly customer?: string | undefined
   readonly service?: string | undefined
 }
 
 /**
- * What a pass found.
+ * The result of a pass.
  *
- * - `reached`: the quotas that are at or above a threshold now, whether or not that was told before
- * - `alerts`: recorded by this pass
+ * - `reached`: the quotas that are at or above a threshold now, whether or not there was an alert before
+ * - `alerts`: those that this pass recorded
  *
  * @since 0.1.0
  */
@@ -59,7 +59,7 @@ export interface AlertPass {
 }
 
 /**
- * - `thresholds`: in percent, where neither quota nor plan says another; 75, 90 and 100, if absent
+ * - `thresholds` (75, 90 and 100): in percent, for quotas that have none of their own or of their plan
  *
  * @since 0.1.0
  */
@@ -71,21 +71,21 @@ export interface AlertMonitorOptions {
 export class AlertMonitor extends Context.Service<
   AlertMonitor,
   {
-    /** Looks at the quotas, records what there is to tell, and says how things stand. */
+    /** Checks the quotas, records new alerts, and returns those with the quotas that have reached a threshold. */
     readonly check: (scope?: AlertScope) => Effect.Effect<AlertPass, AlertMonitorError>
     /** Every quota in its current period. Records nothing. */
     readonly states: (scope?: AlertScope) => Effect.Effect<ReadonlyArray<QuotaState>, AlertMonitorError>
     /**
-     * Looks for spikes in the last whole hour: more than three times the median of the hours with usage in the week
-     * before, and more than six scaled median absolute deviations above it. With fewer than 24 such hours nothing is
-     * usual. Gives those recorded by this call.
+     * Looks for spikes in the last whole hour: more than three times the median of the hours with usage in the week before,
+     * and more than six scaled median absolute deviations above it. With fewer than 24 such hours there are none. Returns
+     * those that this call recorded.
      */
     readonly spikes: (scope?: AlertScope) => Effect.Effect<ReadonlyArray<Alert>, AlertMonitorError>
     /** Alerts of the last days, the latest first; at most 10,000. */
     readonly history: (days: number, scope?: AlertScope) => Effect.Effect<ReadonlyArray<Alert>, AlertMonitorError>
   }
 >()("effect-usage/AlertMonitor") {
-  /** A monitor that looks when it is told to. Its channels are those that are registered. */
+  /** Checks on demand. Deliveries are for the registered channels. */
   static readonly layer = (
     options: AlertMonitorOptions = {}
   ): Layer.Layer<AlertMonitor, InvalidInput, Database | AlertChannels> =>
@@ -100,7 +100,7 @@ export class AlertMonitor extends Context.Service<
   static readonly layerConfig: Layer.Layer<AlertMonitor, InvalidInput | Config.ConfigError, Database | AlertChannels> =
     Layer.unwrap(Effect.map(Settings.alertThresholds, (thresholds) => AlertMonitor.layer({ thresholds })))
 
-  /** A monitor that looks by itself: every minute, if nothing else is said. A pass that fails is logged and made up for by the next. */
+  /** Checks on a schedule, every minute by default. A pass that fails is logged, and the next makes up for it. */
   static readonly layerScheduled = (
     options: AlertMonitorOptions & {
       readonly every?: Duration.Input | undefined
@@ -183,7 +183,7 @@ const readPercents = (given: Thresholds<Decimal.DecimalInput>): Result.Result<Pe
     ({ critical, exceeded, warning }) => [warning!.percent!, critical!.percent!, exceeded!.percent!] as const
   )
 
-/** What is to be told of states, and what is to be remembered. */
+/** The alerts that states give rise to, and what to remember of them. */
 const decide = (found: ReadonlyArray<KnownState>, now: Instant.Instant) => {
   const alerts: Array<NewAlert> = []
   const changes: Array<Change> = []

@@ -1,4 +1,4 @@
-/** Alerts as recorded: with what was told before of each quota, and with what is to be delivered. */
+/** Alerts and their deliveries as they are recorded, and the levels that were alerted on before. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,20 +17,20 @@ import type { Instant } from "../domain/Instant.ts"
 import { type QuotaState, stateFields, stateOf } from "../quota/QuotaStateStore.ts"
 import * as QuotaStatesSql from "../quota/QuotaStatesSql.ts"
 
-/** A state, and what was told of it before in its period: 0 for nothing, else the place in `levels` plus 1. */
+/** A state, and what is known from earlier passes in its period: 0 for no level, else its index in `levels` plus 1. */
 export interface KnownState {
   readonly state: QuotaState
   readonly known: { readonly level: number; readonly highest: number }
 }
 
-/** What becomes of a state. */
+/** What to remember of a state. */
 export interface Change {
   readonly state: QuotaState
   readonly level: number
   readonly highest: number
 }
 
-/** An alert that is to be recorded. */
+/** An alert before it is recorded. */
 export type NewAlert = Omit<Alert, "id">
 
 const KnownRow = Schema.Struct({ ...stateFields, knownLevel: Schema.Int, knownHighest: Schema.Int })
@@ -63,8 +63,8 @@ export class AlertStore extends Context.Service<
   AlertStore,
   {
     /**
-     * Hands `decide` the quotas that have reached a threshold or had, and records what it answers, in one transaction:
-     * the states, the alerts, and a delivery of each alert by each channel. One monitor at a time.
+     * Passes to `decide` the quotas that have reached a threshold now or before in their period, and records what it returns in
+     * one transaction: the states, the alerts, and a delivery of each alert for each channel. One monitor at a time.
      */
     readonly pass: (
       now: Instant,
@@ -79,7 +79,7 @@ export class AlertStore extends Context.Service<
       { readonly states: ReadonlyArray<KnownState>; readonly alerts: ReadonlyArray<Alert> },
       DatabaseError
     >
-    /** Records alerts of spikes, those that are not recorded yet, with their deliveries. */
+    /** Records alerts of spikes that are not recorded yet, with their deliveries. */
     readonly recordSpikes: (
       alerts: ReadonlyArray<NewAlert>,
       channels: ReadonlyArray<string>
@@ -97,7 +97,7 @@ export class AlertStore extends Context.Service<
   )
 }
 
-/** `(columns) select` of rows that travel as one parameter, each value read as what its column in the table is. */
+/** `(columns) select …` of rows in one parameter; values have the types of the table's columns. */
 const recordset = (table: Sql.Fragment, rows: ReadonlyArray<Readonly<Record<string, string | number | null>>>) => {
   const columns = literal(Object.keys(rows[0] ?? {}).join(", "))
   return sql`(${columns}) select ${columns} from json_populate_recordset(null::${table}, ${JSON.stringify(rows)}::json)`
@@ -145,7 +145,7 @@ const make = (database: Database["Service"]): AlertStore["Service"] => {
       sql`insert into ${t.alerts} as a ${recordset(t.alerts, alerts.map(rowOf))}
         on conflict (customer_id, service_name, period_start) where kind = 'spike' do nothing returning ${alertColumns}`
     )
-    // A recovery is recorded, and troubles nobody.
+    // A recovery is recorded, but nobody is alerted.
     const told = stored.filter(({ kind }) => kind !== "recovery").map(({ id }) => id)
     if (told.length > 0 && channels.length > 0) {
       yield* own.run(sql`insert into ${t.alert_deliveries} (alert_id, channel, due_at)

@@ -1,12 +1,13 @@
 /**
  * The channels that the command knows, each described once, and those of them that the environment asks for.
  *
- * `USAGE_ALERT_CHANNELS` is a list of names, `log` if it is absent; each channel has variables of its own. What is wrong is an
- * `InvalidInput` that names the variable, and never what is in it.
+ * `USAGE_ALERT_CHANNELS` is a list of names, `log` by default; each channel has variables of its own. A mistake is an
+ * `InvalidInput` that names the variable, and never its value.
  *
- * What is told of channels is read off `channelTable`: what is asked for where a variable is absent, which variable an option
- * came from, the help of `usage alerts test`, and the table in `docs/quotas-and-alerts.md`. A channel's code is loaded when it
- * is used. All variables begin with `USAGE_ALERT_`, which keeps them from the channel `command` (`Settings.childEnvironment`).
+ * Everything about a channel comes from its entry in `channelTable`: what to give for a missing variable, which variable an
+ * option came from, the help of `usage alerts test`, and the table in `docs/quotas-and-alerts.md`. A channel's code is loaded
+ * when it is used. All variables begin with `USAGE_ALERT_`, which keeps them from the channel `command`
+ * (`Settings.childEnvironment`).
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
@@ -24,9 +25,9 @@ import { parseSmtpUrl } from "./SmtpUrl.ts"
 /**
  * A variable of a channel.
  *
- * - `means`: what is to be given, so that "Give …" asks for it
- * - `isSecret`: is read as `Redacted`
- * - `options`: the channel's names of what it becomes, if it is not one option
+ * - `means`: what to give, as a remedy says it: "Give …"
+ * - `isSecret`: whether it is read as `Redacted`
+ * - `options`: the options that it becomes, if they are several or have another name
  */
 interface Variable<A> {
   readonly name: Settings.AlertVariable
@@ -36,7 +37,7 @@ interface Variable<A> {
   readonly read: Effect.Effect<A, InvalidInput | Config.ConfigError>
 }
 
-/** A variable that is absent or blank is not given. */
+/** An absent or blank variable counts as not given. */
 const optional = (name: string) =>
   Config.option(Config.String(name)).pipe(Config.map(Option.filter((text) => text.trim() !== "")))
 
@@ -61,7 +62,7 @@ export const secret = (name: Settings.AlertVariable, means: string): Variable<Re
   read: Effect.map(required(name, means).read, (text) => Redacted.make(text, { label: name }))
 })
 
-/** A file, which is in the home directory if nothing else is said. */
+/** A file, by default in the home directory. */
 const file = (name: Settings.AlertVariable, otherwise: string, means: string): Variable<string> => ({
   name,
   means: `${means}; \`$USAGE_HOME/${otherwise}\`, if absent`,
@@ -86,7 +87,7 @@ type ChannelLayer = Layer.Layer<never, InvalidInput | NotInstalled, AlertChannel
  * A channel in the table.
  *
  * - `does`: where alerts go
- * - `layer`: reads the variables; what is wrong names the variable
+ * - `layer`: reads the variables; an `InvalidInput` names the variable that is wrong
  */
 export interface Described {
   readonly does: string
@@ -94,7 +95,7 @@ export interface Described {
   readonly layer: (showCustomer: ShowCustomer) => ConfiguredLayer
 }
 
-/** Describes a channel: its variables under the names of the options that they become, and the layer that they make. */
+/** Describes a channel: its variables, by the names of the options that they become, and the layer made of them. */
 export const channel = <Module, Values extends Readonly<Record<string, unknown>>>(described: {
   readonly does: string
   readonly variables: { readonly [Option in keyof Values]: Variable<Values[Option]> }
@@ -207,7 +208,7 @@ export const channelTable: Readonly<Record<string, Described>> = {
 
 const readNames = Effect.gen(function* () {
   const text = Option.getOrElse(yield* optional("USAGE_ALERT_CHANNELS"), () => "log")
-  // A monitor that only records.
+  // The monitor only records.
   if (text.trim() === "none") return []
   const names = [...new Set(text.split(",").map((name) => name.trim()))].filter((name) => name !== "")
   const unknown = names.find((name) => !Object.hasOwn(channelTable, name))
@@ -220,8 +221,8 @@ const readNames = Effect.gen(function* () {
 })
 
 /**
- * The channels that the environment names. `about`: the one customer that is looked at; the shell system's lines, in a log and
- * on a terminal, name every other.
+ * The channels that the environment names. `about`: the customer that a command is about; lines in a log and on a terminal name
+ * every other one, as those of the shell system did.
  */
 export const layerConfig = (about: string | undefined): ConfiguredLayer =>
   Layer.unwrap(

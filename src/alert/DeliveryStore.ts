@@ -1,4 +1,4 @@
-/** What is to be sent by which channel: an outbox that is filled in the transaction that records the alerts. */
+/** Deliveries as recorded: an outbox, which is filled in the transaction that records the alerts. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,9 +17,9 @@ const deliveryStates = ["pending", "sent", "failed"] as const
 /**
  * A delivery as listed.
  *
- * - `attempt`: the latest; 0 if none has begun
- * - `due`: of a pending one, when it is tried next
- * - `problem`: of the last attempt
+ * - `attempt`: the latest, 0 before the first
+ * - `due`: when a pending one is tried next
+ * - `problem`: of the latest attempt
  *
  * @since 0.1.0
  */
@@ -60,11 +60,11 @@ export class DeliveryStore extends Context.Service<
       limit: number
     ) => Effect.Effect<ReadonlyArray<DeliveryStatus>, DatabaseError>
     readonly sent: (id: string, when: Instant) => Effect.Effect<void, DatabaseError>
-    /** Tried again at `due`, or never. */
+    /** Records a failure, to be retried at `due` or never. */
     readonly failed: (id: string, problem: string, due: Instant | undefined) => Effect.Effect<void, DatabaseError>
-    /** Of alerts since a time, the latest first. */
+    /** Deliveries of alerts since a time, the latest first. */
     readonly list: (since: Instant, limit: number) => Effect.Effect<ReadonlyArray<DeliveryStatus>, DatabaseError>
-    /** Lets those that were given up be tried again; gives their number. */
+    /** Makes those due again that were given up; returns how many. */
     readonly retry: (now: Instant) => Effect.Effect<number, DatabaseError>
   }
 >()("effect-usage/alert/DeliveryStore") {

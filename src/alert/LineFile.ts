@@ -1,4 +1,4 @@
-/** What the channels share that write alerts to a file or to stdout, a line each. */
+/** Writes alerts as lines to a file or to stdout, for the channels that do. */
 import * as Effect from "effect/Effect"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import type { Unwritable } from "../files/NewFile.ts"
@@ -7,7 +7,7 @@ import * as Stdout from "../files/Stdout.ts"
 import { ChannelError } from "./AlertChannels.ts"
 import { printable } from "../domain/Shown.ts"
 
-/** What will be so at the next attempt too, until a person changes it. */
+/** Errors that every attempt meets until a person does something about them. */
 const lasting: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EISDIR", "ENOTDIR", "EROFS", "ENAMETOOLONG", "ELOOP"])
 
 type Append = (line: string) => Effect.Effect<void, ChannelError>
@@ -21,7 +21,7 @@ export const stdout =
       catch: (cause) => new ChannelError({ channel, problem: (cause as Unwritable).message, isRetryable: true })
     })
 
-/** Checks the name of a file, and gives what appends lines to it. */
+/** Checks a file's name, and returns what appends lines to the file. */
 export const make = (channel: string, file: string): Effect.Effect<Append, InvalidInput> => {
   if (file === "" || file.includes("\0")) {
     return Effect.fail(

@@ -1,12 +1,12 @@
 /**
- * Which addresses are on the internet, and which are somebody's own: this machine's, its network's, the cloud's metadata.
+ * Tells addresses on the internet from private ones: this machine's, its network's, the cloud's metadata.
  *
- * An address is public only if nothing speaks against it. Of IPv6 only what is given out for the internet is (2000::/3), so
- * that every form which hides an IPv4 address (mapped, compatible, 6to4, Teredo) is refused without being listed.
+ * An address is public only if no rule excludes it. Of IPv6 only the range that is assigned for the internet is (2000::/3): every
+ * form that hides an IPv4 address (mapped, compatible, 6to4, Teredo) is refused without being listed.
  */
 import { BlockList, isIP } from "node:net"
 
-/** IANA's special-purpose registry, multicast and what is reserved, and addresses that mean the cloud's host. */
+/** IANA's special-purpose registry, multicast, reserved ranges, and addresses of the cloud's host. */
 const notPublic = new BlockList()
 for (const [network, prefix] of [
   ["0.0.0.0", 8],
@@ -24,7 +24,7 @@ for (const [network, prefix] of [
   ["203.0.113.0", 24],
   ["224.0.0.0", 4],
   ["240.0.0.0", 4],
-  // Azure's host, reached from every machine there.
+  // Azure's host, which every machine there can reach.
   ["168.63.129.16", 32]
 ] as const) {
   notPublic.addSubnet(network, prefix, "ipv4")
@@ -41,7 +41,7 @@ for (const [network, prefix] of [
 const internet = new BlockList()
 internet.addSubnet("2000::", 3, "ipv6")
 
-/** Networks without IPv4 reach it through these: the address behind is the one that counts. */
+/** Networks without IPv4 reach it through these addresses (NAT64): the IPv4 address in them decides. */
 const translated = /^\[64:ff9b::([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/
 
 const behindTranslation = (address: string): string | undefined => {
@@ -51,7 +51,7 @@ const behindTranslation = (address: string): string | undefined => {
   return bytes.join(".")
 }
 
-/** Whether `address` is one on the internet. What is no IP address is not. */
+/** Whether `address` is an IP address on the internet. */
 export const isPublicAddress = (address: string): boolean => {
   const family = isIP(address)
   if (family === 4) return !notPublic.check(address, "ipv4")

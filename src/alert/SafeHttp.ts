@@ -1,15 +1,15 @@
 /**
- * Posts JSON to a URL that somebody configured, without being turned against the network that it runs in.
+ * Posts JSON to a configured URL, and cannot be used against the network that it runs in.
  *
- * - A name is resolved once; if any of its addresses is private, nothing is sent. The connection goes to the addresses that
- *   were checked, so an answer of the DNS that changes in between changes nothing. Host and SNI stay the name's.
- * - No redirect is followed and no proxy is used: either would choose another address than the checked ones.
- * - One timeout holds for all of it, from the resolution to the end of the answer; of the answer a few KB are read and none is
- *   shown.
+ * - A name is resolved once; if any of its addresses is private, nothing is sent. The connection goes to the addresses that were
+ *   checked, so a DNS answer that changes in between has no effect. Host and SNI keep the name.
+ * - No redirect is followed and no proxy is used: either could choose an address that was not checked.
+ * - One timeout covers the whole exchange, from the resolution to the end of the response. A few KB of the response are read, and
+ *   none of it is shown.
  * - A problem names the host and the status, never the path or the query, which may be the secret.
  *
- * Hand-written: request-filtering-agent 3.2.1 looks at the same addresses in the same place, but refuses those of networks without
- * IPv4 (NAT64), takes no resolver that can be interrupted, and would leave the request, the limits and the URL's check here.
+ * Hand-written: request-filtering-agent 3.2.1 checks addresses in the same place, but refuses those of networks without IPv4
+ * (NAT64), takes no resolver that can be interrupted, and would leave the request, its limits and the URL's check here.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -29,7 +29,7 @@ export interface Address {
   readonly family: number
 }
 
-/** A host cannot be found or reached: `ENOTFOUND`, `ECONNREFUSED`. @since 0.1.0 */
+/** A host cannot be found or reached; `code` is Node's, such as `ENOTFOUND` or `ECONNREFUSED`. @since 0.1.0 */
 export class HostUnreachable extends Schema.TaggedError<HostUnreachable>()("HostUnreachable", {
   code: Schema.String
 }) {}
@@ -40,10 +40,10 @@ export type Resolve = (host: string) => Effect.Effect<ReadonlyArray<Address>, Ho
 /**
  * How a channel sends over HTTP.
  *
- * - `allowPrivateAddresses`, false: whether the receiver may be in the own network
- * - `timeout`, 10 seconds: for the whole exchange
- * - `maxResponseBytes`, 4096: read of the answer before the connection is closed
- * - `resolve`: the operating system's
+ * - `allowPrivateAddresses` (false): whether the receiver may be in your network
+ * - `timeout` (10 seconds): for the whole exchange
+ * - `maxResponseBytes` (4096): how much of the response is read before the connection is closed
+ * - `resolve`: finds addresses instead of the operating system
  *
  * @since 0.1.0
  */
@@ -57,7 +57,7 @@ export interface HttpOptions {
 /** Posts a body with these headers. */
 export type Post = (body: string, headers?: Readonly<Record<string, string>>) => Effect.Effect<void, ChannelError>
 
-/** An error of Node, of which only the code is told: its message may contain what was sent. */
+/** Of an error of Node only the code is kept: its message may contain what was sent. */
 const fromNode = (cause: unknown): HostUnreachable =>
   new HostUnreachable({ code: (cause as NodeJS.ErrnoException).code ?? "failed" })
 
@@ -75,7 +75,7 @@ const hostOf = (url: URL): string => url.hostname.replace(/^\[(.*)\]$/, "$1")
 const privateRemedy =
   "Give one on the internet, or set allowPrivateAddresses (USAGE_ALERT_WEBHOOK_ALLOW_PRIVATE) if the receiver is in your network"
 
-/** Checks the URL; it is in no message, because it may be the secret. Numeric forms of IPv4 are read as browsers do. */
+/** Checks the URL, which is in no message because it may be the secret. Numeric forms of IPv4 are read as browsers do. */
 const parseUrl = (text: string, allowPrivate: boolean): Effect.Effect<URL, InvalidInput> => {
   const url = URL.parse(text)
   if (url === null) return refuse("is not a URL", "Give one such as https://hooks.example.com/usage")
@@ -92,7 +92,7 @@ const parseUrl = (text: string, allowPrivate: boolean): Effect.Effect<URL, Inval
   return Effect.succeed(url)
 }
 
-/** What an answer's status means. Receivers that are overloaded or not ready are asked again. */
+/** What a response's status means. Receivers that are overloaded or not ready are tried again. */
 const problemOf = (status: number): { readonly problem: string; readonly isRetryable: boolean } | undefined => {
   if (status >= 200 && status < 300) return undefined
   if (status >= 300 && status < 400) {
@@ -102,7 +102,7 @@ const problemOf = (status: number): { readonly problem: string; readonly isRetry
   return { problem: `answered ${status}`, isRetryable }
 }
 
-/** Sends one request to the given addresses; gives the status once the answer is over, or enough of it. */
+/** Sends one request to the given addresses; returns the status once the response has ended or enough of it is read. */
 const exchange = (
   url: URL,
   addresses: ReadonlyArray<Address>,
@@ -112,7 +112,7 @@ const exchange = (
 ): Effect.Effect<number, HostUnreachable> =>
   Effect.callback((resume, signal) => {
     const lookup: LookupFunction = (_host, options, callback) => {
-      // Asynchronous, as a real one: the socket's listeners are attached by then.
+      // Asynchronous like a real lookup: the socket's listeners are attached by then.
       process.nextTick(() => {
         if (options.all === true) return callback(null, [...addresses])
         return callback(null, addresses[0]!.address, addresses[0]!.family)
@@ -125,7 +125,7 @@ const exchange = (
       ...(url.port !== "" && { port: Number(url.port) }),
       path: `${url.pathname}${url.search}`,
       headers: { ...headers, "content-length": body.length },
-      // No connection is shared: one of the pool would be to an address of another check.
+      // No connection is reused: the address of a pooled one was checked for another request.
       agent: false,
       lookup,
       signal
@@ -148,7 +148,7 @@ const exchange = (
     request.end(body)
   })
 
-/** Checks a URL, and gives what posts to it. */
+/** Checks a URL, and returns what posts to it. */
 export const make = Effect.fnUntraced(function* (
   channel: string,
   url: string | Redacted.Redacted,

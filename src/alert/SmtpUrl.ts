@@ -19,14 +19,14 @@ const decode = (text: string): string | undefined => {
   }
 }
 
-/** Reads a URL that came as `field`. Nothing of it is in a message. */
+/** Parses a URL that was given as `field`. No message contains any of it. */
 export const parseSmtpUrl = (field: string, text: Redacted.Redacted): Effect.Effect<SmtpServer, InvalidInput> => {
   const refuse = (problem: string, remedy: string) => Effect.fail(new InvalidInput({ field, problem, remedy }))
   const example = "Give one such as smtp://user:password@mail.example.com:587"
   const url = URL.parse(Redacted.value(text))
   if (url === null || url.hostname === "") return refuse("is not a URL of a mail server", example)
   if (url.protocol !== "smtp:" && url.protocol !== "smtps:") return refuse("does not begin with smtp://", example)
-  // A setting that is not known and not refused would be believed to be in force.
+  // A setting that is ignored would be believed to be in force.
   if (url.search !== "" || url.hash !== "" || !["", "/"].includes(url.pathname)) {
     return refuse("has more than user, password, host and port", example)
   }

@@ -20,10 +20,10 @@ const Spike = Schema.Struct({
 })
 export type Spike = typeof Spike.Type
 
-/** Hours with usage that are needed to tell what is usual. */
+/** With fewer hours of usage there is no telling what is usual. */
 const leastHours = 24
 
-/** Who used anything that day is in the rollups; the batches that are not yet in them are added. */
+/** The rollups know who used anything that day; records of batches that are not rolled up yet are added. */
 const spikes = (start: Instant, filter: Filter) => {
   const hour = at(start)
   const until = (column: string) =>
@@ -64,8 +64,8 @@ export class SpikeStore extends Context.Service<
   SpikeStore,
   {
     /**
-     * Of the hour that begins at `hour`: those whose usage is over three times the median of their hours with usage in
-     * the week before, and more than six scaled median deviations above it.
+     * Those whose usage in the hour from `hour` on is over three times the median of their hours with usage in the week before,
+     * and more than six scaled median deviations above it.
      */
     readonly find: (hour: Instant, filter: Filter) => Effect.Effect<ReadonlyArray<Spike>, DatabaseError>
   }

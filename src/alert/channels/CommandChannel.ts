@@ -1,10 +1,10 @@
 /**
- * Alerts to a command of one's own: for what has no channel here, or a pager's own program.
+ * Alerts to a command: for receivers that have no channel here, or a pager's own program.
  *
  * - It is started without a shell, with the alert as JSON on stdin and in `USAGE_ALERT_KIND`, `_LEVEL`, `_CUSTOMER`, `_SERVICE`,
  *   `_TEXT` and `_DELIVERY_ID`. The rest of its environment is this process's, without our secrets (`Settings.childEnvironment`).
- * - 0 is sent; 75 and an end by a signal may be tried again; any other code is a refusal.
- * - What takes too long is asked to end and then killed, with all that it started.
+ * - Exit code 0 is success; 75 and an end by a signal are retried; any other code is a refusal.
+ * - A command that takes too long is asked to end and then killed, with everything that it started.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -19,14 +19,14 @@ import { printable, withoutPasswords } from "../../domain/Shown.ts"
 
 /** @since 0.1.0 */
 export interface CommandChannelOptions {
-  /** `command`, if nothing else is said. */
+  /** Default: `command`. */
   readonly name?: string | undefined
   /** A program's path, or its name in `PATH`. */
   readonly command: string
   readonly args?: ReadonlyArray<string> | undefined
-  /** 30 seconds, if nothing else is said. */
+  /** Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
-  /** From the request to end until it is killed: 2 seconds, if nothing else is said. */
+  /** From the request to end until it is killed. Default: 2 seconds. */
   readonly grace?: Duration.Input | undefined
 }
 
@@ -37,9 +37,9 @@ interface Ending {
   readonly stderr: string
 }
 
-/** Kept of stderr; the rest is read and dropped, so that the command does not wait for a reader. */
+/** How much of stderr is kept. The rest is read and dropped, so that the command does not wait for a reader. */
 const stderrLimit = 4096
-/** How long after its end a command's last words may take to arrive; what it left running may hold stderr open forever. */
+/** How long stderr may take to close after the command has ended: what it left running may hold it open forever. */
 const lastWordsMillis = 100
 
 const environmentOf = ({ alert, id }: Delivery): NodeJS.ProcessEnv => ({
@@ -52,7 +52,7 @@ const environmentOf = ({ alert, id }: Delivery): NodeJS.ProcessEnv => ({
   USAGE_ALERT_DELIVERY_ID: id
 })
 
-/** Signals the command and all that it started. */
+/** Signals the command and everything that it started. */
 const kill = (child: ChildProcess, signal: NodeJS.Signals): void => {
   try {
     process.kill(-child.pid!, signal)
@@ -61,7 +61,7 @@ const kill = (child: ChildProcess, signal: NodeJS.Signals): void => {
   }
 }
 
-/** Asks a command to end, waits for it, and kills what is left. */
+/** Asks a command to end, waits, and kills what is left. */
 const end = (child: ChildProcess, grace: Duration.Input): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
@@ -83,7 +83,7 @@ const run = (options: CommandChannelOptions, delivery: Delivery): Effect.Effect<
     const child = spawn(options.command, options.args ?? [], {
       env: environmentOf(delivery),
       stdio: ["pipe", "ignore", "pipe"],
-      // A process group of its own, so that a timeout ends also what it started.
+      // A process group of its own, so that a timeout also ends what it started.
       detached: true
     })
     let stderr = ""
@@ -107,10 +107,10 @@ const run = (options: CommandChannelOptions, delivery: Delivery): Effect.Effect<
     return end(child, options.grace ?? "2 seconds")
   })
 
-/** Variables that are given to a command and are not to be read in what it says. */
+/** Variables whose values are taken out of what a command says. */
 const isSecret = (name: string): boolean => /(URL|KEY|SECRET|TOKEN|PASSWORD|PASS|AUTH|CREDENTIALS?)$/i.test(name)
 
-/** The first line of what a command said, which is stored and shown: on one line, and without the secrets it was given. */
+/** The first line of what a command said, to be stored and shown: printable, and without the secrets in the environment. */
 const firstLine = (text: string): string => {
   let line = text.split("\n").find((line) => line.trim() !== "") ?? ""
   for (const [name, value = ""] of Object.entries(process.env)) {
@@ -119,7 +119,7 @@ const firstLine = (text: string): string => {
   return printable(withoutPasswords(line.trim())).slice(0, 200)
 }
 
-/** What cannot be started now, but may be later. */
+/** Why a command cannot be started now, but perhaps later. */
 const passing: ReadonlySet<string> = new Set(["EAGAIN", "ENOMEM", "EMFILE", "ENFILE", "ETXTBSY"])
 
 const make = (options: CommandChannelOptions): Effect.Effect<AlertChannel, InvalidInput> => {

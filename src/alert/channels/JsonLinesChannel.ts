@@ -1,6 +1,6 @@
 /**
- * Alerts as lines of JSON for other programs: the alert's data and `delivery_id`, which is the same if an alert is written
- * again. To a file as `LogFileChannel` does, or to stdout.
+ * Alerts as lines of JSON for other programs, in a file as `LogFileChannel` writes it or on stdout: the alert's data and
+ * `delivery_id`, which is the same if an alert is written again.
  */
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -9,7 +9,7 @@ import { type AlertChannel, type AlertChannels, layerChannel } from "../AlertCha
 import { jsonOf } from "../AlertText.ts"
 import * as LineFile from "../LineFile.ts"
 
-/** `name`: `json`, if nothing else is said. @since 0.1.0 */
+/** `name`: `json` by default. @since 0.1.0 */
 export type JsonLinesChannelOptions = { readonly name?: string | undefined } & (
   | { readonly file: string; readonly stdout?: undefined }
   | { readonly stdout: true; readonly file?: undefined }

@@ -1,9 +1,8 @@
 /**
- * Alerts in a log file, in the lines of the shell system, and whose they are:
+ * Alerts as lines of a log file, as the shell system wrote them, followed by the customer:
  * `[2026-01-30 14:23:45] warning ALERT for api: 78000/100000 (78%) [acme]`.
  *
- * The file is made readable by its owner only. Any number of processes may append to it; `logrotate` may move it away at any
- * time.
+ * The file is readable by its owner only. Any number of processes may append to it; `logrotate` may move it away at any time.
  */
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -15,10 +14,10 @@ import * as LineFile from "../LineFile.ts"
 
 /** @since 0.1.0 */
 export interface LogFileChannelOptions {
-  /** `log`, if nothing else is said. */
+  /** Default: `log`. */
   readonly name?: string | undefined
   readonly file: string
-  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  /** Whether ` [customer]` is appended. Default: `true`. */
   readonly showCustomer?: ShowCustomer | undefined
 }
 

@@ -1,10 +1,10 @@
 /**
  * Alerts by mail, over SMTP.
  *
- * - Nodemailer is loaded with the first mail. No header contains a customer's id.
- * - `Message-ID` is the delivery's and the same at every attempt: mailboxes show one of the same only once.
- * - A password is sent over TLS only, unless `requireTls: false` says otherwise.
- * - A mail that the server took for some of the receivers is not sent again: the others are in the problem.
+ * - Nodemailer is loaded with the layer. No header contains a customer's id.
+ * - `Message-ID` is the delivery's and the same at every attempt: mailboxes show a repeated mail only once.
+ * - A password is sent over TLS only, unless `requireTls` is `false`.
+ * - A mail that the server accepted for some of the receivers is not sent again: the problem names the others.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,20 +20,20 @@ import * as Optional from "../../system/Optional.ts"
 
 /** @since 0.1.0 */
 export interface MailChannelOptions {
-  /** `mail`, if nothing else is said. */
+  /** Default: `mail`. */
   readonly name?: string | undefined
   readonly host: string
   readonly port: number
-  /** TLS from the start, as on port 465; else it begins when the server offers it. */
+  /** TLS from the start, as on port 465; otherwise TLS begins when the server offers it. */
   readonly secure?: boolean | undefined
-  /** Sends nothing without TLS; `true` where there is a password, if nothing else is said. */
+  /** Sends nothing without TLS. Default: whether there is a password. */
   readonly requireTls?: boolean | undefined
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
   /** `usage@example.com` or `Usage <usage@example.com>`. */
   readonly from: string
   readonly to: readonly [string, ...ReadonlyArray<string>]
-  /** For the whole exchange; 30 seconds, if nothing else is said. */
+  /** For the whole exchange. Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
@@ -89,7 +89,7 @@ const messageOf = ({ from, to }: MailChannelOptions, { alert, id }: Delivery) =>
     to: [...to],
     subject: `${titleOf(alert)} - ${alert.service}`.replace(controls, " "),
     messageId: `<${id.replace(/[^A-Za-z0-9-]/g, "")}@${domain}>`,
-    // Keeps absence notices from being sent in return.
+    // Prevents out-of-office replies.
     headers: { "Auto-Submitted": "auto-generated" },
     text: textOf(alert)
   }
@@ -106,12 +106,12 @@ const transportOf = (options: MailChannelOptions, millis: number) => ({
   greetingTimeout: millis,
   socketTimeout: millis,
   dnsTimeout: millis,
-  // A message is made of text alone; nothing in it may name a file or a URL to attach.
+  // Messages are text only: nothing in them may name a file or a URL to attach.
   disableFileAccess: true,
   disableUrlAccess: true
 })
 
-/** What Nodemailer says of a failure. */
+/** Nodemailer's description of a failure. */
 interface SmtpFailure {
   readonly code?: string
   readonly originalCode?: string
@@ -119,7 +119,7 @@ interface SmtpFailure {
   readonly responseCode?: number
 }
 
-/** Failures without an answer of the server that another attempt would meet again. */
+/** Failures without a response of the server that another attempt would meet again. */
 const lasting: ReadonlySet<string> = new Set(["EENVELOPE", "EMESSAGE", "EAUTH", "ENOAUTH", "ECONFIG"])
 
 const explain = ({

@@ -1,7 +1,7 @@
 /**
  * Alerts to a channel of Slack, by an incoming webhook.
  *
- * What a customer's id contains is text there: it mentions nobody, links to nothing and formats nothing.
+ * A customer's id is plain text there: it mentions nobody, links to nothing and formats nothing.
  */
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -14,15 +14,15 @@ import * as SafeHttp from "../SafeHttp.ts"
 
 /** @since 0.1.0 */
 export interface SlackChannelOptions extends SafeHttp.HttpOptions {
-  /** `slack`, if nothing else is said. */
+  /** Default: `slack`. */
   readonly name?: string | undefined
-  /** Who knows it may write to the channel. */
+  /** Whoever knows it can write to the channel. */
   readonly url: Redacted.Redacted
-  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  /** Whether ` [customer]` is appended. Default: `true`. */
   readonly showCustomer?: ShowCustomer | undefined
 }
 
-/** The three characters by which Slack tells its markup from text. */
+/** The three characters that begin or end Slack's markup. */
 const escape = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
 /** The channel `slack`. Fails with `InvalidInput` on the field `url`. @since 0.1.0 */

@@ -1,4 +1,4 @@
-/** Alerts on stderr, where a person sees them and no script takes them for data. */
+/** Alerts on stderr, where a person sees them and no script reads them as data. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -9,7 +9,7 @@ import { withCustomer, type ShowCustomer } from "../AlertText.ts"
 
 /** @since 0.1.0 */
 export interface TerminalChannelOptions {
-  /** Whether ` [customer]` is appended; `true`, if nothing else is said. */
+  /** Whether ` [customer]` is appended. Default: `true`. */
   readonly showCustomer?: ShowCustomer | undefined
 }
 

@@ -1,10 +1,10 @@
 /**
- * Alerts to an HTTP endpoint, signed as Standard Webhooks has it (https://www.standardwebhooks.com).
+ * Alerts to an HTTP endpoint, signed according to Standard Webhooks (https://www.standardwebhooks.com).
  *
- * - `webhook-id` is the delivery's and the same at every attempt, so that a receiver knows what it has; `webhook-timestamp`
- *   and the signature are the attempt's, so that a late attempt is not taken for a replay.
- * - While a secret is replaced the request carries a signature by each: receivers that know any of them accept it.
- * - See `SafeHttp` for where it connects to and what it never does.
+ * - `webhook-id` is the delivery's and the same at every attempt, so that a receiver recognises a repeated one;
+ *   `webhook-timestamp` and the signature are the attempt's, so that a late attempt is not taken for a replay.
+ * - While a secret is replaced, the request carries a signature by each: receivers that know any of them accept it.
+ * - `SafeHttp` documents where it connects to and what it never does.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -21,16 +21,16 @@ import * as SafeHttp from "../SafeHttp.ts"
 
 /** @since 0.1.0 */
 export interface WebhookChannelOptions extends SafeHttp.HttpOptions {
-  /** `webhook`, if nothing else is said. */
+  /** Default: `webhook`. */
   readonly name?: string | undefined
   readonly url: string | Redacted.Redacted
-  /** `whsec_` and 24 to 64 bytes in base64. All of them sign, the first one first; more than one while they are replaced. */
+  /** Each `whsec_` and 24 to 64 bytes in base64. All of them sign; there are several while one is replaced. */
   readonly secrets: readonly [Redacted.Redacted, ...ReadonlyArray<Redacted.Redacted>]
 }
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
-/** A secret is checked here, and in no message. */
+/** Checks a secret, which is in no message. */
 const parseSecret = (
   library: typeof import("standardwebhooks"),
   secret: Redacted.Redacted,
