@@ -1,9 +1,105 @@
-/** The flags that several commands share, each defined once. */
-import { Flag, GlobalFlag } from "effect/cli"
+/**
+ * Flags and arguments. They arrive decoded: an absent value and an empty one are both `undefined`, so that scripts can pass on
+ * variables that are not set, and a wrong one is refused before the command has opened anything.
+ */
+import { Argument, CliError, Command, Flag, GlobalFlag, Param } from "effect/cli"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import * as Formats from "./render/Formats.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import * as Formats from "./render/Formats.ts"
+
+/** What the command refuses in its own words, rather than in those of its parser. */
+export const refused = (cause: unknown): CliError.UserError => new CliError.UserError({ cause })
+
+/** Decodes the value of a flag or an argument. */
+export const read =
+  <A, B, E>(decode: (value: A) => Effect.Effect<B, E>) =>
+  <Kind extends Param.ParamKind>(self: Param.Param<Kind, A>): Param.Param<Kind, B> =>
+    Param.mapEffect(self, (value) => Effect.mapError(decode(value), refused))
+
+/** Refuses flags and arguments that do not go together. */
+export const check = <Input>(refuse: (input: Input) => InvalidInput | undefined) =>
+  Command.validate((input: Input) => {
+    const refusal = refuse(input)
+    return refusal === undefined ? Effect.void : Effect.fail(refused(refusal))
+  })
+
+/**
+ * Reads what several flags mean together, before what is provided above it is opened, for the handler to take as a service.
+ */
+export const reading =
+  <Needed, I, S, E2, R2>(key: Context.Key<I, S>, read: (input: Needed) => Effect.Effect<S, E2, R2>) =>
+  <const Name extends string, Input extends Needed, Shared, E, R>(self: Command.Command<Name, Input, Shared, E, R>) =>
+    Command.provideEffect(self, key, read)
+
+const given = <Kind extends Param.ParamKind>(self: Param.Param<Kind, string>): Param.Param<Kind, string | undefined> =>
+  Param.map(Param.optional(self), (value) => Option.getOrUndefined(Option.filter(value, (text) => text !== "")))
+
+/** A flag with a text; `metavar` says in the help what it is: `id` for `<id>`. */
+export const text = (name: string, metavar: string, description: string) =>
+  given(Flag.String(name).pipe(Flag.withDescription(description), Flag.withMetavar(`<${metavar}>`)))
+
+/** A flag that is there or not. */
+export const on = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
+
+/** An argument that may be left out. */
+export const argument = (name: string, description: string) =>
+  given(Argument.String(name).pipe(Argument.withDescription(description)))
+
+/** An argument that has to be there. */
+export const required = (name: string, description: string) =>
+  Argument.String(name).pipe(Argument.withDescription(description))
+
+/** A whole number above zero, such as `example`. */
+const asCount = (field: string, example: number) =>
+  read((written: string | undefined) => {
+    if (written === undefined) return Effect.undefined
+    if (/^[1-9]\d{0,6}$/.test(written)) return Effect.succeed(Number(written))
+    return Effect.fail(
+      new InvalidInput({
+        field,
+        problem: `${excerpt(written)} is not a whole number above zero`,
+        remedy: `Give a number such as ${example}`
+      })
+    )
+  })
+
+export const count = (name: string, metavar: string, description: string, example: number) =>
+  text(name, metavar, description).pipe(asCount(name, example))
+
+export const countArgument = (name: string, description: string, example: number) =>
+  argument(name, description).pipe(asCount(name, example))
+
+const asWord = <A extends string>(field: string, words: Readonly<Record<string, A>>) =>
+  read((written: string | undefined) => {
+    if (written === undefined) return Effect.undefined
+    const found = Object.entries<A>(words).find(([word]) => word === written)
+    if (found !== undefined) return Effect.succeed(found[1])
+    return Effect.fail(
+      new InvalidInput({
+        field,
+        problem: `${excerpt(written)} is not known`,
+        remedy: `Give one of ${Object.keys(words).join(", ")}`
+      })
+    )
+  })
+
+/** One of some words, and what each of them means. */
+export const word = <A extends string>(
+  name: string,
+  metavar: string,
+  description: string,
+  words: Readonly<Record<string, A>>
+) => text(name, metavar, description).pipe(asWord(name, words))
+
+export const wordArgument = <A extends string>(name: string, description: string, words: Readonly<Record<string, A>>) =>
+  argument(name, description).pipe(asWord(name, words))
+
+/** Words that mean themselves. */
+export const themselves = <const A extends string>(words: ReadonlyArray<A>) =>
+  Object.fromEntries(words.map((one) => [one, one])) as { readonly [K in A]: K }
 
 /** `--database-url`: also `USAGE_DATABASE_URL`. */
 export const DatabaseUrl = GlobalFlag.Setting("database-url")({
@@ -18,113 +114,33 @@ export const DatabaseUrl = GlobalFlag.Setting("database-url")({
 
 /** `--schema`: also `USAGE_SCHEMA`. */
 export const SchemaName = GlobalFlag.Setting("schema")({
-  flag: Flag.String("schema").pipe(
-    Flag.withDescription("PostgreSQL schema of the tables (or USAGE_SCHEMA), public"),
-    Flag.withMetavar("<name>"),
-    Flag.optional
-  )
+  flag: text("schema", "name", "PostgreSQL schema of the tables (or USAGE_SCHEMA), public")
 })
 
 /** `--quiet`. */
 export const Quiet = GlobalFlag.Setting("quiet")({
-  flag: Flag.Boolean("quiet").pipe(
-    Flag.withAlias("q"),
-    Flag.withDescription("Say nothing on stderr but failures"),
-    Flag.withDefault(false)
-  )
+  flag: on("quiet", "Say nothing on stderr but failures").pipe(Param.withAlias("q"))
 })
 
 export const globals = [DatabaseUrl, SchemaName, Quiet] as const
 
-/** `--customer`: also `USAGE_CUSTOMER_ID`. */
-export const customer = Flag.String("customer").pipe(
-  Flag.withAlias("c"),
-  Flag.withDescription("Whose usage (or USAGE_CUSTOMER_ID)"),
-  Flag.withMetavar("<id>"),
-  Flag.optional
+export const service = text("service", "name", "Only this service").pipe(Param.withAlias("s"))
+export const plan = required("plan", "The plan's name: pro, team-2")
+
+/** A service, or `undefined` for all of them. */
+export const anyService = argument("service", "The service's name; absent, empty or `all`: all that were used").pipe(
+  Param.map((name) => (name === "all" ? undefined : name))
 )
 
-export const allCustomers = Flag.Boolean("all-customers").pipe(
-  Flag.withDescription("The usage of all customers together"),
-  Flag.withDefault(false)
+export const includeArchives = on(
+  "include-archives",
+  "With the records that are in archives, which are verified as they are read"
 )
-
-export const service = Flag.String("service").pipe(
-  Flag.withAlias("s"),
-  Flag.withDescription("Only this service"),
-  Flag.withMetavar("<name>"),
-  Flag.optional
-)
-
-export const from = Flag.String("from").pipe(
-  Flag.withDescription('Start: 2026-01, 2026-01-15, "2026-01-15 08:00", today, yesterday, this-month, last-month'),
-  Flag.withMetavar("<time>"),
-  Flag.optional
-)
-
-export const to = Flag.String("to").pipe(
-  Flag.withDescription("End, with the whole unit that it states: 2026-01-31 ends with that day"),
-  Flag.withMetavar("<time>"),
-  Flag.optional
-)
-
-export const tz = Flag.String("tz").pipe(
-  Flag.withDescription("IANA time zone of times and days, UTC"),
-  Flag.withMetavar("<zone>"),
-  Flag.optional
-)
-
-export const includeArchives = Flag.Boolean("include-archives").pipe(
-  Flag.withDescription("With the records that are in archives, which are verified as they are read"),
-  Flag.withDefault(false)
-)
-
-export const at = Flag.String("at").pipe(
-  Flag.withDescription("When it was used, such as 2026-01-30T16:45:23Z; now, if absent"),
-  Flag.withMetavar("<time>"),
-  Flag.optional
-)
-
-export const key = Flag.String("key").pipe(
-  Flag.withDescription("An idempotency key: recorded again under the same key, usage counts once"),
-  Flag.withMetavar("<text>"),
-  Flag.optional
-)
-
+export const at = text("at", "time", "When it was used, such as 2026-01-30T16:45:23Z; now, if absent")
+export const key = text("key", "text", "An idempotency key: recorded again under the same key, usage counts once")
+export const exact = on("exact", "Every digit in the table, instead of rounded figures")
 export const format = Flag.Literals("format", Formats.names).pipe(
   Flag.withAlias("f"),
   Flag.withDescription("table for readers, json or csv for programs"),
   Flag.withDefault("table")
 )
-
-export const exact = Flag.Boolean("exact").pipe(
-  Flag.withDescription("Every digit in the table, instead of rounded figures"),
-  Flag.withDefault(false)
-)
-
-/** A text that is not there. */
-export const absent: Option.Option<string> = Option.none()
-
-/** One of some words, or the default for none and for empty text. */
-export const readLiteral = <K extends string, A extends string>(
-  field: string,
-  written: Option.Option<string>,
-  words: Readonly<Record<K, A>>,
-  otherwise: NoInfer<A>
-): Result.Result<A, InvalidInput> => {
-  const text = given(written)
-  if (text === undefined) return Result.succeed(otherwise)
-  const found = Object.entries<A>(words).find(([word]) => word === text)
-  if (found !== undefined) return Result.succeed(found[1])
-  return Result.fail(
-    new InvalidInput({
-      field,
-      problem: `${excerpt(text)} is not known`,
-      remedy: `Give one of ${Object.keys(words).join(", ")}`
-    })
-  )
-}
-
-/** An absent value and an empty one mean the same, so that scripts can pass on variables that are not set. */
-export const given = (value: Option.Option<string>): string | undefined =>
-  Option.isSome(value) && value.value !== "" ? value.value : undefined

@@ -1,64 +1,80 @@
 /** The period that a command is about, from its arguments and flags. */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
-import * as Result from "effect/Result"
-import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
+import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Window from "../domain/Window.ts"
-import { given } from "./Flags.ts"
+import * as Flags from "./Flags.ts"
 
-type Text = Option.Option<string>
+export const from = Flags.text(
+  "from",
+  "time",
+  'Start: 2026-01, 2026-01-15, "2026-01-15 08:00", today, yesterday, this-month, last-month'
+)
+export const tz = Flags.text("tz", "zone", "IANA time zone of times and days, UTC")
+export const flags = {
+  from,
+  to: Flags.text("to", "time", "End, with the whole unit that it states: 2026-01-31 ends with that day"),
+  tz
+}
 
-const twice = () =>
-  new InvalidInput({
-    field: "from",
-    problem: "the period is given twice",
-    remedy: "Give it as arguments or with --from and --to"
-  })
+/** The last days, of a command that counts `example` of them if it is told nothing. */
+export const days = (example: number, description = `The last so many days, today included; ${example}`) =>
+  Flags.countArgument("days", description, example)
+
+type Texts<Names extends string> = { readonly [K in Names]?: string | undefined }
+
+const twice = new InvalidInput({
+  field: "from",
+  problem: "the period is given twice",
+  remedy: "Give it as arguments or with --from and --to"
+})
 
 /** The window of the arguments or of the flags, not of both; this month, if neither. A start alone is a whole period. */
-export const readWindow = Effect.fnUntraced(function* (input: {
-  readonly [K in "start" | "end" | "from" | "to" | "tz"]: Text
-}) {
-  const [start, end, from, to, tz] = [input.start, input.end, input.from, input.to, input.tz].map(given)
-  if ((start !== undefined && from !== undefined) || (end !== undefined && to !== undefined)) return yield* twice()
+const readWindow = Effect.fnUntraced(function* ({
+  end,
+  from: since,
+  start,
+  to,
+  tz: zone
+}: Texts<"start" | "end" | "from" | "to" | "tz">) {
+  if ((start !== undefined && since !== undefined) || (end !== undefined && to !== undefined)) return yield* twice
   const now = yield* Clock.currentTimeMillis
   const alone = start !== undefined && end === undefined && to === undefined
   return yield* Effect.fromResult(
-    Window.resolve(alone ? { period: start, tz, now } : { from: start ?? from, to: end ?? to, tz, now })
+    Window.resolve(alone ? { period: start, tz: zone, now } : { from: start ?? since, to: end ?? to, tz: zone, now })
   )
 })
 
-/** A number of days as it was written. */
-export const readDays = (days: Text, otherwise: number): Result.Result<number, InvalidInput> =>
-  readCount("days", days, otherwise)
+/** The period of a command that has one. */
+export class Period extends Context.Service<Period, Window.Window>()("effect-usage/cli/Period") {
+  static readonly read = readWindow
 
-/** A whole number above zero as it was written; empty text means the default, as in the scripts of the shell system. */
-export const readCount = (field: string, written: Text, otherwise: number): Result.Result<number, InvalidInput> => {
-  const text = given(written)
-  if (text === undefined) return Result.succeed(otherwise)
-  if (/^[1-9]\d{0,6}$/.test(text)) return Result.succeed(Number(text))
-  return Result.fail(
-    new InvalidInput({
-      field,
-      problem: `${excerpt(text)} is not a whole number above zero`,
-      remedy: `Give a number such as ${otherwise}`
+  /** The last days of the zone, `otherwise` if none are given, or the window of the flags. */
+  static readonly readRecent = (otherwise: number) =>
+    Effect.fnUntraced(function* (input: Texts<"from" | "to" | "tz"> & { readonly days?: number | undefined }) {
+      if (input.from !== undefined || input.to !== undefined) {
+        return yield* input.days === undefined ? readWindow(input) : twice
+      }
+      const now = yield* Clock.currentTimeMillis
+      return yield* Effect.fromResult(Window.lastDays(input.days ?? otherwise, input.tz, now))
     })
-  )
 }
 
-/** The last days of the zone, or the window of the flags. */
-export const readRecent = Effect.fnUntraced(function* (
-  input: { readonly [K in "days" | "from" | "to" | "tz"]: Text },
-  otherwise: number
+/** The part of a time that a command is restricted to, if it is. */
+export class Range extends Context.Service<Range, { readonly window: Window.Window | undefined }>()(
+  "effect-usage/cli/Range"
 ) {
-  const flagged = given(input.from) !== undefined || given(input.to) !== undefined
-  if (flagged && given(input.days) !== undefined) return yield* twice()
-  const tz = given(input.tz)
-  const now = yield* Clock.currentTimeMillis
-  if (flagged) {
-    return yield* Effect.fromResult(Window.resolve({ from: given(input.from), to: given(input.to), tz, now }))
-  }
-  const days = yield* Effect.fromResult(readDays(input.days, otherwise))
-  return yield* Effect.fromResult(Window.lastDays(days, tz, now))
-})
+  static readonly read = Effect.fnUntraced(function* (input: Texts<"from" | "to" | "tz">) {
+    return { window: input.from === undefined && input.to === undefined ? undefined : yield* readWindow(input) }
+  })
+}
+
+/** Provides the period of the flags and arguments; this month, if they name none. */
+export const fromFlags = Flags.reading(Period, Period.read)
+
+/** Provides the period of the flags, or the last days, `otherwise` if the command line does not say how many. */
+export const recentFromFlags = (otherwise: number) => Flags.reading(Period, Period.readRecent(otherwise))
+
+/** Provides the range of the flags. */
+export const rangeFromFlags = Flags.reading(Range, Range.read)

@@ -1,35 +1,42 @@
 /** The `usage` command: its tree, and how a run of it ends. */
 import * as Cause from "effect/Cause"
-import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import packageJson from "../../package.json" with { type: "json" }
-import { aggregate, refresh } from "./commands/aggregate.ts"
-import { forecast, peaks, stats, trends } from "./commands/analytics.ts"
+import { aggregate } from "./commands/aggregate.ts"
 import { alerts } from "./commands/alerts.ts"
-import { archive, archives } from "./commands/archive.ts"
+import { archive } from "./commands/archive.ts"
+import { archives } from "./commands/archives.ts"
 import { batch } from "./commands/batch.ts"
 import { customer } from "./commands/customer.ts"
 import { database } from "./commands/database.ts"
 import { doctor } from "./commands/doctor.ts"
 import { exportUsage } from "./commands/export.ts"
+import { forecast } from "./commands/forecast.ts"
 import { importFiles } from "./commands/import.ts"
 import { deadLetters } from "./commands/dead-letters.ts"
 import { maintain } from "./commands/maintain.ts"
 import { metrics } from "./commands/metrics.ts"
 import { migrate } from "./commands/migrate.ts"
 import { price } from "./commands/price.ts"
-import { plan, quota, subscribe } from "./commands/quota.ts"
+import { peaks } from "./commands/peaks.ts"
+import { plan } from "./commands/plan.ts"
+import { quota } from "./commands/quota.ts"
 import { record } from "./commands/record.ts"
+import { refresh } from "./commands/refresh.ts"
 import { report } from "./commands/report.ts"
 import { makeRun } from "./commands/run.ts"
 import { retention } from "./commands/retention.ts"
 import { service } from "./commands/service.ts"
 import { shellInit } from "./commands/shell-init.ts"
+import { stats } from "./commands/stats.ts"
+import { subscribe } from "./commands/subscribe.ts"
 import { track } from "./commands/track.ts"
+import { trends } from "./commands/trends.ts"
 import { printable, withoutPasswords } from "../domain/Shown.ts"
 import { exitCodes, present, told } from "./Failures.ts"
 import * as Flags from "./Flags.ts"
@@ -70,6 +77,8 @@ const presenter: CliOutput.Presenter = {
     const command = event._tag === "Version" ? "usage" : event.commandPath.join(" ")
     if (event._tag === "InvalidInvocation") {
       const [first] = event.errors
+      // Refusals of the command's own are explained as its failures are.
+      if (first?._tag === "UserError") return Effect.void
       const message = (first?.message ?? "wrong usage")
         .split("\n")
         .filter((line) => line.trim() !== "")
@@ -117,11 +126,13 @@ const runCommand = (args: ReadonlyArray<string>) =>
 const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: ReadonlyArray<string>) {
   if (Cause.hasInterruptsOnly(cause)) return exitCodes.interrupted
   const error = Cause.squash(cause)
-  if (typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp") {
+  const invalid = CliError.isCliError(error) && error._tag === "ShowHelp" ? error : undefined
+  const refusal = invalid?.errors.find((one) => one._tag === "UserError")
+  if (invalid !== undefined && refusal === undefined) {
     // The presenter has spoken.
     return args.length === 0 ? 0 : exitCodes.usage
   }
-  const failure = present(cause)
+  const failure = present(refusal === undefined ? cause : Cause.fail(refusal.cause))
   if (failure.line !== undefined) yield* Console.error(told(failure))
   if (wantsTrace(args)) yield* Console.error(Cause.pretty(cause))
   return failure.exitCode

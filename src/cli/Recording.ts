@@ -10,12 +10,38 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
+import * as Flags from "./Flags.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
 import { Recorder, type RecorderError } from "../record/Recorder.ts"
 import { Spool } from "../spool/Spool.ts"
 import { isTryLater } from "./Failures.ts"
 import * as Offline from "./Offline.ts"
 import * as Session from "./Session.ts"
+import * as Whose from "./Whose.ts"
+
+/** The flags of every command that records. */
+export const flags = { customer: Whose.one, at: Flags.at, key: Flags.key }
+
+interface Given {
+  readonly customer: string
+  readonly at: string | undefined
+  readonly key: string | undefined
+}
+
+interface Common {
+  readonly customer: string
+  readonly recordedAt: string | undefined
+  readonly idempotencyKey: string | undefined
+}
+
+/** Records usage with what the flags say of it, and tells a person so. */
+export const record = Effect.fnUntraced(function* (
+  { at, customer, key }: Given,
+  usage: (common: Common) => Result.Result<UsageInput, InvalidInput>
+) {
+  const where = yield* recordAll([usage({ customer, recordedAt: at, idempotencyKey: key })])
+  if (where === "stored") yield* Session.confirm(`recorded for ${customer}`)
+})
 
 /** A command waits a little for a busy server, then takes the spool: whoever scripts it wants to go on. */
 const patience = "3 seconds"
@@ -30,7 +56,7 @@ export const recordAll = Effect.fnUntraced(function* (usages: ReadonlyArray<Resu
     )
   )
   let attempted = false
-  const record = Effect.gen(function* () {
+  const attempt = Effect.gen(function* () {
     const layer = Layer.provide(
       Recorder.layer({
         retryFor: patience,
@@ -47,7 +73,7 @@ export const recordAll = Effect.fnUntraced(function* (usages: ReadonlyArray<Resu
     const [only, ...others] = checked
     yield* only !== undefined && others.length === 0 ? recorder.record(only) : recorder.recordAll(checked)
   }).pipe(Effect.scoped)
-  const result = yield* Effect.result(record)
+  const result = yield* Effect.result(attempt)
   if (result._tag === "Success" && !attempted) return "stored"
   if (result._tag === "Failure") {
     // The spool that could not take the attempt's batch is not asked again: the record might then count twice.

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { Catalog } from "../catalog/Catalog.ts"
 import type { Database } from "../database/Database.ts"
 import { isSchemaName } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
@@ -17,14 +16,13 @@ import { printable } from "../domain/Shown.ts"
 import { Spool, type SpoolError } from "../spool/Spool.ts"
 import * as Settings from "../system/Settings.ts"
 import { layerObjectStorageConfig } from "../files/Storage.ts"
-import { DatabaseUrl, given, Quiet, SchemaName } from "./Flags.ts"
+import { DatabaseUrl, Quiet, SchemaName } from "./Flags.ts"
 
 /** Which database the flags and the environment name. */
 export const target = Effect.gen(function* () {
   const flagged = yield* DatabaseUrl
-  const url = Option.orElse(flagged, () => Option.none())
-  const configured = Option.isSome(url) ? url : yield* Settings.databaseUrl
-  const schema = given(yield* SchemaName) ?? (yield* Settings.schema)
+  const configured = Option.isSome(flagged) ? flagged : yield* Settings.databaseUrl
+  const schema = (yield* SchemaName) ?? (yield* Settings.schema)
   if (!isSchemaName(schema)) {
     return yield* new InvalidInput({
       field: "schema",
@@ -122,43 +120,6 @@ export const layerSpool: Layer.Layer<Spool, SpoolError | Config.ConfigError> = L
 type ServiceOf<T> = T extends Effect.Effect<unknown, unknown, infer R> ? R : never
 type SettingServices = ServiceOf<typeof DatabaseUrl> | ServiceOf<typeof SchemaName>
 
-/** Uses the catalog of the database that the flags and the environment name. */
-export const withCatalog = <A, E, R>(use: (catalog: Catalog["Service"]) => Effect.Effect<A, E, R>) =>
-  Effect.provide(Effect.flatMap(Catalog, use), Layer.provide(Catalog.layer, layerDatabase))
-
-/** The customer in `USAGE_CUSTOMER_ID`, if any. */
-export const currentCustomer = Effect.map(Settings.customerId, given)
-
-/** The customer that a command is about; fails with the flag and the variable if there is none. */
-export const requireCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>) {
-  const id = given(flag) ?? (yield* currentCustomer)
-  if (id !== undefined) return id
-  return yield* new InvalidInput({
-    field: "customer",
-    problem: "no customer is named",
-    remedy: "Give --customer ID, or set USAGE_CUSTOMER_ID"
-  })
-})
-
-/** The customer of a report, or `undefined` for all of them. */
-export const reportCustomer = Effect.fnUntraced(function* (flag: Option.Option<string>, all: boolean) {
-  if (!all) {
-    const id = given(flag) ?? (yield* currentCustomer)
-    if (id !== undefined) return id
-    return yield* new InvalidInput({
-      field: "customer",
-      problem: "no customer is named",
-      remedy: "Give --customer ID or --all-customers, or set USAGE_CUSTOMER_ID"
-    })
-  }
-  if (given(flag) === undefined) return undefined
-  return yield* new InvalidInput({
-    field: "all-customers",
-    problem: "--customer and --all-customers exclude each other",
-    remedy: "Give one of them"
-  })
-})
-
 /** Whether a person is looking at stderr. */
 export const isWatched: Effect.Effect<boolean, never, ServiceOf<typeof Quiet>> = Effect.map(
   Quiet,
@@ -181,4 +142,14 @@ export const say = Effect.fnUntraced(function* (line: string) {
 /** A line on stderr for a person; a script does not see it. */
 export const confirm = Effect.fnUntraced(function* (line: string) {
   if (yield* isWatched) yield* Console.error(line)
+})
+
+/** Shows a person how far work is, and takes that away when it ends; `undefined`: nobody is looking. */
+export const watched = Effect.fnUntraced(function* <P extends { readonly clear: () => void }, A, E, R>(
+  make: (stream: NodeJS.WriteStream) => P,
+  run: (progress: P | undefined) => Effect.Effect<A, E, R>
+) {
+  if (!(yield* isWatched)) return yield* run(undefined)
+  const progress = make(process.stderr)
+  return yield* Effect.ensuring(run(progress), Effect.sync(progress.clear))
 })

@@ -1,7 +1,7 @@
 /** `usage doctor`: whether what is promised holds. */
+import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Command, Flag } from "effect/cli"
 import { Doctor, type Finding } from "../../operate/Doctor.ts"
 import { Findings } from "../Failures.ts"
 import * as Flags from "../Flags.ts"
@@ -19,28 +19,25 @@ const listing = Listing.make<Finding>("checks", [
 export const doctor = Command.make(
   "doctor",
   {
-    full: Flag.Boolean("full").pipe(
-      Flag.withDescription("Look at all records, not only at what changed since the last look that found nothing"),
-      Flag.withDefault(false)
-    ),
+    full: Flags.on("full", "Check all records, not only what has changed since the last check without findings"),
     format: Flags.format
   },
-  Effect.fnUntraced(function* ({ format, full }) {
-    const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "spans of days") : undefined
-    const findings = yield* Effect.provide(
-      Effect.flatMap(Doctor, (service) =>
+  Effect.fnUntraced(function* (input) {
+    const service = yield* Doctor
+    const findings = yield* Session.watched(
+      (stream) => Progress.makeSteps(stream, "spans of days"),
+      (progress) =>
         service.examine({
-          full,
+          full: input.full,
           onProgress: (day, done, of) => Effect.sync(() => progress?.show(done, of, day))
         })
-      ),
-      Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))
-    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    yield* Listing.print(listing, { format }, findings)
+    )
+    yield* Listing.print(listing, input, findings)
     const found = findings.filter(({ status }) => status !== "ok").length
     if (found > 0) return yield* new Findings({ summary: `${found} of ${findings.length} checks found something` })
   })
 ).pipe(
+  Command.provide(Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))),
   Command.withDescription(
     "Check the invariants on the database and the spool, and say how to mend what is wrong. Exit code 3 on findings"
   )

@@ -1,6 +1,7 @@
 /** `usage import`: records what files say was used. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { Argument, Command, Flag } from "effect/cli"
 import { statSync } from "node:fs"
 import { basename } from "node:path"
@@ -11,6 +12,7 @@ import * as Flags from "../Flags.ts"
 import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
+import * as Whose from "../Whose.ts"
 
 /** Importing brings parsers along that no other command needs. */
 const loadImporter = Effect.promise(() => import("../../import/Importer.ts"))
@@ -29,35 +31,25 @@ export const importFiles = Command.make(
       ),
       Flag.optional
     ),
-    customer: Flags.customer,
+    customer: Whose.customer,
     customerFrom: Flag.Literals("customer-from", ["ip", "user", "vhost"]).pipe(
       Flag.withDescription("The part of an access log's line that names the customer"),
       Flag.optional
     ),
-    label: Flag.String("label").pipe(
-      Flag.withDescription(
-        "Tells apart sources that have the same content and are different usage, as two servers may"
-      ),
-      Flag.withMetavar("<text>"),
-      Flag.optional
+    label: Flags.text(
+      "label",
+      "text",
+      "Tells apart sources that have the same content and are different usage, as two servers may"
     )
   },
   Effect.fnUntraced(function* (input) {
     const { Importer } = yield* loadImporter
-    const customerFrom = input.customerFrom._tag === "Some" ? input.customerFrom.value : undefined
-    const named = Flags.given(input.customer)
-    if (named !== undefined && customerFrom !== undefined) {
-      return yield* new InvalidInput({
-        field: "customer-from",
-        problem: "--customer and --customer-from exclude each other",
-        remedy: "Give one of them"
-      })
-    }
+    const customerFrom = Option.getOrUndefined(input.customerFrom)
     // Records of the other formats name their customers themselves; this is for those that do not.
-    const customer = customerFrom === undefined ? (named ?? (yield* Session.currentCustomer)) : undefined
+    const customer = customerFrom === undefined ? (input.customer ?? (yield* Whose.current)) : undefined
     const sources: Array<{ readonly file: string; readonly format: ImportFormat }> = []
     for (const file of input.files) {
-      sources.push({ file, format: input.format._tag === "Some" ? input.format.value : yield* formatOf(file) })
+      sources.push({ file, format: Option.isSome(input.format) ? input.format.value : yield* formatOf(file) })
     }
     const importAll = Effect.gen(function* () {
       const importer = yield* Importer
@@ -71,7 +63,7 @@ export const importFiles = Command.make(
             format,
             customer,
             customerFrom,
-            label: Flags.given(input.label),
+            label: input.label,
             onProgress
           })
         )
@@ -88,6 +80,15 @@ export const importFiles = Command.make(
     }
   })
 ).pipe(
+  Flags.check(({ customer, customerFrom }) =>
+    customer === undefined || Option.isNone(customerFrom)
+      ? undefined
+      : new InvalidInput({
+          field: "customer-from",
+          problem: "--customer and --customer-from exclude each other",
+          remedy: "Give one of them"
+        })
+  ),
   Command.withDescription(
     "Record the usage in files. The same content again adds nothing, an interrupted import goes on where it was"
   ),
@@ -132,17 +133,12 @@ const formatOf = (file: string): Effect.Effect<ImportFormat, InvalidInput> => {
 
 type OnProgress = NonNullable<ImportOptions["onProgress"]>
 
-const withProgress = Effect.fnUntraced(function* <A, E, R>(
-  file: string,
-  run: (onProgress: OnProgress | undefined) => Effect.Effect<A, E, R>
-) {
-  if (!(yield* Session.isWatched)) return yield* run(undefined)
-  const progress = Progress.make(process.stderr, sizeOf(file))
-  return yield* Effect.ensuring(
-    run(({ bytes, records }) => Effect.sync(() => progress.show(bytes, `${records} records`))),
-    Effect.sync(progress.clear)
+const withProgress = <A, E, R>(file: string, run: (onProgress: OnProgress | undefined) => Effect.Effect<A, E, R>) =>
+  Session.watched(
+    (stream) => Progress.make(stream, sizeOf(file)),
+    (progress) =>
+      run(progress && (({ bytes, records }) => Effect.sync(() => progress.show(bytes, `${records} records`))))
   )
-})
 
 /** How much there is to read; not known of a pipe, nor of what is compressed. */
 const sizeOf = (file: string): number | undefined =>

@@ -1,7 +1,7 @@
 /** `usage maintain`: all that has to be done now and then, for cron. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import { AlertChannels } from "../../alert/AlertChannels.ts"
 import { layerConfig } from "../../alert/ChannelConfig.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
@@ -12,12 +12,12 @@ import {
   maintenanceSteps
 } from "../../operate/Maintainer.ts"
 import { Findings, StepsFailed } from "../Failures.ts"
+import * as ArchiveFlags from "../ArchiveFlags.ts"
 import * as Flags from "../Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../Session.ts"
-import { fileFlags } from "./archive.ts"
 
 const { column } = Listing
 
@@ -58,38 +58,27 @@ const listing = (dryRun: boolean) =>
 export const maintain = Command.make(
   "maintain",
   {
-    dryRun: Flag.Boolean("dry-run").pipe(
-      Flag.withDescription("Say what would be done, and change nothing"),
-      Flag.withDefault(false)
+    dryRun: Flags.on("dry-run", "Say what would be done, and change nothing"),
+    skip: Flags.text("skip", "steps", `Steps to leave out, separated by commas: ${maintenanceSteps.join(", ")}`).pipe(
+      Flags.read(readSkip)
     ),
-    skip: Flag.String("skip").pipe(
-      Flag.withDescription(`Steps to leave out, with commas between: ${maintenanceSteps.join(", ")}`),
-      Flag.withMetavar("<steps>"),
-      Flag.optional
-    ),
-    ...fileFlags,
+    ...ArchiveFlags.flags,
     format: Flags.format
   },
-  Effect.fnUntraced(function* (input) {
-    const skip = yield* readSkip(Flags.given(input.skip))
-    const progress = (yield* Session.isWatched) ? Progress.makeSteps(process.stderr, "steps") : undefined
+  Effect.fnUntraced(function* ({ dryRun, format, skip }) {
+    const maintainer = yield* Maintainer
     const all = maintenanceSteps.filter((step) => !skip.includes(step))
-    const steps = yield* Effect.provide(
-      Effect.flatMap(Maintainer, (maintainer) =>
+    const steps = yield* Session.watched(
+      (stream) => Progress.makeSteps(stream, "steps"),
+      (progress) =>
         maintainer.run({
-          dryRun: input.dryRun,
+          dryRun,
           skip,
           onStep: (step, detail) =>
             Effect.sync(() => progress?.show(all.indexOf(step), all.length, `${step} ${detail}`.trim()))
         })
-      ),
-      layerOf({
-        directory: Flags.given(input.directory),
-        format: input.fileFormat,
-        compression: input.compression
-      })
-    ).pipe(Effect.ensuring(Effect.sync(() => progress?.clear())))
-    yield* Listing.print(listing(input.dryRun), input, steps, { head: { dry_run: input.dryRun } })
+    )
+    yield* Listing.print(listing(dryRun), { format }, steps, { head: { dry_run: dryRun } })
     const failed = steps.filter(({ status }) => status === "failed")
     if (failed.length > 0) {
       return yield* new StepsFailed({
@@ -101,6 +90,7 @@ export const maintain = Command.make(
     if (found.length > 0) return yield* new Findings({ summary: `${found.join(" and ")} found something to look at` })
   })
 ).pipe(
+  Command.provide(({ compression, directory, fileFormat }) => layerOf({ directory, format: fileFormat, compression })),
   Command.withShortDescription("All that is due, in one go, for cron"),
   Command.withDescription(
     "Deliver the spool, roll up, make partitions, check quotas, send alerts, remove what is older than the retention rules say, compact, vacuum, and see whether all is well. Exit code 3 on findings, 1 if a step failed, 75 if another run is at it"

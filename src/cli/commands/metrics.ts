@@ -3,7 +3,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import { Argument, Command } from "effect/cli"
+import { Command } from "effect/cli"
 import type { DatabaseError } from "../../database/DatabaseError.ts"
 import { refusalOf } from "../../files/NewFile.ts"
 import { Metrics } from "../../operate/Metrics.ts"
@@ -33,12 +33,9 @@ const place = (file: string, text: string) =>
 export const metrics = Command.make(
   "metrics",
   {
-    file: Argument.String("file").pipe(
-      Argument.withDescription("Where they go, as a whole; stdout, if absent or -"),
-      Argument.optional
-    )
+    file: Flags.argument("file", "Where they go, as a whole; stdout, if absent or -")
   },
-  Effect.fnUntraced(function* (input) {
+  Effect.fnUntraced(function* ({ file }) {
     const ofBoth = Metrics.layer.pipe(Layer.provide(Layer.merge(Session.layerDatabase, Session.layerSpool)))
     const text = yield* Effect.provide(read, ofBoth).pipe(
       Effect.catchTag("DatabaseError", (error: DatabaseError) =>
@@ -50,7 +47,6 @@ export const metrics = Command.make(
       // Of this one look, and not of what else this process did.
       Effect.provideService(Metric.MetricRegistry, new Map())
     )
-    const file = Flags.given(input.file)
     if (file !== undefined && file !== "-") return yield* place(file, text)
     yield* Console.log(text.trimEnd())
   })

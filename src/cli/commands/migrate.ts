@@ -1,10 +1,11 @@
 /** `usage migrate`: brings the tables of a PostgreSQL server up to date, or prints how. */
-import { Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Migrations from "../../database/Migrations.ts"
 import { label } from "../../database/StepsSql.ts"
+import * as Flags from "../Flags.ts"
 import * as Session from "../Session.ts"
 
 const upToDate = "the tables are up to date"
@@ -28,11 +29,9 @@ const print = Effect.gen(function* () {
 export const migrate = Command.make(
   "migrate",
   {
-    print: Flag.Boolean("print").pipe(
-      Flag.withDescription(
-        "Change nothing: print the SQL of the missing steps, one transaction; without a server that of all steps"
-      ),
-      Flag.withDefault(false)
+    print: Flags.on(
+      "print",
+      "Change nothing: print the SQL of the missing steps, one transaction; without a server that of all steps"
     )
   },
   (input) => (input.print ? print : apply)

@@ -1,30 +1,19 @@
 /** `usage record`: usage of any service. */
+import { Command } from "effect/cli"
 import * as Result from "effect/Result"
-import { Argument, Command } from "effect/cli"
 import * as Flags from "../Flags.ts"
-import { recordWith } from "./track.ts"
+import * as Recording from "../Recording.ts"
 
 export const record = Command.make(
   "record",
   {
-    customer: Flags.customer,
-    at: Flags.at,
-    key: Flags.key,
-    service: Argument.String("service").pipe(Argument.withDescription("The service's name")),
-    quantity: Argument.String("quantity").pipe(
-      Argument.withDescription("In the service's billing unit: 1.5 of compute are 1.5 CPU-hours")
-    ),
-    metadata: Argument.String("metadata-json").pipe(Argument.withDescription("A JSON object"), Argument.optional)
+    service: Flags.required("service", "The service's name"),
+    quantity: Flags.required("quantity", "In the service's billing unit: 1.5 of compute is 1.5 CPU-hours"),
+    metadata: Flags.argument("metadata-json", "A JSON object"),
+    ...Recording.flags
   },
-  (input) =>
-    recordWith(input, (common) =>
-      Result.succeed({
-        ...common,
-        service: input.service,
-        quantity: input.quantity,
-        metadata: Flags.given(input.metadata)
-      })
-    )
+  ({ metadata, quantity, service, ...flags }) =>
+    Recording.record(flags, (common) => Result.succeed({ ...common, service, quantity, metadata }))
 ).pipe(
   Command.withDescription("Record usage of any service. It is stored when the command returns"),
   Command.withExamples([

@@ -3,100 +3,57 @@ import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { HtmlReport } from "../../report/html/HtmlReport.ts"
 import { Quota } from "../../quota/Quota.ts"
 import { Reporter, type ResolvedQuery } from "../../report/Reporter.ts"
 import * as Flags from "../Flags.ts"
 import * as PageFile from "../PageFile.ts"
-import { readCount, readWindow } from "../Period.ts"
+import * as Period from "../Period.ts"
 import * as Detailed from "../render/Detailed.ts"
 import type { Format } from "../render/Formats.ts"
 import * as Groups from "../render/Groups.ts"
 import * as Summary from "../render/Summary.ts"
 import * as Session from "../Session.ts"
+import * as Whose from "../Whose.ts"
 
 export const report = Command.make(
   "report",
   {
-    customer: Flags.customer,
-    allCustomers: Flags.allCustomers,
+    ...Whose.flags,
     service: Flags.service,
-    from: Flags.from,
-    to: Flags.to,
-    tz: Flags.tz,
+    ...Period.flags,
     format: Flags.format,
     exact: Flags.exact,
-    detailed: Flag.Boolean("detailed").pipe(
-      Flag.withDescription("A line for each day as well, with bars"),
-      Flag.withDefault(false)
-    ),
-    groupBy: Flag.String("group-by").pipe(
-      Flag.withDescription("By metadata keys instead: endpoint, or endpoint,method,status. Reads every record"),
-      Flag.withMetavar("<keys>"),
-      Flag.optional
+    detailed: Flags.on("detailed", "A line for each day as well, with bars"),
+    groupBy: Flags.text(
+      "group-by",
+      "keys",
+      "By metadata keys instead: endpoint, or endpoint,method,status. Reads every record"
     ),
     includeArchives: Flags.includeArchives,
-    top: Flag.String("top").pipe(
-      Flag.withDescription("The N largest: customers by cost, or groups with --group-by"),
-      Flag.withMetavar("<n>"),
-      Flag.optional
-    ),
-    html: Flag.String("html").pipe(
-      Flag.withDescription("Write a page with charts to this file instead: to open, to send, to print"),
-      Flag.withMetavar("<file>"),
-      Flag.optional
-    ),
-    force: Flag.Boolean("force").pipe(
-      Flag.withDescription("With --html: replace the file if there is one"),
-      Flag.withDefault(false)
-    ),
-    start: Argument.String("start").pipe(
-      Argument.withDescription("Start; alone it is the whole period: 2026-01, 2026-01-15, yesterday, last-month"),
-      Argument.optional
-    ),
-    end: Argument.String("end").pipe(Argument.withDescription("End, included"), Argument.optional)
+    top: Flags.count("top", "n", "The N largest: customers by cost, or groups with --group-by", 100),
+    html: Flags.text("html", "file", "Write a page with charts to this file instead: to open, to send, to print"),
+    force: Flags.on("force", "With --html: replace the file if there is one"),
+    start: Flags.argument("start", "Start; alone it is the whole period: 2026-01, 2026-01-15, yesterday, last-month"),
+    end: Flags.argument("end", "End, included")
   },
   Effect.fnUntraced(function* (input) {
-    const keys = Flags.given(input.groupBy)
-    const top = Flags.given(input.top)
-    const html = Flags.given(input.html)
-    if (html === undefined && input.force) {
-      return yield* excluded("force", "--force goes with --html", "Add --html FILE, or leave it out")
-    }
-    if (keys === undefined && input.includeArchives) {
-      return yield* excluded(
-        "include-archives",
-        "only --group-by reads records; the totals have what is archived anyway",
-        "Leave it out, or add --group-by"
-      )
-    }
-    if (html !== undefined) yield* aloneWithHtml({ ...input, keys, top })
+    const { groupBy, html, service, top } = input
     // The largest customers are among all of them.
-    const ranksCustomers = top !== undefined && keys === undefined
-    if (ranksCustomers && Flags.given(input.customer) !== undefined) {
-      return yield* excluded(
-        "top",
-        "--top ranks customers, and --customer names one",
-        "Leave one out, or add --group-by"
-      )
-    }
-    if (input.detailed && (keys !== undefined || ranksCustomers)) {
-      return yield* excluded("detailed", "--detailed does not go with --group-by or --top", "Give one of them")
-    }
-    const customer = yield* Session.reportCustomer(input.customer, input.allCustomers || ranksCustomers)
-    const window = yield* readWindow(input)
-    const service = Flags.given(input.service)
+    const ranksCustomers = isRanking(input)
+    const { customer } = yield* Whose.Whose.read({ ...input, allCustomers: input.allCustomers || ranksCustomers })
+    const window = yield* Period.Period.read(input)
     const query: ResolvedQuery = { window, customer, service }
     if (html !== undefined) return yield* writePage(query, html, input.force)
-    const limit = yield* Effect.fromResult(readCount("top", input.top, 100))
+    const limit = top ?? 100
     const show = { format: input.format, exact: input.exact || input.format === "csv" }
     const text = yield* Effect.provide(
       Effect.gen(function* () {
         const reporter = yield* Reporter
-        if (keys !== undefined) {
-          const names = keys.split(",").map((key) => key.trim())
+        if (groupBy !== undefined) {
+          const names = groupBy.split(",").map((key) => key.trim())
           return Groups.renderGroups(
             query,
             names,
@@ -117,6 +74,7 @@ export const report = Command.make(
     yield* Console.log(text)
   })
 ).pipe(
+  Flags.check((input) => refusal(input)),
   Command.withDescription("Usage and cost by service, this month unless a period is given"),
   Command.withExamples([
     { command: "usage report --customer acme", description: "This month" },
@@ -130,23 +88,50 @@ export const report = Command.make(
   ])
 )
 
-/** The page has everything that the others have but groups and ranks, in one shape. */
-const aloneWithHtml = Effect.fnUntraced(function* (given: {
-  readonly keys: string | undefined
-  readonly top: string | undefined
+interface Asked {
+  readonly html: string | undefined
+  readonly force: boolean
+  readonly groupBy: string | undefined
+  readonly includeArchives: boolean
+  readonly top: number | undefined
+  readonly customer: string | undefined
   readonly detailed: boolean
   readonly format: Format
-}) {
-  const others = [
-    given.keys !== undefined && "--group-by",
-    given.top !== undefined && "--top",
-    given.detailed && "--detailed",
-    given.format !== "table" && `--format ${given.format}`
-  ].filter((flag) => flag !== false)
-  if (others.length > 0) {
-    return yield* excluded("html", `--html does not go with ${others.join(", ")}`, "Give one of them")
+}
+
+const isRanking = ({ groupBy, top }: Pick<Asked, "groupBy" | "top">): boolean =>
+  top !== undefined && groupBy === undefined
+
+const refusal = (asked: Asked): InvalidInput | undefined => {
+  const { customer, detailed, force, format, groupBy, html, includeArchives, top } = asked
+  if (html === undefined && force) {
+    return excluded("force", "--force goes with --html", "Add --html FILE, or leave it out")
   }
-})
+  if (groupBy === undefined && includeArchives) {
+    return excluded(
+      "include-archives",
+      "only --group-by reads records; the totals have what is archived anyway",
+      "Leave it out, or add --group-by"
+    )
+  }
+  // The page has everything that the others have but groups and ranks, in one shape.
+  const others = [
+    groupBy !== undefined && "--group-by",
+    top !== undefined && "--top",
+    detailed && "--detailed",
+    format !== "table" && `--format ${format}`
+  ].filter((flag) => flag !== false)
+  if (html !== undefined && others.length > 0) {
+    return excluded("html", `--html does not go with ${others.join(", ")}`, "Give one of them")
+  }
+  if (isRanking(asked) && customer !== undefined) {
+    return excluded("top", "--top ranks customers, and --customer names one", "Leave one out, or add --group-by")
+  }
+  if (detailed && (groupBy !== undefined || top !== undefined)) {
+    return excluded("detailed", "--detailed does not go with --group-by or --top", "Give one of them")
+  }
+  return undefined
+}
 
 /** Says on stdout where the page is. The file is looked at first, so that nobody waits for a refusal. */
 const writePage = Effect.fnUntraced(function* (query: ResolvedQuery, file: string, force: boolean) {

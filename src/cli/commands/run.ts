@@ -6,13 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { Argument, Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import { createReadStream } from "node:fs"
 import { basename } from "node:path"
 import type { Readable } from "node:stream"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { exitCodes, Failed } from "../Failures.ts"
-import { DatabaseUrl, given, Quiet, SchemaName } from "../Flags.ts"
+import * as Flags from "../Flags.ts"
 import * as Session from "../Session.ts"
 import * as ShellWords from "../ShellWords.ts"
 import { printable } from "../../domain/Shown.ts"
@@ -28,11 +28,8 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
   Command.make(
     "run",
     {
-      file: Argument.String("file").pipe(Argument.withDescription("A file of commands; - reads them from stdin")),
-      keepGoing: Flag.Boolean("keep-going").pipe(
-        Flag.withDescription("Go on after a command that fails; the exit code is that of the first"),
-        Flag.withDefault(false)
-      )
+      file: Flags.required("file", "A file of commands; - reads them from stdin"),
+      keepGoing: Flags.on("keep-going", "Go on after a command that fails; the exit code is that of the first")
     },
     Effect.fnUntraced(function* ({ file, keepGoing }) {
       if (yield* InsideRun) {
@@ -45,7 +42,7 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
       const name = file === "-" ? "stdin" : printable(basename(file))
       const input = file === "-" ? process.stdin : createReadStream(file)
       const lines = readLines(input)
-      const isQuiet = yield* Quiet
+      const isQuiet = yield* Flags.Quiet
       let first = 0
       let failures = 0
       const runLine = (text: string, number: number) =>
@@ -95,8 +92,8 @@ export const makeRun = <R>(execute: (args: ReadonlyArray<string>) => Effect.Effe
 /** The flags of the run are those of its commands, as if the environment had named them. */
 const layerFlags = Layer.unwrap(
   Effect.gen(function* () {
-    const url = yield* DatabaseUrl
-    const schema = given(yield* SchemaName)
+    const url = yield* Flags.DatabaseUrl
+    const schema = yield* Flags.SchemaName
     const env = {
       ...(Option.isSome(url) && { USAGE_DATABASE_URL: Redacted.value(url.value) }),
       ...(schema !== undefined && { USAGE_SCHEMA: schema })

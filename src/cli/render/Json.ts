@@ -14,3 +14,5 @@ export const number = (value: Decimal | bigint): Raw =>
   JSON.rawJSON(typeof value === "bigint" ? `${value}` : toText(value))
 
 export const render = (value: unknown): string => JSON.stringify(value, undefined, 2)
+
+export const numberOrNull = (value: Decimal | undefined): Raw | null => (value === undefined ? null : number(value))

@@ -1,0 +1,31 @@
+/** `usage archives relocate` */
+import { Command } from "effect/cli"
+import * as Effect from "effect/Effect"
+import { Archiver } from "../../../retention/Archiver.ts"
+import * as Flags from "../../Flags.ts"
+import * as Layers from "../../Layers.ts"
+import * as Listing from "../../render/Listing.ts"
+import * as Archives from "./Archives.ts"
+
+const listing = Listing.make("archives", [Archives.month, Archives.state, Archives.file])
+
+export const relocate = Command.make(
+  "relocate",
+  {
+    from: Flags.required("from", "Where they were: a directory, s3://bucket/folder, or a file"),
+    to: Flags.required("to", "Where they are"),
+    format: Flags.format
+  },
+  Effect.fnUntraced(function* (input) {
+    yield* Listing.print(listing, input, yield* (yield* Archiver).relocate(input.from, input.to))
+  })
+).pipe(
+  Command.provide(Layers.archiver),
+  Command.withDescription(
+    "Say where you have moved archive files. They are read there first, and if one is not what it was, nothing changes. Files in the directory of an embedded database move with it and need no word"
+  ),
+  Command.withExamples([
+    { command: "usage archives relocate /old/disk/billing /new/disk/billing", description: "Another disk" },
+    { command: "usage archives relocate /var/billing s3://bucket/billing", description: "Copied to an object store" }
+  ])
+)

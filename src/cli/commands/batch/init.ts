@@ -1,0 +1,19 @@
+/** `usage batch init` */
+import { Command } from "effect/cli"
+import * as Effect from "effect/Effect"
+import { join } from "node:path"
+import { Spool } from "../../../spool/Spool.ts"
+import * as Session from "../../Session.ts"
+
+export const init = Command.make(
+  "init",
+  {},
+  Effect.fnUntraced(function* () {
+    yield* Session.printPath(join((yield* Spool).directory.path, "inbox"))
+  })
+).pipe(
+  Command.provide(Session.layerSpool),
+  Command.withDescription(
+    "Make the spool and print its inbox: a file of NDJSON that is moved into it, its name ending in .ndjson, is usage"
+  )
+)

@@ -1,0 +1,21 @@
+/** `usage plan set` */
+import { Command } from "effect/cli"
+import * as Effect from "effect/Effect"
+import { Quotas } from "../../../quota/Quotas.ts"
+import * as Flags from "../../Flags.ts"
+import * as Layers from "../../Layers.ts"
+import * as Session from "../../Session.ts"
+import * as Thresholds from "../quota/Thresholds.ts"
+
+export const set = Command.make(
+  "set",
+  { plan: Flags.plan, ...Thresholds.flags },
+  Effect.fnUntraced(function* ({ plan: name, ...thresholds }) {
+    yield* (yield* Quotas).setPlan({ name, ...thresholds })
+    yield* Session.confirm(`plan ${name} is set`)
+  })
+).pipe(
+  Command.provide(Layers.quotas),
+  Command.withDescription("Add a plan, or change the thresholds of its quotas"),
+  Command.withExamples([{ command: "usage plan set pro --warning 80", description: "Warn at 80 %" }])
+)

@@ -1,0 +1,38 @@
+/** `usage service add` */
+import { Command, Flag } from "effect/cli"
+import * as Effect from "effect/Effect"
+import { Catalog } from "../../../catalog/Catalog.ts"
+import * as Flags from "../../Flags.ts"
+import * as Layers from "../../Layers.ts"
+import * as Session from "../../Session.ts"
+
+export const add = Command.make(
+  "add",
+  {
+    name: Flags.required("name", "Lower-case letters, digits, - and _: gpu"),
+    unit: Flag.String("unit").pipe(
+      Flag.withDescription("Billing unit, as reports show it: GPU-hours"),
+      Flag.withMetavar("<unit>")
+    ),
+    baseUnit: Flags.text(
+      "base-unit",
+      "unit",
+      "Unit in which records keep amounts: GPU-seconds; the billing unit, if absent"
+    ),
+    unitSize: Flags.text("unit-size", "number", "Base units in a billing unit: 3600; 1, if absent"),
+    unitCost: Flags.text("unit-cost", "decimal", "Cost of a billing unit; 0, if absent")
+  },
+  Effect.fnUntraced(function* (input) {
+    const service = yield* (yield* Catalog).addService(input)
+    yield* Session.confirm(`added ${service.name}, billed in ${service.unit}`)
+  })
+).pipe(
+  Command.provide(Layers.catalog),
+  Command.withDescription("Meter a service of your own"),
+  Command.withExamples([
+    {
+      command: "usage service add gpu --unit GPU-hours --base-unit GPU-seconds --unit-size 3600 --unit-cost 2.5",
+      description: "Recorded by the second, billed by the hour"
+    }
+  ])
+)

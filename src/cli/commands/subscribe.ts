@@ -1,0 +1,10 @@
+/** `usage subscribe …` */
+import { Command } from "effect/cli"
+import { list } from "./subscribe/list.ts"
+import { remove } from "./subscribe/remove.ts"
+import { set } from "./subscribe/set.ts"
+
+export const subscribe = Command.make("subscribe").pipe(
+  Command.withDescription("Which customer is on which plan"),
+  Command.withSubcommands([set, list, remove])
+)

@@ -1,0 +1,17 @@
+/** `usage subscribe remove` */
+import { Command } from "effect/cli"
+import * as Effect from "effect/Effect"
+import { Quotas } from "../../../quota/Quotas.ts"
+import * as Flags from "../../Flags.ts"
+import * as Layers from "../../Layers.ts"
+import * as Session from "../../Session.ts"
+import * as Whose from "../../Whose.ts"
+
+export const remove = Command.make(
+  "remove",
+  { customer: Whose.one, at: Flags.at },
+  Effect.fnUntraced(function* ({ at, customer }) {
+    yield* (yield* Quotas).unsubscribe(customer, at)
+    yield* Session.confirm(`${customer} is on no plan`)
+  })
+).pipe(Command.provide(Layers.quotas), Command.withDescription("End a customer's subscription"))

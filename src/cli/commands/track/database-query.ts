@@ -1,0 +1,16 @@
+/** `usage track database-query` */
+import { Command } from "effect/cli"
+import * as Tracking from "../../../domain/Tracking.ts"
+import * as Flags from "../../Flags.ts"
+import * as Recording from "../../Recording.ts"
+
+export const databaseQuery = Command.make(
+  "database-query",
+  {
+    type: Flags.argument("type", "Kind of query, SELECT"),
+    durationMs: Flags.argument("duration-ms", "Milliseconds it took, 0"),
+    ...Recording.flags
+  },
+  ({ durationMs, type, ...flags }) =>
+    Recording.record(flags, (common) => Tracking.databaseQuery({ ...common, type, durationMs }))
+).pipe(Command.withDescription("One database query"))
