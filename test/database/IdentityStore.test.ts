@@ -122,7 +122,8 @@ describe("a copy of a database is another one", () => {
         () => Effect.promise(() => administer(`drop role ${role}`))
       )
       const clone = yield* cloneOf(url)
-      const may = (on: string) => `grant select, insert, update on billing_database to ${on}`
+      const may = (on: string) =>
+        `grant select, insert, update on billing_database to ${on}; grant select on billing_migrations to ${on}`
       for (const one of [url, clone]) yield* Effect.promise(() => administer(may(role), one))
       yield* Effect.addFinalizer(() => Effect.promise(() => administer(`drop owned by ${role}`, url)))
       assert.deepStrictEqual(yield* historyOf(asRole(url)), original)

@@ -271,7 +271,7 @@ eachEngine("Eraser", (engine) => {
           (yield* (yield* Archiver).list).map(({ generation, month, sha256 }) => [`${month} ${generation}`, sha256])
         )
         for (const { generation, month, new_sha256 } of removed.archives) {
-          assert.strictEqual(listed.get(`${month}-01 ${generation}`), new_sha256!)
+          assert.strictEqual(listed.get(`${month} ${generation}`), new_sha256!)
         }
 
         // Again: nothing more, and the same certificate.
