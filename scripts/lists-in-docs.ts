@@ -5,7 +5,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { channelTable } from "../src/alert/ChannelConfig.ts"
+import { channelTable } from "../src/alert/channels/ChannelConfig.ts"
 import { formats } from "../src/export/FileName.ts"
 
 const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>

@@ -38,8 +38,8 @@ import { subscribe } from "./commands/subscribe.ts"
 import { track } from "./commands/track.ts"
 import { trends } from "./commands/trends.ts"
 import { printable, withoutPasswords } from "../domain/Shown.ts"
-import { exitCodes, present, told } from "./Failures.ts"
-import * as Flags from "./Flags.ts"
+import { exitCodes, present, told } from "./shared/Failures.ts"
+import * as Flags from "./shared/Flags.ts"
 
 const usage = Command.make("usage").pipe(
   Command.withDescription(

@@ -12,7 +12,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { Unwritable } from "../files/NewFile.ts"
 import * as Stdout from "../files/Stdout.ts"
-import { exitCodes, present, told } from "./Failures.ts"
+import { exitCodes, present, told } from "./shared/Failures.ts"
 import { run } from "./Program.ts"
 
 /** The console of the command: what it says on stdout is there, or the command has failed. */

@@ -5,14 +5,14 @@ import * as Layer from "effect/Layer"
 import * as Instant from "../../domain/Instant.ts"
 import { Reporter, type UsageSpan } from "../../report/Reporter.ts"
 import { Aggregator } from "../../rollup/Aggregator.ts"
-import * as Flags from "../Flags.ts"
-import * as Period from "../Period.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Period from "../shared/Period.ts"
 import * as Json from "../render/Json.ts"
 import * as Listing from "../render/Listing.ts"
 import { tableCost, tableMean, tableQuantity } from "../render/Numbers.ts"
 import * as Summary from "../render/Summary.ts"
-import * as Session from "../Session.ts"
-import * as Whose from "../Whose.ts"
+import * as Session from "../shared/Session.ts"
+import * as Whose from "../shared/Whose.ts"
 
 const { column, field } = Listing
 

@@ -3,13 +3,13 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { type ArchivedMonth, Archiver } from "../../retention/Archiver.ts"
 import * as Settings from "../../system/Settings.ts"
-import * as ArchiveFlags from "../ArchiveFlags.ts"
-import * as Flags from "../Flags.ts"
-import * as Layers from "../Layers.ts"
-import * as Period from "../Period.ts"
+import * as ArchiveFlags from "../shared/ArchiveFlags.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Layers from "../shared/Layers.ts"
+import * as Period from "../shared/Period.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
-import * as Session from "../Session.ts"
+import * as Session from "../shared/Session.ts"
 
 const { column } = Listing
 

@@ -3,11 +3,11 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Doctor, type Finding } from "../../operate/Doctor.ts"
-import { Findings } from "../Failures.ts"
-import * as Flags from "../Flags.ts"
+import { Findings } from "../shared/Failures.ts"
+import * as Flags from "../shared/Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
-import * as Session from "../Session.ts"
+import * as Session from "../shared/Session.ts"
 
 const listing = Listing.make<Finding>("checks", [
   Listing.column("check", ({ check }) => check),

@@ -2,14 +2,14 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Analytics, type ServiceForecast } from "../../report/Analytics.ts"
-import * as Flags from "../Flags.ts"
-import * as Layers from "../Layers.ts"
-import * as Period from "../Period.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Layers from "../shared/Layers.ts"
+import * as Period from "../shared/Period.ts"
 import * as Json from "../render/Json.ts"
 import * as Listing from "../render/Listing.ts"
 import { tableCost, tableQuantity } from "../render/Numbers.ts"
 import * as Summary from "../render/Summary.ts"
-import * as Whose from "../Whose.ts"
+import * as Whose from "../shared/Whose.ts"
 
 const { cell, column, field } = Listing
 

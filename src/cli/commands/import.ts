@@ -7,12 +7,12 @@ import { statSync } from "node:fs"
 import { basename } from "node:path"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import type { ImportFormat, ImportOptions, ImportSummary } from "../../import/Importer.ts"
-import { Findings } from "../Failures.ts"
-import * as Flags from "../Flags.ts"
+import { Findings } from "../shared/Failures.ts"
+import * as Flags from "../shared/Flags.ts"
 import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
-import * as Session from "../Session.ts"
-import * as Whose from "../Whose.ts"
+import * as Session from "../shared/Session.ts"
+import * as Whose from "../shared/Whose.ts"
 
 /** Importing brings parsers along that no other command needs. */
 const loadImporter = Effect.promise(() => import("../../import/Importer.ts"))

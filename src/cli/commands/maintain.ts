@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Command } from "effect/cli"
 import { AlertChannels } from "../../alert/AlertChannels.ts"
-import { layerConfig } from "../../alert/ChannelConfig.ts"
+import { layerConfig } from "../../alert/channels/ChannelConfig.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import {
   Maintainer,
@@ -11,13 +11,13 @@ import {
   type MaintenanceStepName,
   maintenanceSteps
 } from "../../operate/Maintainer.ts"
-import { Findings, StepsFailed } from "../Failures.ts"
-import * as ArchiveFlags from "../ArchiveFlags.ts"
-import * as Flags from "../Flags.ts"
+import { Findings, StepsFailed } from "../shared/Failures.ts"
+import * as ArchiveFlags from "../shared/ArchiveFlags.ts"
+import * as Flags from "../shared/Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
-import * as Session from "../Session.ts"
+import * as Session from "../shared/Session.ts"
 
 const { column } = Listing
 

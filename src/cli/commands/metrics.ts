@@ -8,8 +8,8 @@ import type { DatabaseError } from "../../database/DatabaseError.ts"
 import { refusalOf } from "../../files/NewFile.ts"
 import { Metrics } from "../../operate/Metrics.ts"
 import { begin } from "../../files/Files.ts"
-import * as Flags from "../Flags.ts"
-import * as Session from "../Session.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Session from "../shared/Session.ts"
 
 const read = Effect.flatMap(Metrics, (metrics) => metrics.prometheus)
 

@@ -5,8 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Migrations from "../../database/Migrations.ts"
 import { label } from "../../database/StepsSql.ts"
-import * as Flags from "../Flags.ts"
-import * as Session from "../Session.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Session from "../shared/Session.ts"
 
 const upToDate = "the tables are up to date"
 

@@ -1,8 +1,8 @@
 /** `usage record`: usage of any service. */
 import { Command } from "effect/cli"
 import * as Result from "effect/Result"
-import * as Flags from "../Flags.ts"
-import * as Recording from "../Recording.ts"
+import * as Flags from "../shared/Flags.ts"
+import * as Recording from "../shared/Recording.ts"
 
 export const record = Command.make(
   "record",

@@ -1,7 +1,7 @@
 /** Alerts as lines. */
 import { printable } from "../../../domain/Shown.ts"
-import * as Flags from "../../Flags.ts"
-import * as Whose from "../../Whose.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Whose from "../../shared/Whose.ts"
 
 export const flags = { ...Whose.flags, service: Flags.service }
 

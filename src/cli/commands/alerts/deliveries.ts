@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import { AlertDelivery } from "../../../alert/AlertDelivery.ts"
 import type { DeliveryStatus } from "../../../alert/DeliveryStore.ts"
 import { sentence } from "../../../domain/Alert.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Period from "../../Period.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Period from "../../shared/Period.ts"
 import * as Listing from "../../render/Listing.ts"
 
 const { column, time } = Listing

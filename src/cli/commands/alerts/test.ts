@@ -2,9 +2,9 @@
 import { Argument, Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { AlertDelivery } from "../../../alert/AlertDelivery.ts"
-import { channelTable } from "../../../alert/ChannelConfig.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import { channelTable } from "../../../alert/channels/ChannelConfig.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 
 const help = [
   "Send a test alert through one channel:",

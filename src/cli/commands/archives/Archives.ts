@@ -1,6 +1,6 @@
 /** Archives in lists. */
 import type { Archive } from "../../../archive/Archive.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import { type Column, column } from "../../render/Listing.ts"
 
 export const month: Column<Archive> = column("month", (archive) => archive.month)

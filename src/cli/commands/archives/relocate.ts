@@ -2,8 +2,8 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Archiver } from "../../../retention/Archiver.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
 import * as Archives from "./Archives.ts"
 

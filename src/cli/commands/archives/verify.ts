@@ -2,9 +2,9 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Archiver, type Verification } from "../../../retention/Archiver.ts"
-import { Findings } from "../../Failures.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import { Findings } from "../../shared/Failures.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
 import * as Archives from "./Archives.ts"
 

@@ -2,9 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { SpoolDelivery } from "../../../spool/SpoolDelivery.ts"
-import { Findings } from "../../Failures.ts"
+import { Findings } from "../../shared/Failures.ts"
 import * as Progress from "../../render/Progress.ts"
-import * as Session from "../../Session.ts"
+import * as Session from "../../shared/Session.ts"
 
 export const layer = Layer.provideMerge(
   SpoolDelivery.layer({ retryFor: "3 seconds" }),

@@ -6,9 +6,9 @@ import type { InvalidInput } from "../../../domain/InvalidInput.ts"
 import { printable } from "../../../domain/Shown.ts"
 import type { Cut } from "../../../import/FileFormat.ts"
 import { Spool } from "../../../spool/Spool.ts"
-import { Findings } from "../../Failures.ts"
-import * as Offline from "../../Offline.ts"
-import * as Session from "../../Session.ts"
+import { Findings } from "../../shared/Failures.ts"
+import * as Offline from "../../shared/Offline.ts"
+import * as Session from "../../shared/Session.ts"
 
 /** Most bytes of one dropped file: a claim of the inbox is one transaction. */
 const dropBytes = 1_048_576

@@ -3,7 +3,7 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { join } from "node:path"
 import { Spool } from "../../../spool/Spool.ts"
-import * as Session from "../../Session.ts"
+import * as Session from "../../shared/Session.ts"
 
 export const init = Command.make(
   "init",

@@ -3,10 +3,10 @@ import { Argument, Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { UsageInput } from "../../../domain/UsageRecord.ts"
-import * as Flags from "../../Flags.ts"
-import { recordAll } from "../../Recording.ts"
-import * as Session from "../../Session.ts"
-import * as Whose from "../../Whose.ts"
+import * as Flags from "../../shared/Flags.ts"
+import { recordAll } from "../../shared/Recording.ts"
+import * as Session from "../../shared/Session.ts"
+import * as Whose from "../../shared/Whose.ts"
 
 export const insert = Command.make(
   "insert",

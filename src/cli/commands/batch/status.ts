@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Instant from "../../../domain/Instant.ts"
 import { Spool } from "../../../spool/Spool.ts"
 import type { SpoolStatus } from "../../../spool/SpoolDirectory.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import * as Listing from "../../render/Listing.ts"
-import * as Session from "../../Session.ts"
+import * as Session from "../../shared/Session.ts"
 
 const { column, time } = Listing
 

@@ -1,6 +1,6 @@
 /** Customers in lists. */
 import type { Customer } from "../../../catalog/Catalog.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import * as Listing from "../../render/Listing.ts"
 
 export const id = Flags.required("id", "The customer's id, 1 to 255 characters")

@@ -2,9 +2,9 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Catalog } from "../../../catalog/Catalog.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Customers from "./Customers.ts"
 
 export const add = Command.make(

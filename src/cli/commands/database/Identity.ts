@@ -6,7 +6,7 @@ import { Database } from "../../../database/Database.ts"
 import { claimHint, IdentityStore } from "../../../database/IdentityStore.ts"
 import { DoctorStore } from "../../../operate/DoctorStore.ts"
 import { type Document, render, type Show } from "../../render/Formats.ts"
-import * as Session from "../../Session.ts"
+import * as Session from "../../shared/Session.ts"
 
 export const layer = Layer.merge(IdentityStore.layer, DoctorStore.layer).pipe(Layer.provideMerge(Session.layerDatabase))
 

@@ -2,8 +2,8 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { IdentityStore } from "../../../database/IdentityStore.ts"
-import * as Flags from "../../Flags.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Identity from "./Identity.ts"
 
 export const claim = Command.make(

@@ -2,7 +2,7 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Migrations from "../../../database/Migrations.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import * as Identity from "./Identity.ts"
 
 export const show = Command.make("show", { format: Flags.format }, (input) =>

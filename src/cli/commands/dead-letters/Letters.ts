@@ -3,7 +3,7 @@ import { InvalidInput } from "../../../domain/InvalidInput.ts"
 import type { DeadLetter } from "../../../ledger/DeadLetterStore.ts"
 import * as Effect from "effect/Effect"
 import { DeadLetters } from "../../../import/DeadLetters.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import * as Json from "../../render/Json.ts"
 import * as Listing from "../../render/Listing.ts"
 

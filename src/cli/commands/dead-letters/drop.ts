@@ -2,8 +2,8 @@
 import { Argument, Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { DeadLetters } from "../../../import/DeadLetters.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Letters from "./Letters.ts"
 
 export const drop = Command.make(

@@ -2,11 +2,11 @@
 import { Command, Flag } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { DeadLetters } from "../../../import/DeadLetters.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Json from "../../render/Json.ts"
 import * as Listing from "../../render/Listing.ts"
-import * as Session from "../../Session.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Letters from "./Letters.ts"
 
 export const list = Command.make(

@@ -2,9 +2,9 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Quotas } from "../../../quota/Quotas.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 
 export const remove = Command.make(
   "remove",

@@ -5,8 +5,8 @@ import { Catalog } from "../../../catalog/Catalog.ts"
 import * as Decimal from "../../../domain/Decimal.ts"
 import type * as Instant from "../../../domain/Instant.ts"
 import type { Price } from "../../../domain/PriceBook.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
 
 const { column, time } = Listing

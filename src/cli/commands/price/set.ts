@@ -3,11 +3,11 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Catalog } from "../../../catalog/Catalog.ts"
 import * as Instant from "../../../domain/Instant.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Period from "../../Period.ts"
-import * as Session from "../../Session.ts"
-import * as Whose from "../../Whose.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Period from "../../shared/Period.ts"
+import * as Session from "../../shared/Session.ts"
+import * as Whose from "../../shared/Whose.ts"
 
 export const set = Command.make(
   "set",

@@ -2,8 +2,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { InvalidInput } from "../../../domain/InvalidInput.ts"
-import * as Flags from "../../Flags.ts"
-import * as Whose from "../../Whose.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Whose from "../../shared/Whose.ts"
 
 export const flags = {
   customer: Whose.customer,

@@ -2,7 +2,7 @@
 import * as Decimal from "../../../domain/Decimal.ts"
 import type { StoredThreshold, Threshold, Thresholds } from "../../../domain/QuotaRule.ts"
 import { Param } from "effect/cli"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 import * as Json from "../../render/Json.ts"
 import { cell, field } from "../../render/Listing.ts"
 

@@ -2,10 +2,10 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Quotas } from "../../../quota/Quotas.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Period from "../../Period.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Period from "../../shared/Period.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Owner from "./Owner.ts"
 
 export const remove = Command.make(

@@ -1,7 +1,7 @@
 /** What a retention rule is about. */
 import { Flag, Param } from "effect/cli"
 import { type RetentionSubject, subjects } from "../../../domain/RetentionRule.ts"
-import * as Flags from "../../Flags.ts"
+import * as Flags from "../../shared/Flags.ts"
 
 export const flags = {
   subject: Flag.Literals("of", subjects).pipe(

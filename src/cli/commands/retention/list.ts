@@ -3,8 +3,8 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import type { RetentionRule } from "../../../domain/RetentionRule.ts"
 import { Retention } from "../../../retention/Retention.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
 
 const { cell, column, field } = Listing

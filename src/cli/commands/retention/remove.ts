@@ -2,8 +2,8 @@
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Retention } from "../../../retention/Retention.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Subject from "./Subject.ts"
 
 export const remove = Command.make(

@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import { excerpt, InvalidInput } from "../../../domain/InvalidInput.ts"
 import type { RetentionRule } from "../../../domain/RetentionRule.ts"
 import { Retention } from "../../../retention/Retention.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 import * as Subject from "./Subject.ts"
 
 const readDays = (text: string): Effect.Effect<number | "forever", InvalidInput> =>

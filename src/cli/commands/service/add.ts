@@ -2,9 +2,9 @@
 import { Command, Flag } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Catalog } from "../../../catalog/Catalog.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
-import * as Session from "../../Session.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
+import * as Session from "../../shared/Session.ts"
 
 export const add = Command.make(
   "add",

@@ -3,8 +3,8 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Catalog } from "../../../catalog/Catalog.ts"
 import type { Service } from "../../../domain/Service.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
 
 const { column } = Listing

@@ -3,10 +3,10 @@ import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import type { Subscription } from "../../../quota/QuotaStore.ts"
 import { Quotas } from "../../../quota/Quotas.ts"
-import * as Flags from "../../Flags.ts"
-import * as Layers from "../../Layers.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Layers from "../../shared/Layers.ts"
 import * as Listing from "../../render/Listing.ts"
-import * as Whose from "../../Whose.ts"
+import * as Whose from "../../shared/Whose.ts"
 
 const { column, time } = Listing
 

@@ -1,8 +1,8 @@
 /** `usage track function` */
 import { Command } from "effect/cli"
 import * as Tracking from "../../../domain/Tracking.ts"
-import * as Flags from "../../Flags.ts"
-import * as Recording from "../../Recording.ts"
+import * as Flags from "../../shared/Flags.ts"
+import * as Recording from "../../shared/Recording.ts"
 
 export const functionCall = Command.make(
   "function",

@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { AlertChannels } from "../../src/alert/AlertChannels.ts"
-import { layerConfig } from "../../src/alert/ChannelConfig.ts"
-import { InvalidInput } from "../../src/domain/InvalidInput.ts"
-import { deliveryOf, receiver, status, temporaryDirectory } from "../support/alertChannels.ts"
+import { AlertChannels } from "../../../src/alert/AlertChannels.ts"
+import { layerConfig } from "../../../src/alert/channels/ChannelConfig.ts"
+import { InvalidInput } from "../../../src/domain/InvalidInput.ts"
+import { deliveryOf, receiver, status, temporaryDirectory } from "../../support/alertChannels.ts"
 
 type Environment = Readonly<Record<string, string>>
 

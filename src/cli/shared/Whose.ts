@@ -3,8 +3,8 @@ import { Param } from "effect/cli"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { InvalidInput } from "../domain/InvalidInput.ts"
-import * as Settings from "../system/Settings.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Settings from "../../system/Settings.ts"
 import * as Flags from "./Flags.ts"
 
 /** `--customer`, as it is written. */
@@ -43,7 +43,7 @@ export interface Named {
 
 /** Whose usage those flags ask for: without a `customer`, that of all. */
 export class Whose extends Context.Service<Whose, { readonly customer: string | undefined }>()(
-  "effect-usage/cli/Whose"
+  "effect-usage/cli/shared/Whose"
 ) {
   static readonly read = Effect.fnUntraced(function* ({ allCustomers, customer: named }: Named) {
     if (!allCustomers) return { customer: yield* needAny(named) }

@@ -15,12 +15,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { join } from "node:path"
-import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
-import type { NotInstalled } from "../domain/NotInstalled.ts"
-import * as Settings from "../system/Settings.ts"
-import type { AlertChannels } from "./AlertChannels.ts"
-import type { ShowCustomer } from "./AlertText.ts"
-import { parseSmtpUrl } from "./SmtpUrl.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
+import type { NotInstalled } from "../../domain/NotInstalled.ts"
+import * as Settings from "../../system/Settings.ts"
+import type { AlertChannels } from "../AlertChannels.ts"
+import type { ShowCustomer } from "../AlertText.ts"
+import { parseSmtpUrl } from "../SmtpUrl.ts"
 
 /**
  * A variable of a channel.
@@ -130,19 +130,19 @@ export const channelTable: Readonly<Record<string, Described>> = {
   terminal: channel({
     does: "lines on stderr",
     variables: {},
-    load: () => import("./channels/TerminalChannel.ts"),
+    load: () => import("./TerminalChannel.ts"),
     layer: ({ layer }, _, showCustomer) => layer({ showCustomer })
   }),
   log: channel({
     does: "lines in a log file, such as `[2026-01-30 14:23:45] warning ALERT for api: 78000/100000 (78%) [acme]`",
     variables: { file: file("USAGE_ALERT_LOG", "alerts.log", "the log file") },
-    load: () => import("./channels/LogFileChannel.ts"),
+    load: () => import("./LogFileChannel.ts"),
     layer: ({ layer }, { file }, showCustomer) => layer({ file, showCustomer })
   }),
   json: channel({
     does: "lines of JSON in a file or on stdout, for other programs",
     variables: { file: file("USAGE_ALERT_JSON", "alerts.ndjson", "the file, or `-` for stdout") },
-    load: () => import("./channels/JsonLinesChannel.ts"),
+    load: () => import("./JsonLinesChannel.ts"),
     layer: ({ layer }, { file }) => layer(file === "-" ? { stdout: true } : { file })
   }),
   webhook: channel({
@@ -155,7 +155,7 @@ export const channelTable: Readonly<Record<string, Described>> = {
       ),
       allowPrivateAddresses: isTrue("USAGE_ALERT_WEBHOOK_ALLOW_PRIVATE", "`true` if the receiver is in your network")
     },
-    load: () => import("./channels/WebhookChannel.ts"),
+    load: () => import("./WebhookChannel.ts"),
     layer: ({ layer }, { allowPrivateAddresses, secrets, url }) => {
       const [first = secrets, ...others] = Redacted.value(secrets)
         .split(/\s+/)
@@ -166,13 +166,13 @@ export const channelTable: Readonly<Record<string, Described>> = {
   slack: channel({
     does: "a channel of Slack",
     variables: { url: secret("USAGE_ALERT_SLACK_URL", "the URL of an incoming webhook of Slack") },
-    load: () => import("./channels/SlackChannel.ts"),
+    load: () => import("./SlackChannel.ts"),
     layer: ({ layer }, { url }) => layer({ url })
   }),
   discord: channel({
     does: "a channel of Discord",
     variables: { url: secret("USAGE_ALERT_DISCORD_URL", "the URL of a webhook of Discord") },
-    load: () => import("./channels/DiscordChannel.ts"),
+    load: () => import("./DiscordChannel.ts"),
     layer: ({ layer }, { url }) => layer({ url })
   }),
   mail: channel({
@@ -185,7 +185,7 @@ export const channelTable: Readonly<Record<string, Described>> = {
       from: required("USAGE_ALERT_MAIL_FROM", "the sender, such as `usage@example.com`"),
       to: required("USAGE_ALERT_MAIL_TO", "the receivers, with commas between")
     },
-    load: () => import("./channels/MailChannel.ts"),
+    load: () => import("./MailChannel.ts"),
     layer: ({ layer }, { from, server, to }) => {
       const [first = "", ...others] = to
         .split(",")
@@ -201,7 +201,7 @@ export const channelTable: Readonly<Record<string, Described>> = {
   command: channel({
     does: "a program of yours, with the alert as JSON on stdin",
     variables: { command: required("USAGE_ALERT_COMMAND", "the path of a program") },
-    load: () => import("./channels/CommandChannel.ts"),
+    load: () => import("./CommandChannel.ts"),
     layer: ({ layer }, { command }) => layer({ command })
   })
 }

@@ -2,8 +2,8 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { InvalidInput } from "../domain/InvalidInput.ts"
-import * as Window from "../domain/Window.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Window from "../../domain/Window.ts"
 import * as Flags from "./Flags.ts"
 
 export const from = Flags.text(
@@ -47,7 +47,7 @@ const readWindow = Effect.fnUntraced(function* ({
 })
 
 /** The period of a command that has one. */
-export class Period extends Context.Service<Period, Window.Window>()("effect-usage/cli/Period") {
+export class Period extends Context.Service<Period, Window.Window>()("effect-usage/cli/shared/Period") {
   static readonly read = readWindow
 
   /** The last days of the zone, `otherwise` if none are given, or the window of the flags. */

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import { execFileSync } from "node:child_process"
-import * as ShellWords from "../../src/cli/ShellWords.ts"
-import { random, runSeed } from "../support/random.ts"
+import * as ShellWords from "../../../src/cli/shared/ShellWords.ts"
+import { random, runSeed } from "../../support/random.ts"
 
 const words = (line: string) => {
   const result = ShellWords.split(line)

@@ -6,8 +6,8 @@ import { Argument, CliError, Command, Flag, GlobalFlag, Param } from "effect/cli
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
-import * as Formats from "./render/Formats.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Formats from "../render/Formats.ts"
 
 /** What the command refuses in its own words, rather than in those of its parser. */
 export const refused = (cause: unknown): CliError.UserError => new CliError.UserError({ cause })

@@ -12,7 +12,7 @@
  * Hand-written: `shell-quote` substitutes and globs, and `string-argv` takes a pipe as text.
  */
 import * as Result from "effect/Result"
-import { InvalidInput } from "../domain/InvalidInput.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
 
 const refuse = (problem: string, remedy: string) => Result.fail(new InvalidInput({ field: "line", problem, remedy }))
 

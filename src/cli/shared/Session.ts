@@ -8,14 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Database } from "../database/Database.ts"
-import { isSchemaName } from "../database/Database.ts"
-import type { DatabaseError } from "../database/DatabaseError.ts"
-import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
-import { printable } from "../domain/Shown.ts"
-import { Spool, type SpoolError } from "../spool/Spool.ts"
-import * as Settings from "../system/Settings.ts"
-import { layerObjectStorageConfig } from "../files/Storage.ts"
+import type { Database } from "../../database/Database.ts"
+import { isSchemaName } from "../../database/Database.ts"
+import type { DatabaseError } from "../../database/DatabaseError.ts"
+import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
+import { printable } from "../../domain/Shown.ts"
+import { Spool, type SpoolError } from "../../spool/Spool.ts"
+import * as Settings from "../../system/Settings.ts"
+import { layerObjectStorageConfig } from "../../files/Storage.ts"
 import { DatabaseUrl, Quiet, SchemaName } from "./Flags.ts"
 
 /** Which database the flags and the environment name. */
@@ -62,13 +62,13 @@ const openDatabase = Effect.fnUntraced(function* (
   url: Option.Option<Redacted.Redacted>
 ): Effect.fn.Return<OpenDatabase> {
   if (Option.isSome(url)) {
-    const Postgres = yield* Effect.promise(() => import("../database/postgres/Postgres.ts"))
+    const Postgres = yield* Effect.promise(() => import("../../database/postgres/Postgres.ts"))
     return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
   }
   // A command is over before optimised WebAssembly would pay, and it cannot end while that is being compiled: with no
   // function ever hot enough a report takes 1.9 s instead of 3.7, and an import of 200,000 lines no longer.
   yield* Effect.sync(() => setFlagsFromString("--wasm-tiering-budget=1000000000"))
-  const Embedded = yield* Effect.promise(() => import("../database/embedded/Embedded.ts"))
+  const Embedded = yield* Effect.promise(() => import("../../database/embedded/Embedded.ts"))
   return Embedded.layer({ directory: home, schema })
 })
 

@@ -1,13 +1,13 @@
 /** Usage as a line for the spool, for when there is no database to ask: checked as far as that goes without one. */
 import * as Result from "effect/Result"
-import * as CustomerId from "../domain/CustomerId.ts"
-import * as Decimal from "../domain/Decimal.ts"
-import type { InvalidInput } from "../domain/InvalidInput.ts"
-import * as Instant from "../domain/Instant.ts"
-import * as Metadata from "../domain/Metadata.ts"
-import * as Service from "../domain/Service.ts"
-import { parseIdentifier } from "../domain/Text.ts"
-import type { UsageInput } from "../domain/UsageRecord.ts"
+import * as CustomerId from "../../domain/CustomerId.ts"
+import * as Decimal from "../../domain/Decimal.ts"
+import type { InvalidInput } from "../../domain/InvalidInput.ts"
+import * as Instant from "../../domain/Instant.ts"
+import * as Metadata from "../../domain/Metadata.ts"
+import * as Service from "../../domain/Service.ts"
+import { parseIdentifier } from "../../domain/Text.ts"
+import type { UsageInput } from "../../domain/UsageRecord.ts"
 
 /**
  * One line of NDJSON. `now` is when the usage was, if it does not say. Whether a service exists is only known to the

@@ -14,8 +14,8 @@
 import * as Cause from "effect/Cause"
 import { CliError } from "effect/cli"
 import * as Schema from "effect/Schema"
-import { InvalidInput } from "../domain/InvalidInput.ts"
-import { Unwritable } from "../files/NewFile.ts"
+import { InvalidInput } from "../../domain/InvalidInput.ts"
+import { Unwritable } from "../../files/NewFile.ts"
 
 export const exitCodes = { failure: 1, usage: 2, findings: 3, tryLater: 75, interrupted: 130, terminated: 143 } as const
 
