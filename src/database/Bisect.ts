@@ -23,15 +23,18 @@ export const bisect = <Item, A, R>(
   alone: (item: Item, error: DatabaseError, path: string) => Effect.Effect<A, DatabaseError, R>,
   path = ""
 ): Effect.Effect<ReadonlyArray<A>, DatabaseError, R> =>
-  Effect.gen(function* () {
-    if (items.length === 0) return []
-    const result = yield* Effect.result(attempt(items, path))
-    if (result._tag === "Success") return [result.success]
-    const error = result.failure
-    if (!isRefusal(error)) return yield* error
-    if (items.length === 1) return [yield* alone(items[0]!, error, path)]
-    const middle = items.length >> 1
-    const first = yield* bisect(items.slice(0, middle), attempt, alone, `${path}a`)
-    const second = yield* bisect(items.slice(middle), attempt, alone, `${path}b`)
-    return [...first, ...second]
-  })
+  items.length === 0
+    ? Effect.succeed([])
+    : Effect.matchEffect(attempt(items, path), {
+        onSuccess: (whole) => Effect.succeed([whole]),
+        onFailure: (error) => {
+          if (!isRefusal(error)) return Effect.fail(error)
+          if (items.length === 1) return Effect.map(alone(items[0]!, error, path), (one) => [one])
+          const middle = items.length >> 1
+          return Effect.zipWith(
+            bisect(items.slice(0, middle), attempt, alone, `${path}a`),
+            Effect.suspend(() => bisect(items.slice(middle), attempt, alone, `${path}b`)),
+            (first, second) => [...first, ...second]
+          )
+        }
+      })

@@ -60,27 +60,32 @@ export const make = Effect.fnUntraced(function* (
 
   /** Retries while that may help. Closing, and then its deadline, end the wait for the next attempt. */
   const persistently = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
-    Effect.gen(function* () {
-      const step = yield* Schedule.toStep(options.retry)
-      for (;;) {
-        const result = yield* Effect.result(effect)
-        if (result._tag === "Success") return result.success
-        const error = result.failure
-        yield* settlement.failedAttempt(error)
-        if (isFinal(error)) return yield* error
-        const next = yield* Effect.option(step(clock.currentTimeMillisUnsafe(), error))
-        if (next._tag === "None") return yield* error
-        yield* Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
-          source: options.source,
-          reason: error.reason._tag
-        })
-        const [, delay] = next.value
-        yield* closing.isPast
-          ? Effect.timeoutOption(deadline.await, Duration.min(delay, longestClosingDelay))
-          : Effect.timeoutOption(closing.await, delay)
-        if (deadline.isPast) return yield* error
-      }
-    })
+    Effect.catch(effect, (error) => retry(effect, error))
+
+  const retry = Effect.fnUntraced(function* <A>(
+    effect: Effect.Effect<A, DatabaseError>,
+    first: DatabaseError
+  ): Effect.fn.Return<A, DatabaseError> {
+    const step = yield* Schedule.toStep(options.retry)
+    for (let error = first; ;) {
+      yield* settlement.failedAttempt(error)
+      if (isFinal(error)) return yield* error
+      const next = yield* Effect.option(step(clock.currentTimeMillisUnsafe(), error))
+      if (next._tag === "None") return yield* error
+      yield* Effect.annotateLogs(Effect.logDebug("a batch could not be stored and is tried again", error.message), {
+        source: options.source,
+        reason: error.reason._tag
+      })
+      const [, delay] = next.value
+      yield* closing.isPast
+        ? Effect.timeoutOption(deadline.await, Duration.min(delay, longestClosingDelay))
+        : Effect.timeoutOption(closing.await, delay)
+      if (deadline.isPast) return yield* error
+      const result = yield* Effect.result(effect)
+      if (result._tag === "Success") return result.success
+      error = result.failure
+    }
+  })
 
   const untilDeadline = <A>(effect: Effect.Effect<A, DatabaseError>): Effect.Effect<A, DatabaseError> =>
     Effect.suspend(() => {
@@ -115,20 +120,21 @@ export const make = Effect.fnUntraced(function* (
         return settlement.stored(taken, items, records, appended)
       })
     )
-    const leave = Effect.sync(() => {
-      isLeft = true
-    })
-    return Effect.catch(Effect.ensuring(untilKnown(persistently(attempt)), leave), (error) =>
-      isStored ? Effect.void : Effect.fail(error)
+    const left = Effect.onError(untilKnown(persistently(attempt)), () =>
+      Effect.sync(() => {
+        isLeft = true
+      })
     )
+    return Effect.catch(left, (error) => (isStored ? Effect.void : Effect.fail(error)))
   }
 
-  /** Settles items without a further attempt. Returns the failure, or nothing if they are safe elsewhere. */
+  /** Settles items whose attempts have ended. Returns the failure, or nothing if they are safe elsewhere. */
   const giveUp = Effect.fnUntraced(function* (
     taken: Taken,
     items: ReadonlyArray<Item>,
     batch: Batch,
-    error: DatabaseError
+    error: DatabaseError,
+    again: Effect.Effect<DatabaseError | undefined, DatabaseError>
   ) {
     if (setAside !== undefined && isRetryable(error)) {
       // A failed attempt may have committed: so the batch is handed over under its key.
@@ -138,39 +144,32 @@ export const make = Effect.fnUntraced(function* (
         return undefined
       }
       asideFailure = result.failure instanceof Error ? result.failure.message : String(result.failure)
-      if (closing.isPast && !deadline.isPast) return "again"
+      // Only the database is left.
+      if (closing.isPast && !deadline.isPast) return yield* again
     }
     yield* settlement.failed(taken, items, error)
     return error
   })
 
   /** Stores a batch, which may be encoded already, and settles all its items. Returns the first failure. */
-  const storeBatch = Effect.fnUntraced(function* (taken: Taken, encoded: EncodedBatch | undefined) {
+  const storeBatch = (taken: Taken, ahead: EncodedBatch | undefined): Effect.Effect<DatabaseError | undefined> => {
     const whole = wholeOf(taken)
 
-    const attempt = Effect.fnUntraced(function* (
+    const attempt = (
       items: ReadonlyArray<Item>,
       path: string
-    ): Effect.fn.Return<DatabaseError | undefined, DatabaseError> {
+    ): Effect.Effect<DatabaseError | undefined, DatabaseError> => {
       const batch = partOf(whole, path === "" ? whole.records : recordsOf(items), path)
-      let ready = path === "" ? encoded : undefined
-      for (;;) {
-        const result = yield* Effect.result(
-          Effect.flatMap(
-            ready === undefined ? untilDeadline(persistently(store.encode(batch))) : Effect.succeed(ready),
-            (encoded) => {
-              ready = encoded
-              return write(taken, items, encoded)
-            }
-          )
-        )
-        if (result._tag === "Success") return undefined
-        if (isRefusal(result.failure)) return yield* result.failure
-        const end = yield* giveUp(taken, items, batch, result.failure)
-        // It cannot be set aside, so only the database is left.
-        if (end !== "again") return end
-      }
-    })
+      const encoded =
+        path === "" && ahead !== undefined ? Effect.succeed(ahead) : untilDeadline(persistently(store.encode(batch)))
+      const stored = Effect.as(
+        Effect.flatMap(encoded, (ready) => write(taken, items, ready)),
+        undefined
+      )
+      const again = Effect.suspend(() => attempt(items, path))
+      const isOver = (error: DatabaseError) => !isRefusal(error)
+      return Effect.catchIf(stored, isOver, (error) => giveUp(taken, items, batch, error, again))
+    }
 
     const alone = Effect.fnUntraced(function* (item: Item, error: DatabaseError, path: string) {
       if (letters !== undefined && !(item instanceof Group)) {
@@ -183,9 +182,10 @@ export const make = Effect.fnUntraced(function* (
     })
 
     // `attempt` fails with refusals only, which `bisect` handles.
-    const parts = yield* Effect.orDie(bisect(taken.items, attempt, alone))
-    return parts.find((failure) => failure !== undefined)
-  })
+    return Effect.orDie(
+      Effect.map(bisect(taken.items, attempt, alone), (parts) => parts.find((failure) => failure !== undefined))
+    )
+  }
 
   return {
     storeBatch,
