@@ -45,10 +45,12 @@ const rules = (condition: Fragment) => sql`rules as (
   )`
 
 /** The lowest of a rule's thresholds, in hundredths of base units. `suffix`: of its columns of percents. */
-const lowest = (r: string, suffix: string, [warning, critical, exceeded]: Percents) => {
-  const threshold = (level: string, percent: string) =>
-    sql`coalesce(${literal(`${r}.${level}_at * v.unit_size * 100, ${r}.quota_limit * v.unit_size * coalesce(${r}.${level}${suffix}`)},
-      ${percent}::numeric))`
+const lowest = (rule: string, suffix: string, [warning, critical, exceeded]: Percents) => {
+  const limit = literal(`${rule}.quota_limit * v.unit_size`)
+  const threshold = (level: string, percent: string) => {
+    const [quantity, own] = [literal(`${rule}.${level}_at`), literal(`${rule}.${level}${suffix}`)]
+    return sql`coalesce(${quantity} * v.unit_size * 100, ${limit} * coalesce(${own}, ${percent}::numeric))`
+  }
   return sql`least(${threshold("warning", warning)}, ${threshold("critical", critical)}, ${threshold("exceeded", exceeded)})`
 }
 
@@ -184,20 +186,22 @@ const measured = (now: Fragment) => {
 }
 
 /** Whether an amount has reached a threshold. Zero reaches none. */
-const reached = (level: string, percent: string) =>
-  sql`m.amount > 0 and m.amount * 100 >= coalesce(${literal(`m.${level}_at * m.unit_size * 100, m.limit_amount * coalesce(m.${level}_percent`)},
-    ${percent}::numeric))`
+const reached = (level: string, percent: string) => {
+  const [quantity, own] = [literal(`m.${level}_at`), literal(`m.${level}_percent`)]
+  return sql`m.amount > 0
+    and m.amount * 100 >= coalesce(${quantity} * m.unit_size * 100, m.limit_amount * coalesce(${own}, ${percent}::numeric))`
+}
 
 /** `with` clauses that end in `states`: a row for each customer and service with a quota. */
-export const all = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
-  const now = at(at_)
+export const all = (when: Instant, filter: Filter, percents: Percents): Fragment => {
+  const now = at(when)
   return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${rules(literal("customer_id is not null"))},
     ${states(now, filter.service, percents, true)}`
 }
 
 /** The same for those that may have reached a threshold, now or before; without unlimited quotas. */
-export const notable = (at_: Instant, filter: Filter, percents: Percents): Fragment => {
-  const now = at(at_)
+export const notable = (when: Instant, filter: Filter, percents: Percents): Fragment => {
+  const now = at(when)
   return sql`${inForce(now, filter.customer)}, ${tail(filter.customer)}, ${candidates(now, percents)},
     ${rules(literal("customer_id in (select customer_id from candidates)"))}, ${states(now, filter.service, percents, false)}`
 }

@@ -8,18 +8,11 @@ import { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
 import { during, narrow, sql, t } from "../database/Sql.ts"
-import type { CustomerId } from "../domain/CustomerId.ts"
 import type * as Decimal from "../domain/Decimal.ts"
-import type { ServiceName } from "../domain/Service.ts"
+import type { Filter } from "../domain/Filter.ts"
 import type { Window } from "../domain/Window.ts"
 import * as Sketch from "../rollup/Sketch.ts"
 import { buckets } from "../rollup/UsageSourcesSql.ts"
-
-/** Which service's records, and whose; `undefined` means all customers. */
-export interface Selection {
-  readonly customer: CustomerId | undefined
-  readonly service: ServiceName
-}
 
 type Percentiles = Effect.Effect<ReadonlyArray<Decimal.Decimal>, DatabaseError>
 
@@ -27,9 +20,9 @@ export class StatisticsStore extends Context.Service<
   StatisticsStore,
   {
     /** Amounts at fractions from 0 to 1; none where there are no records. Sorts all records of the window. */
-    readonly exact: (window: Window, selection: Selection, fractions: ReadonlyArray<number>) => Percentiles
+    readonly exact: (window: Window, filter: Filter, fractions: ReadonlyArray<number>) => Percentiles
     /** The same within one percent. Reads a few hundred counts a day, and the records that no sketch covers. */
-    readonly approximate: (window: Window, selection: Selection, fractions: ReadonlyArray<number>) => Percentiles
+    readonly approximate: (window: Window, filter: Filter, fractions: ReadonlyArray<number>) => Percentiles
   }
 >()("effect-usage/report/StatisticsStore") {
   static readonly layer: Layer.Layer<StatisticsStore, never, Database> = Layer.effect(
@@ -40,19 +33,19 @@ export class StatisticsStore extends Context.Service<
 
 /** The store on a database, or on a snapshot of it. */
 export const statisticsOn = ({ all }: Sql.Sql): StatisticsStore["Service"] => ({
-  exact: Effect.fn("StatisticsStore.exact")(function* (window, selection, fractions) {
+  exact: Effect.fn("StatisticsStore.exact")(function* (window, filter, fractions) {
     const rows = yield* all(
       AmountRow,
       sql`select unnest(percentile_disc(${`{${fractions.join(",")}}`}::float8[]) within group (order by amount))::text as amount
-        from ${t.usage_records} r where ${during("recorded_at", window)} ${narrow("r", selection)}`
+        from ${t.usage_records} r where ${during("recorded_at", window)} ${narrow("r", filter)}`
     )
     return rows.flatMap(({ amount }) => (amount === undefined ? [] : [amount]))
   }),
-  approximate: Effect.fn("StatisticsStore.approximate")(function* (window, selection, fractions) {
+  approximate: Effect.fn("StatisticsStore.approximate")(function* (window, filter, fractions) {
     const rows = yield* all(
       BucketRow,
       sql`select bucket::integer as bucket, sum(event_count)::bigint::text as events
-        from (${buckets(window, selection)}) counts group by bucket order by bucket`
+        from (${buckets(window, filter)}) counts group by bucket order by bucket`
     )
     return rows.length === 0 ? [] : Sketch.percentiles(rows, fractions)
   })

@@ -4,7 +4,7 @@
  */
 import { during, type Fragment, literal, nothing, sql, t } from "../database/Sql.ts"
 import type { Instant } from "../domain/Instant.ts"
-import { bucketOf } from "./Sketch.ts"
+import { gamma, zeros } from "./Sketch.ts"
 
 /** A half-open span of whole UTC days. */
 export interface DaySpan {
@@ -15,6 +15,12 @@ export interface DaySpan {
 const sums = literal("event_count, amount, weighted, min_amount, max_amount, first_event, last_event")
 const addUp = literal(`sum(event_count)::bigint as event_count, sum(amount) as amount, sum(weighted) as weighted,
   min(min_amount) as min_amount, max(max_amount) as max_amount, min(first_event) as first_event, max(last_event) as last_event`)
+
+/** The bucket of an amount in a sketch. */
+export const bucketOf = (amount: string): Fragment =>
+  literal(
+    `(case when ${amount} = 0 then ${zeros} else ceil(ln((${amount})::float8) / ${Math.log(gamma)}) end)::smallint`
+  )
 
 /** Stamped records of some days. */
 export const takenOfDays = (span: DaySpan) => sql`taken as materialized (
@@ -37,7 +43,7 @@ export const derived = sql`by_quarter as materialized (
   ), months as (
     select customer_id, date_trunc('month', day, 'UTC') as month, service_name, ${addUp} from days group by 1, 2, 3
   ), by_bucket as materialized (
-    select customer_id, service_name, date_trunc('day', recorded_at, 'UTC') as day, ${literal(bucketOf("amount"))} as bucket,
+    select customer_id, service_name, date_trunc('day', recorded_at, 'UTC') as day, ${bucketOf("amount")} as bucket,
       count(*) as event_count
     from taken group by 1, 2, 3, 4
   ), sketches as (

@@ -6,14 +6,10 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Decimal from "../domain/Decimal.ts"
 
 /** (γ − 1) ÷ (γ + 1) is the largest relative error: one percent. */
-const gamma = 1.0202
+export const gamma = 1.0202
 
 /** The bucket of zeros: no amount that the records table accepts reaches down to it. */
-const zeros = -32_768
-
-/** The bucket of `amount`, in SQL. */
-export const bucketOf = (amount: string): string =>
-  `(case when ${amount} = 0 then ${zeros} else ceil(ln((${amount})::float8) / ${Math.log(gamma)}) end)::smallint`
+export const zeros = -32_768
 
 /** How many records have an amount in a bucket. */
 export interface BucketCount {

@@ -12,7 +12,7 @@ import type { Filter } from "../domain/Filter.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
-import { bucketOf } from "./Sketch.ts"
+import { bucketOf } from "./RollupSql.ts"
 
 type Span = Pick<Window, "start" | "end">
 
@@ -167,7 +167,7 @@ export const usageByCustomer = (
 
 /** Rows of `bucket` and `event_count`: how many records of a service have an amount in which bucket of a sketch. */
 export const buckets = (window: Span, filter: Filter): Fragment => {
-  const columns = sql`${literal(bucketOf("r.amount"))} as bucket, 1 as event_count`
+  const columns = sql`${bucketOf("r.amount")} as bucket, 1 as event_count`
   // Of one customer there are sketches by day only.
   const longest = filter.customer === undefined ? "month" : "day"
   const parts = cut("record", window, levelsUpTo(longest).slice(1)).map(({ of, ...span }) => {
