@@ -9,14 +9,16 @@ import { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
 import { during, join, literal, micros, narrow, sql, t } from "../database/Sql.ts"
-import type { CustomerId } from "../domain/CustomerId.ts"
-import type * as Decimal from "../domain/Decimal.ts"
 import type { Filter } from "../domain/Filter.ts"
-import type { Instant } from "../domain/Instant.ts"
 import type { ServiceName } from "../domain/Service.ts"
 import type { Window } from "../domain/Window.ts"
 import * as SpanCuts from "../rollup/SpanCutsSql.ts"
 import * as Sources from "../rollup/UsageSourcesSql.ts"
+
+const billed = { service: Column.Service, events: Column.BigInt, amount: Column.Decimal, weighted: Column.Decimal }
+
+/** What is billed of a service's usage. */
+export type UsageTotal = Pick<UsageSum, keyof typeof billed>
 
 /**
  * The usage of one service in a span of time.
@@ -25,44 +27,7 @@ import * as Sources from "../rollup/UsageSourcesSql.ts"
  * - `amount`, `min`, `max`: in base units
  * - `weighted`: the sum of amount × unit cost; divided by the service's `unitSize` it is the cost
  */
-export interface UsageSum {
-  readonly service: ServiceName
-  readonly at: Instant | undefined
-  readonly events: bigint
-  readonly amount: Decimal.Decimal
-  readonly weighted: Decimal.Decimal
-  readonly min: Decimal.Decimal
-  readonly max: Decimal.Decimal
-  readonly first: Instant
-  readonly last: Instant
-}
-
-/** What is billed of a service's usage. */
-export type UsageTotal = Pick<UsageSum, "service" | "events" | "amount" | "weighted">
-
-export type { Unit } from "../rollup/SpanCutsSql.ts"
-
-/** A customer's usage: `cost` of all services; `amount` in base units if it is of one service. */
-export interface CustomerSum {
-  readonly customer: CustomerId
-  readonly events: bigint
-  readonly amount: Decimal.Decimal
-  readonly cost: Decimal.Decimal
-}
-
-/** The usage of a service under the same values of some metadata keys; `rest` sums all groups after the largest. */
-export interface GroupSum {
-  readonly service: ServiceName
-  readonly values: ReadonlyArray<string | null>
-  readonly rest: boolean
-  readonly events: bigint
-  readonly amount: Decimal.Decimal
-  readonly weighted: Decimal.Decimal
-}
-
-const billed = { service: Column.Service, events: Column.BigInt, amount: Column.Decimal, weighted: Column.Decimal }
-
-const SumRow = Schema.Struct({
+const UsageSum = Schema.Struct({
   ...billed,
   at: Column.orUndefined(Column.Instant),
   min: Column.Decimal,
@@ -70,21 +35,24 @@ const SumRow = Schema.Struct({
   first: Column.Instant,
   last: Column.Instant
 })
+export type UsageSum = typeof UsageSum.Type
 
-const TotalRow = Schema.Struct({ ...billed, version: Schema.String })
-
-const CustomerRow = Schema.Struct({
+/** A customer's usage: `cost` of all services; `amount` in base units if it is of one service. */
+const CustomerSum = Schema.Struct({
   customer: Column.Customer,
   events: Column.BigInt,
   amount: Column.Decimal,
   cost: Column.Decimal
 })
+type CustomerSum = typeof CustomerSum.Type
 
-const GroupRow = Schema.Struct({
+/** The usage of a service under the same values of some metadata keys; `rest` sums all groups after the largest. */
+const GroupSum = Schema.Struct({
   ...billed,
   values: Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String))),
   rest: Schema.Boolean
 })
+type GroupSum = typeof GroupSum.Type
 
 export class ReportStore extends Context.Service<
   ReportStore,
@@ -132,7 +100,7 @@ export class ReportStore extends Context.Service<
 export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
   sums: Effect.fn("ReportStore.sums")((window: Window, filter: Filter) =>
     all(
-      SumRow,
+      UsageSum,
       sql`select service_name as service, null as at, ${Sources.sums}
         from (${Sources.usage(window, filter, "month")}) u group by service_name`
     )
@@ -140,7 +108,7 @@ export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
 
   totals: Effect.fn("ReportStore.totals")(function* (window: Window, filter: Filter) {
     const sums = yield* all(
-      TotalRow,
+      Schema.Struct({ ...billed, version: Schema.String }),
       sql`select service_name as service, ${Sources.totals}, (select ${literal(versionText)} from ${t.catalog}) as version
         from (${Sources.usage(window, filter, "month")}) u group by service_name`
     )
@@ -150,7 +118,7 @@ export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
   series: Effect.fn("ReportStore.series")((window: Window, filter: Filter, unit: SpanCuts.Unit) => {
     const cuts = SpanCuts.make(window, unit)
     return all(
-      SumRow,
+      UsageSum,
       sql`select service_name as service, ${micros("span")} as at, ${Sources.sums} from (
           select ${cuts.start("u.at")} as span, service_name, ${Sources.sumColumns}
           from (${Sources.usage(window, filter, cuts.longest, cuts.seams)}) u
@@ -161,7 +129,7 @@ export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
   customers: Effect.fn("ReportStore.customers")((window: Window, service: ServiceName | undefined, limit: number) => {
     const cost = sql`sum(${t.quantity}(weighted, s.unit_size))`
     return all(
-      CustomerRow,
+      CustomerSum,
       sql`select customer_id as customer, sum(events)::bigint::text as events, sum(amount)::text as amount, ${cost}::text as cost
         from (
           select customer_id, service_name, sum(event_count) as events, sum(amount) as amount, sum(weighted) as weighted
@@ -181,7 +149,7 @@ export const reportsOn = ({ all }: Sql.Sql): ReportStore["Service"] => ({
         sql`case when json_typeof(metadata) = 'object' then metadata ->> ${key}::text end as ${columns[index]}`
     )
     return all(
-      GroupRow,
+      GroupSum,
       sql`select service_name as service, rest, sum(events)::bigint::text as events, sum(amount)::text as amount,
           sum(weighted)::text as weighted,
           coalesce(json_agg(json_build_array(${join(", ", columns)})) filter (where not rest) ->> 0, '[]') as values

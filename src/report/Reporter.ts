@@ -25,8 +25,8 @@ import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter, type Filter } from "../domain/Filter.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
-import { reportsOn, ReportStore, type Unit, type UsageSum, type UsageTotal } from "./ReportStore.ts"
-import { seams } from "../rollup/SpanCutsSql.ts"
+import { reportsOn, ReportStore, type UsageSum, type UsageTotal } from "./ReportStore.ts"
+import { seams, type Unit } from "../rollup/SpanCutsSql.ts"
 
 /** @since 0.1.0 */
 export class ReporterError extends ServiceError<ReporterError>()("ReporterError", [

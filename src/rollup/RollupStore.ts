@@ -26,12 +26,6 @@ import * as Month from "../domain/Month.ts"
 import { DifferenceRow, ofArchived, ofDays, ofMonths } from "./DifferencesSql.ts"
 import { type DaySpan, derived, monthsOfDays, stored, storedMonths, takenOfDays } from "./RollupSql.ts"
 
-/** The batches of one transaction. */
-export interface RolledUp {
-  readonly batches: number
-  readonly records: number
-}
-
 /**
  * Where a rollup and the records disagree. The figures are absent where there is no such row, or no such record.
  *
@@ -104,7 +98,9 @@ const LagRow = Schema.Struct({
 
 const SetAsideRow = Schema.Struct({ batchId: Schema.String, records: Schema.Int, problem: Schema.String })
 
-const RolledUpRow = Schema.Struct({ batches: Schema.Int, records: Schema.Int })
+/** The batches of one transaction. */
+const RolledUp = Schema.Struct({ batches: Schema.Int, records: Schema.Int })
+type RolledUp = typeof RolledUp.Type
 
 const ExtentRow = Schema.Struct({
   first: Column.orUndefined(Column.Instant),
@@ -209,7 +205,7 @@ const make = (database: Database["Service"]): RollupStore["Service"] => {
         const span = { start: Month.span(months[0]!).start, end: Month.span(months.at(-1)!).end }
         const these = sql`batch_id = any(${idsOf(due.map(({ batchId }) => batchId))})`
         const done = yield* own.one(
-          RolledUpRow,
+          RolledUp,
           sql`with taken as materialized (
               select customer_id, service_name, amount, unit_cost, recorded_at from ${t.usage_records}
               where ${these} and ${during("recorded_at", span)}
