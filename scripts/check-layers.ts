@@ -2,6 +2,7 @@
  * Whether the house is as CONTRIBUTING's table says: the areas, in their order.
  *
  * - An area imports only from areas below it in the table, and no folder stands in a circle of imports.
+ * - Migrations import nothing of `src`: a released step must not change with the code.
  * - SQL is written in `migrations/`, `src/database/`, and files named `*Store.ts` or `*Sql.ts`.
  * - The table names every folder of `src`, and every area has a `README.md` that says what lives there.
  */
@@ -76,6 +77,9 @@ for (const file of files) {
     const [from, to] = [areaOf(file), areaOf(imported)]
     if (areas.indexOf(to) < areas.indexOf(from)) {
       failures.push(`${file} imports ${imported}: ${to} stands above ${from}; imports go down (CONTRIBUTING.md)`)
+    }
+    if (from === "migrations" && to !== "migrations") {
+      failures.push(`${file} imports ${imported}: a released step must not change with the code`)
     }
     const [here, there] = [dirname(file), dirname(imported)]
     if (here === there) continue
