@@ -227,7 +227,7 @@ describe("createUsage", () => {
       const unreachable = await failure(createUsage({ url: "postgresql://postgres@127.0.0.1:1/nothing" }))
       assert.deepStrictEqual([unreachable.code, unreachable.isRetryable], ["Unreachable", true])
       const broken = await failure(createUsage({ url: "mysql://localhost" }))
-      assert.strictEqual(broken.field, "database-url")
+      assert.strictEqual(broken.field, "url")
     })
   )
 })

@@ -82,7 +82,7 @@ export class Catalog extends Context.Service<
             return yield* new InvalidInput({
               field: "name",
               problem: `there is a service "${service.name}" already`,
-              remedy: "Give another name; prices are changed with `usage price set`"
+              remedy: "Give another name; prices are changed with `Catalog.setPrice`"
             })
           }
           return service
@@ -120,25 +120,25 @@ const checkService = (input: NewService) =>
   Result.gen(function* () {
     const name = yield* Service.parseName(input.name)
     const unit = yield* parseIdentifier("unit", input.unit, 64)
-    const baseUnit = input.baseUnit === undefined ? unit : yield* parseIdentifier("base-unit", input.baseUnit, 64)
-    const unitSize = yield* Decimal.parse("unit-size", input.unitSize ?? 1, Decimal.amountBounds)
+    const baseUnit = input.baseUnit === undefined ? unit : yield* parseIdentifier("baseUnit", input.baseUnit, 64)
+    const unitSize = yield* Decimal.parse("unitSize", input.unitSize ?? 1, Decimal.amountBounds)
     if (unitSize.value === 0n) {
       return yield* Result.fail(
         new InvalidInput({
-          field: "unit-size",
+          field: "unitSize",
           problem: "is zero",
           remedy: `Give the number of ${baseUnit} in one of ${unit}`
         })
       )
     }
-    const unitCost = yield* Decimal.parse("unit-cost", input.unitCost ?? 0, Decimal.unitCostBounds)
+    const unitCost = yield* Decimal.parse("unitCost", input.unitCost ?? 0, Decimal.unitCostBounds)
     return { service: { name, unit, baseUnit, unitSize }, unitCost: Decimal.toText(unitCost) }
   })
 
 const checkPrice = (input: NewPrice) =>
   Result.gen(function* () {
     const service = yield* Service.parseName(input.service)
-    const unitCost = yield* Decimal.parse("unit-cost", input.unitCost, Decimal.unitCostBounds)
+    const unitCost = yield* Decimal.parse("unitCost", input.unitCost, Decimal.unitCostBounds)
     const customer = input.customer === undefined ? undefined : yield* CustomerId.parse(input.customer)
     const from: number = input.from === undefined ? -Infinity : yield* Instant.parse("from", input.from)
     return { service, customer, from, unitCost: Decimal.toText(unitCost) }

@@ -31,8 +31,7 @@ export interface ConnectionTarget {
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const
 export type SslMode = (typeof sslModes)[number]
 
-const refuse = (problem: string, remedy: string) =>
-  Result.fail(new InvalidInput({ field: "database-url", problem, remedy }))
+const refuse = (problem: string, remedy: string) => Result.fail(new InvalidInput({ field: "url", problem, remedy }))
 
 const shape = "Give postgresql://user:password@host:5432/database?sslmode=require"
 

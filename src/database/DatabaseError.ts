@@ -69,7 +69,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", {
 export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated", fields) {
   readonly isRetryable = false
   override get message(): string {
-    return `the database has no usage tables of this version (${this.detail}): run \`usage migrate\``
+    return `the database has no usage tables of this version (${this.detail}): run \`Migrations.migrate\``
   }
 }
 

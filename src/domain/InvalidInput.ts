@@ -12,9 +12,9 @@ const excerptLimit = 10n ** 60n
 /**
  * A refused value.
  *
- * - `field`: the path of the value, as the caller spells it (`amount`, `metadata`, `records[3].customer`)
+ * - `field`: the path of the value, as callers of the library spell it (`amount`, `unitCost`, `records[3].customer`)
  * - `problem`: what is wrong with this value
- * - `remedy`: what would be accepted
+ * - `remedy`: what would be accepted; methods and options of the library are in backticks
  *
  * @since 0.1.0
  */

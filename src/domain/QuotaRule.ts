@@ -131,7 +131,7 @@ export const parseOwner = (input: {
           field: "customer",
           problem:
             input.plan === undefined ? "neither a customer nor a plan is named" : "a customer and a plan are named",
-          remedy: "Give --customer ID or --plan NAME"
+          remedy: "Give `customer` or `plan`"
         })
       )
     }
@@ -183,7 +183,7 @@ export const parse = (input: QuotaInput, now: number): Result.Result<QuotaRule, 
       overageUnitCost:
         input.overageUnitCost === undefined
           ? undefined
-          : yield* Decimal.parse("overage-unit-cost", input.overageUnitCost, Decimal.unitCostBounds),
+          : yield* Decimal.parse("overageUnitCost", input.overageUnitCost, Decimal.unitCostBounds),
       thresholds: yield* parseThresholds(input),
       from: input.from === undefined ? Instant.fromMillis(now) : yield* Instant.parse("from", input.from)
     }

@@ -74,7 +74,7 @@ export const unknown = (name: ServiceName, known: Iterable<string>): InvalidInpu
   return new InvalidInput({
     field: "service",
     problem: `there is no service "${name}"${meant === undefined ? "" : `; did you mean "${meant}"?`}`,
-    remedy: `Use one of ${names.slice(0, 12).join(", ")}, or add it with \`usage service add ${name}\``
+    remedy: `Use one of ${names.slice(0, 12).join(", ")}, or add it with \`Catalog.addService({ name: "${name}" })\``
   })
 }
 

@@ -71,14 +71,14 @@ export const problemOf = (
 ): InvalidInput | undefined => {
   if (shape.withIds && shape.of !== "records") {
     return new InvalidInput({
-      field: "with-ids",
+      field: "withIds",
       problem: "only records have ids",
       remedy: `Leave it out, or export records instead of ${shape.of} sums`
     })
   }
   if (shape.compression !== undefined && (shape.format === "xlsx" || shape.format === "parquet")) {
     return new InvalidInput({
-      field: "compress",
+      field: "compression",
       problem: `${shape.format} is compressed already`,
       remedy: "Leave it out, and the ending .gz or .zst too"
     })

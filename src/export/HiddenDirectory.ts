@@ -17,7 +17,7 @@ export interface HiddenDirectory {
   readonly place: Effect.Effect<void, InvalidInput | NewFile.Unwritable>
 }
 
-const field = "out-dir"
+const field = "directory"
 
 export const use = <A, E>(
   directory: string,

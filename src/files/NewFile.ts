@@ -65,7 +65,7 @@ const wrongPaths: Record<string, string> = {
 
 /** Refuses to replace a file. */
 export const exists = (field: string, file: string) =>
-  new InvalidInput({ field, problem: `${excerpt(file)} exists`, remedy: "Give another name, or --force to replace it" })
+  new InvalidInput({ field, problem: `${excerpt(file)} exists`, remedy: "Give another name, or `force` to replace it" })
 
 /** What `cause` says about a file that was given as `field`. */
 export const refusalOf = (field: string, file: string, cause: unknown): InvalidInput | Unwritable => {

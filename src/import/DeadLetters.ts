@@ -58,7 +58,7 @@ const checkId = (id: string): Result.Result<string, InvalidInput> =>
         new InvalidInput({
           field: "id",
           problem: `${excerpt(id)} is not a dead letter's number`,
-          remedy: "See `usage dead-letters list`"
+          remedy: "See `DeadLetters.list`"
         })
       )
 
@@ -73,7 +73,7 @@ const make = Effect.gen(function* () {
     return yield* new InvalidInput({
       field: "id",
       problem: `there is no dead letter ${id}`,
-      remedy: "See `usage dead-letters list`"
+      remedy: "See `DeadLetters.list`"
     })
   })
 

@@ -321,7 +321,7 @@ const checkOptions = Effect.fnUntraced(function* (options: ImportOptions) {
     return yield* refusedOption(
       "customer",
       "is missing",
-      "Name the customer (--customer ID), or the part of the lines that does (--customer-from user)"
+      "Name the customer (`customer`), or the part of the lines that does (`customerFrom`)"
     )
   }
   return {

@@ -130,7 +130,7 @@ export const rollups = (found: ReadonlyArray<RollupDifference>, since: string | 
   return wrong(
     "rollups",
     `rollups differ from the records: ${named}${found.length > namedDifferences ? "; …" : ""}`,
-    "Somebody has changed records or rollups by hand: run `usage refresh --rebuild`"
+    "Somebody has changed records or rollups by hand: run `Aggregator.rebuild`"
   )
 }
 
@@ -140,7 +140,7 @@ export const setAside = (first: SetAsideBatch | undefined): Finding =>
     : warning(
         "set-aside",
         `batch ${first.batchId} (${first.records} records) and perhaps others cannot be rolled up: ${first.problem}`,
-        "Reports count them, slowly. Mend what the message says, then run `usage refresh --retry-set-aside`"
+        "Reports count them, slowly. Mend what the message says, then run `Aggregator.retrySetAside`"
       )
 
 /** `orphaned`: keys without a batch; `undefined` where there can be none. */
@@ -161,7 +161,7 @@ export const erasures = (open: bigint): Finding =>
     : wrong(
         "erasures",
         `${open} erasures of customers were begun and are not finished`,
-        "Run `usage customer erase` for them again: it goes on where it was"
+        "Run `Eraser.erase` for them again: it goes on where it was"
       )
 
 export const archives = (sights: ReadonlyArray<Sight>, known: History | undefined): ReadonlyArray<Finding> => {
@@ -181,7 +181,7 @@ export const archives = (sights: ReadonlyArray<Sight>, known: History | undefine
         : wrong(
             "archives",
             detail,
-            "Bring the files back from a backup; if they lie elsewhere now, say so: usage archives relocate <from> <to>"
+            "Bring the files back from a backup; if they lie elsewhere now, say so: `Archiver.relocate(from, to)`"
           )
     )
   }
@@ -211,7 +211,7 @@ export const partitions = (there: ReadonlyArray<Month.Month>, now: number): Find
 }
 
 export const deadLetters = (count: bigint): Finding =>
-  count === 0n ? ok("dead-letters", "none") : warning("dead-letters", `${count} wait`, "See `usage dead-letters list`")
+  count === 0n ? ok("dead-letters", "none") : warning("dead-letters", `${count} wait`, "See `DeadLetters.list`")
 
 export const spool = (
   path: string,
@@ -225,7 +225,7 @@ export const spool = (
       ? warning(
           "spool",
           `${waiting}; the oldest waits since ${Instant.toIso(Instant.fromMillis(found.oldest))}`,
-          "Run `usage batch flush`"
+          "Run `SpoolDelivery.deliverAll`"
         )
       : ok("spool", waiting)
   ]
@@ -244,7 +244,7 @@ export const spool = (
       wrong(
         "spool",
         `${found.broken} things that could not be read are kept in ${path}/broken`,
-        "See `usage dead-letters list` for what they are; mend and drop them again, or remove them"
+        "See `DeadLetters.list` for what they are; mend and drop them again, or remove them"
       )
     )
   }

@@ -66,7 +66,7 @@ const noPlan = (plan: string) =>
   new InvalidInput({
     field: "plan",
     problem: `there is no plan "${plan}"`,
-    remedy: `See \`usage plan list\`, or add it with \`usage plan set ${plan}\``
+    remedy: `See \`Quotas.plans\`, or add it with \`Quotas.setPlan({ name: "${plan}" })\``
   })
 
 const make = Effect.gen(function* () {
@@ -105,7 +105,7 @@ const make = Effect.gen(function* () {
       return yield* new InvalidInput({
         field: "service",
         problem: `${rule.owner.plan ?? rule.owner.customer} has no quota of ${rule.service}`,
-        remedy: "See `usage quota list`"
+        remedy: "See `Quotas.list`"
       })
     }
     yield* put({ ...rule, limit: undefined })
@@ -138,7 +138,7 @@ const make = Effect.gen(function* () {
     return yield* new InvalidInput({
       field: "customer",
       problem: `${customer} is on no plan`,
-      remedy: "See `usage subscribe list`"
+      remedy: "See `Quotas.subscriptions`"
     })
   }, Effect.mapError(QuotasError.from))
 
@@ -150,7 +150,7 @@ const make = Effect.gen(function* () {
       return yield* new InvalidInput({
         field: "plan",
         problem: `customers are or were on "${plan}"`,
-        remedy: "Put them on another with `usage subscribe set`; a plan with a history stays"
+        remedy: "Put them on another with `Quotas.subscribe`; a plan with a history stays"
       })
     }
   }, Effect.mapError(QuotasError.from))

@@ -235,7 +235,7 @@ const make = Effect.gen(function* () {
     if (keys.length === 0 || keys.length > maxKeys || keys.some((key) => key === "" || key.includes("\0"))) {
       return yield* ReporterError.from(
         new InvalidInput({
-          field: "group-by",
+          field: "keys",
           problem: keys.length > maxKeys ? `names ${keys.length} keys` : "names no key, or an empty one",
           remedy: `Give one to ${maxKeys} metadata keys, such as endpoint or endpoint,method`
         })

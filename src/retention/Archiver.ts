@@ -259,7 +259,7 @@ const make = Effect.gen(function* () {
     return yield* new InvalidInput({
       field: "month",
       problem: `there is no archive of ${excerpt(month)}`,
-      remedy: "See `usage archives list`"
+      remedy: "See `Archiver.list`"
     })
   })
 
@@ -293,7 +293,7 @@ const make = Effect.gen(function* () {
       return yield* new InvalidInput({
         field: "from",
         problem: `no archive's file is in ${excerpt(from)}`,
-        remedy: "See `usage archives list` for where they were"
+        remedy: "See `Archiver.list` for where they were"
       })
     }
     const found = yield* Effect.filter(all, ({ archive, file }) =>

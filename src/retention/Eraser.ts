@@ -330,7 +330,7 @@ const make = Effect.gen(function* () {
       return yield* new InvalidInput({
         field: "pseudonymise",
         problem: `an interrupted run was to ${open.mode} this customer`,
-        remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} --pseudonymise`
+        remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} \`pseudonymise\``
       })
     }
     const before = ofHim.findLast(({ finished_at }) => finished_at !== null)

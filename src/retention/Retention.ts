@@ -233,7 +233,7 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     return yield* new InvalidInput({
       field: "retention",
       problem: "there is no such rule",
-      remedy: "See `usage retention list`"
+      remedy: "See `Retention.rules`"
     })
   }, Effect.mapError(RetentionError.from))
 

@@ -24,7 +24,7 @@ export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {
 }) {
   readonly isRetryable = true
   override get message(): string {
-    return `the spool in ${printable(this.path)} is full (${this.maxBytes} bytes): deliver it with \`usage batch flush\`, or allow it more (\`maxBytes\`)`
+    return `the spool in ${printable(this.path)} is full (${this.maxBytes} bytes): deliver it with \`SpoolDelivery.deliverAll\`, or allow it more (\`maxBytes\`)`
   }
 }
 

@@ -293,7 +293,7 @@ eachEngine("Exporter", (engine) => {
           ["x.csv", { service: "nowhere" }, "service"],
           ["x.csv", { service: "api'; drop table billing_usage_records; --" }, "service"],
           ["x.csv", { customer: "\u0000" }, "customer"],
-          ["x.csv", { of: "daily", withIds: true }, "with-ids"]
+          ["x.csv", { of: "daily", withIds: true }, "withIds"]
         ] as const) {
           const { reason } = yield* Effect.flip(run(name, query))
           assert.deepStrictEqual([reason._tag, "field" in reason && reason.field], ["InvalidInput", field])

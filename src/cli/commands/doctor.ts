@@ -8,12 +8,13 @@ import * as Flags from "../shared/Flags.ts"
 import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
 import * as Session from "../shared/Session.ts"
+import { inCommands } from "../shared/Words.ts"
 
 const listing = Listing.make<Finding>("checks", [
   Listing.column("check", ({ check }) => check),
   Listing.column("status", ({ status }) => status),
   Listing.column("detail", ({ detail }) => detail),
-  Listing.column("remedy", ({ remedy }) => remedy)
+  Listing.column("remedy", ({ remedy }) => inCommands(remedy))
 ])
 
 export const doctor = Command.make(

@@ -18,6 +18,7 @@ import * as Listing from "../render/Listing.ts"
 import * as Progress from "../render/Progress.ts"
 import { printable } from "../../domain/Shown.ts"
 import * as Session from "../shared/Session.ts"
+import { inCommands } from "../shared/Words.ts"
 
 const { column } = Listing
 
@@ -49,8 +50,8 @@ const listing = (dryRun: boolean) =>
     column("step", ({ step }) => step),
     column("status", ({ status }) => status),
     Listing.fields(({ counts }) => counts),
-    Listing.field("detail", ({ detail }) => detail),
-    Listing.cell(dryRun ? "to do" : "done", ({ detail }) => printable(detail)),
+    Listing.field("detail", ({ detail }) => inCommands(detail)),
+    Listing.cell(dryRun ? "to do" : "done", ({ detail }) => printable(inCommands(detail))),
     Listing.cell("seconds", ({ millis }) => (millis / 1000).toFixed(1)),
     Listing.field("seconds", ({ millis }) => millis / 1000)
   ])

@@ -10,6 +10,7 @@ import { Metrics } from "../../operate/Metrics.ts"
 import { begin } from "../../files/Files.ts"
 import * as Flags from "../shared/Flags.ts"
 import * as Session from "../shared/Session.ts"
+import { inCommands } from "../shared/Words.ts"
 
 const read = Effect.flatMap(Metrics, (metrics) => metrics.prometheus)
 
@@ -40,7 +41,7 @@ export const metrics = Command.make(
     const text = yield* Effect.provide(read, ofBoth).pipe(
       Effect.catchTag("DatabaseError", (error: DatabaseError) =>
         Effect.andThen(
-          Session.say(`the database is reported as not up: ${error.message}`),
+          Session.say(`the database is reported as not up: ${inCommands(error.message)}`),
           Effect.provide(read, Layer.provide(Metrics.layerUnreachable, Session.layerSpool))
         )
       ),

@@ -16,6 +16,7 @@ import { CliError } from "effect/cli"
 import * as Schema from "effect/Schema"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
 import { Unwritable } from "../../files/NewFile.ts"
+import { flagOf, inCommands } from "./Words.ts"
 
 export const exitCodes = { failure: 1, usage: 2, findings: 3, tryLater: 75, interrupted: 130, terminated: 143 } as const
 
@@ -81,7 +82,11 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   if (Cause.hasInterruptsOnly(cause)) return { line: "interrupted", hint: undefined, exitCode: exitCodes.interrupted }
   const error = reasonOf(Cause.squash(cause))
   if (error instanceof InvalidInput) {
-    return { line: `${error.field}: ${error.problem}`, hint: error.remedy, exitCode: exitCodes.usage }
+    return {
+      line: `${flagOf(error.field)}: ${error.problem}`,
+      hint: inCommands(error.remedy),
+      exitCode: exitCodes.usage
+    }
   }
   if (error instanceof Failed) return { line: error.summary, hint: undefined, exitCode: error.exitCode }
   if (error instanceof Findings) return { line: error.summary, hint: undefined, exitCode: exitCodes.findings }
@@ -91,8 +96,8 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
   const tag = tagOf(error)
   if (tag === "ConfigError") return { line: messageOf(error), hint: undefined, exitCode: exitCodes.usage }
   return {
-    line: messageOf(error),
-    hint: remedyOf(error) ?? hints[tag],
+    line: inCommands(messageOf(error)),
+    hint: hintOf(error) ?? hints[tag],
     exitCode: isTryLater(error) ? exitCodes.tryLater : exitCodes.failure
   }
 }
@@ -101,9 +106,9 @@ export const present = (cause: Cause.Cause<unknown>): Presentation => {
 export const told = ({ hint, line }: Presentation): string =>
   `usage: ${line}${hint === undefined ? "" : `\nHint: ${hint}`}`
 
-const remedyOf = (error: unknown): string | undefined =>
+const hintOf = (error: unknown): string | undefined =>
   typeof error === "object" && error !== null && "remedy" in error && typeof error.remedy === "string"
-    ? error.remedy
+    ? inCommands(error.remedy)
     : undefined
 
 const tagOf = (error: unknown): string =>

@@ -6,6 +6,7 @@ import { DeadLetters } from "../../../import/DeadLetters.ts"
 import * as Flags from "../../shared/Flags.ts"
 import * as Json from "../../render/Json.ts"
 import * as Listing from "../../render/Listing.ts"
+import { inCommands } from "../../shared/Words.ts"
 
 const { cell, column, field, time } = Listing
 
@@ -19,7 +20,7 @@ export const listing = Listing.make<DeadLetter>("dead_letters", [
   column("place", ({ place }) => place),
   column("field", (letter) => letter.field),
   column("problem", ({ problem }) => problem),
-  field("remedy", ({ remedy }) => remedy),
+  field("remedy", ({ remedy }) => inCommands(remedy)),
   field("content", contentOf)
 ])
 

@@ -7,6 +7,7 @@ import { Findings } from "../../shared/Failures.ts"
 import * as Flags from "../../shared/Flags.ts"
 import * as Layers from "../../shared/Layers.ts"
 import * as Session from "../../shared/Session.ts"
+import { inCommands } from "../../shared/Words.ts"
 import * as Letters from "./Letters.ts"
 
 export const replay = Command.make(
@@ -25,7 +26,7 @@ export const replay = Command.make(
       if (result._tag === "Success") continue
       if (result.failure.isRetryable) return yield* result.failure
       failed++
-      yield* Session.say(`  ${letter}: ${printable(result.failure.message)}`)
+      yield* Session.say(`  ${letter}: ${printable(inCommands(result.failure.message))}`)
     }
     if (failed > 0) return yield* new Findings({ summary: `${failed} are still refused; the others are stored` })
   })

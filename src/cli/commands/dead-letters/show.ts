@@ -9,6 +9,7 @@ import * as Flags from "../../shared/Flags.ts"
 import * as Layers from "../../shared/Layers.ts"
 import * as Json from "../../render/Json.ts"
 import * as Listing from "../../render/Listing.ts"
+import { inCommands } from "../../shared/Words.ts"
 import * as Letters from "./Letters.ts"
 
 export const show = Command.make(
@@ -23,7 +24,7 @@ export const show = Command.make(
     const { field, place, problem, refusedAt, remedy, source } = letter
     yield* Console.log(`${printable(source)}, ${printable(place)}, refused at ${Instant.toIso(refusedAt)}`)
     yield* Console.log(`${printable(field)}: ${printable(problem)}`)
-    yield* Console.log(`${printable(remedy)}\n`)
+    yield* Console.log(`${printable(inCommands(remedy))}\n`)
     yield* Console.log(printable(Letters.contentOf(letter)))
   })
 ).pipe(Command.provide(Layers.deadLetters), Command.withDescription("One of them, with its content"))
