@@ -385,6 +385,17 @@ describe("the contract with scripts", () => {
     })
   )
 
+  it.live("a URL that is none is exit code 2, by the flag's name, and so are the options of a service", () =>
+    Effect.gen(function* () {
+      const { code, stderr } = yield* usage({}, "customer", "list", "--database-url", "mysql://localhost")
+      assert.strictEqual(code, 2)
+      assert.match(stderr, /^usage: database-url: .*\nHint: Give postgresql:/)
+      const env = yield* withServer
+      const refused = yield* usage(env, "service", "add", "gpu", "--unit", "GPU-hours", "--unit-size", "0")
+      assert.deepStrictEqual([refused.code, refused.stderr.split("\n")[0]], [2, "usage: unit-size: is zero"])
+    }).pipe(Effect.scoped)
+  )
+
   it.live("a server without tables is exit code 1 and names `usage migrate`, which mends it and may run again", () =>
     Effect.gen(function* () {
       const env = yield* withServer

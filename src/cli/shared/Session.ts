@@ -8,8 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { Database } from "../../database/Database.ts"
-import { isSchemaName } from "../../database/Database.ts"
+import { Database, isSchemaName } from "../../database/Database.ts"
 import type { DatabaseError } from "../../database/DatabaseError.ts"
 import { excerpt, InvalidInput } from "../../domain/InvalidInput.ts"
 import { printable } from "../../domain/Shown.ts"
@@ -63,7 +62,12 @@ const openDatabase = Effect.fnUntraced(function* (
 ): Effect.fn.Return<OpenDatabase> {
   if (Option.isSome(url)) {
     const Postgres = yield* Effect.promise(() => import("../../database/postgres/Postgres.ts"))
-    return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" })
+    return Postgres.layer({ url: url.value, schema, maxConnections: 4, applicationName: "usage" }).pipe(
+      // The library calls it `url`, as it calls that of a webhook.
+      Layer.catchTag("InvalidInput", ({ problem, remedy }) =>
+        Layer.effect(Database, new InvalidInput({ field: "database-url", problem, remedy }))
+      )
+    )
   }
   // A command is over before optimised WebAssembly would pay, and it cannot end while that is being compiled: with no
   // function ever hot enough a report takes 1.9 s instead of 3.7, and an import of 200,000 lines no longer.
