@@ -12,11 +12,11 @@ import { bisect } from "../database/Bisect.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Retry from "../database/Retry.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import type { DeadLetterStore, NewDeadLetter } from "./DeadLetterStore.ts"
 import type { Batch, Companion } from "./Batch.ts"
-import type { UsageStore } from "./UsageStore.ts"
+import type { DeadLetterStore, NewDeadLetter } from "./DeadLetterStore.ts"
 import { partKey } from "./DerivedKey.ts"
 import { conflictOf, refusalOf } from "./Refusals.ts"
+import type { UsageStore } from "./UsageStore.ts"
 
 /** What became of a batch. `records`: stored, by this attempt or an earlier one; `refused`: turned into dead letters. */
 export interface Delivered {

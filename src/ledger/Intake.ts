@@ -3,12 +3,12 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Schedule from "effect/Schedule"
+import type { Catalog, CatalogStore } from "../catalog/CatalogStore.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import { persistently } from "../database/Retry.ts"
 import { InvalidInput } from "../domain/InvalidInput.ts"
 import * as Service from "../domain/Service.ts"
 import { make, type UsageInput, type UsageRecord } from "../domain/UsageRecord.ts"
-import type { Catalog, CatalogStore } from "../catalog/CatalogStore.ts"
 
 /** An unknown service makes us reload the catalog, but no more often than this: bad input must not become load. */
 const reloadEveryMillis = 1_000

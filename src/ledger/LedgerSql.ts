@@ -4,8 +4,8 @@ import * as Schema from "effect/Schema"
 import type { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as IdentityStore from "../database/IdentityStore.ts"
-import { literal, make, sql, t, texts } from "../database/Sql.ts"
 import { serverRun } from "../database/ServerRun.ts"
+import { literal, make, sql, t, texts } from "../database/Sql.ts"
 
 /**
  * What a database lacks.

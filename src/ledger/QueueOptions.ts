@@ -3,8 +3,8 @@ import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type { DatabaseError } from "../database/DatabaseError.ts"
-import type { DeadLetterStore } from "./DeadLetterStore.ts"
 import type { Batch } from "./Batch.ts"
+import type { DeadLetterStore } from "./DeadLetterStore.ts"
 
 export interface QueueOptions {
   /** The records' source in the ledger, in metrics and in logs. */

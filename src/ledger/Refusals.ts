@@ -1,8 +1,8 @@
 /** The dead letters of records that the database refuses, or whose idempotency keys conflict. */
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
-import type { NewDeadLetter } from "./DeadLetterStore.ts"
 import type { Batch } from "./Batch.ts"
+import type { NewDeadLetter } from "./DeadLetterStore.ts"
 
 /** A record as a line of NDJSON, as dead letters keep it and the importer reads it. Its amount is in base units. */
 export const recordAsLine = (record: UsageRecord): string => {

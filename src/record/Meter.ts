@@ -23,7 +23,6 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import { Batcher, type BatcherError } from "./Batcher.ts"
 import type { CustomerId } from "../domain/CustomerId.ts"
 import * as Instant from "../domain/Instant.ts"
 import type { InvalidInput } from "../domain/InvalidInput.ts"
@@ -31,6 +30,7 @@ import { builtIns, type Service } from "../domain/Service.ts"
 import * as UsageRecord from "../domain/UsageRecord.ts"
 import { Shutdown } from "../system/Shutdown.ts"
 import * as Telemetry from "../system/Telemetry.ts"
+import { Batcher, type BatcherError } from "./Batcher.ts"
 
 /**
  * - `every`: how long records wait here, 1 s

@@ -20,8 +20,8 @@ import * as Decimal from "../domain/Decimal.ts"
 import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import { builtIns } from "../domain/Service.ts"
 import type { UsageInput } from "../domain/UsageRecord.ts"
-import { Meter } from "./Meter.ts"
 import { Shutdown } from "../system/Shutdown.ts"
+import { Meter } from "./Meter.ts"
 
 /**
  * - `every`: how often what was stored is recorded, 1 hour

@@ -13,9 +13,9 @@ import type { UsageInput, UsageRecord } from "../domain/UsageRecord.ts"
 import { type Cut, hopelessLines, maxChunkBytes, type Piece } from "../import/FileFormat.ts"
 import * as Lines from "../import/Lines.ts"
 import * as Ndjson from "../import/Ndjson.ts"
-import type * as Inbox from "./Inbox.ts"
 import type { NewDeadLetter } from "../ledger/DeadLetterStore.ts"
 import type { Intake } from "../ledger/Intake.ts"
+import type * as Inbox from "./Inbox.ts"
 
 /** A chunk of a file that begins at `offset`. */
 export interface Part {

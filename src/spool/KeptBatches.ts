@@ -12,12 +12,12 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
-import type { Spool } from "./Spool.ts"
-import * as Delivered from "./Delivered.ts"
-import { SpoolUnusable } from "./SpoolUnusable.ts"
-import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { type Identity, isOf } from "../database/IdentityStore.ts"
 import type { UsageStore } from "../ledger/UsageStore.ts"
+import * as Delivered from "./Delivered.ts"
+import type { Spool } from "./Spool.ts"
+import * as SpoolDirectory from "./SpoolDirectory.ts"
+import { SpoolUnusable } from "./SpoolUnusable.ts"
 
 export interface KeptBatches {
   /** Keeps a batch that was delivered. */

@@ -51,7 +51,7 @@ export interface Options {
   /** Told of a new segment's key before anybody else can see the segment. */
   readonly onBegin?: ((key: string) => void) | undefined
   /** Takes over a sealed segment. While it waits, appends wait too. */
-  readonly onSealed: (segment: SealedSegment) => Effect.Effect<void>
+  readonly onSealed: (segment: SealedSegment) => Effect.Effect<unknown>
   /** A substitute for the disk, in tests. */
   readonly io?: Io | undefined
 }

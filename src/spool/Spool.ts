@@ -9,13 +9,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { ServiceError } from "../domain/ServiceError.ts"
+import { printable } from "../domain/Shown.ts"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
 import * as Segment from "./Segment.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import type { SpoolStatus } from "./SpoolDirectory.ts"
 import { SpoolUnusable } from "./SpoolUnusable.ts"
-import { ServiceError } from "../domain/ServiceError.ts"
-import { printable } from "../domain/Shown.ts"
 
 /** The spool has reached `maxBytes`. @since 0.1.0 */
 export class SpoolFull extends Schema.TaggedError<SpoolFull>()("SpoolFull", {

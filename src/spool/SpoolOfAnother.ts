@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
-import { printable } from "../domain/Shown.ts"
 import { claimHint } from "../database/IdentityStore.ts"
+import { printable } from "../domain/Shown.ts"
 
 /** What waits in the spool belongs to another database. Nothing of it was delivered. @since 0.1.0 */
 export class SpoolOfAnother extends Schema.TaggedError<SpoolOfAnother>()("SpoolOfAnother", {

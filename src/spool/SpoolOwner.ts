@@ -7,10 +7,10 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"
+import { type Identity, isOf } from "../database/IdentityStore.ts"
 import * as SpoolDirectory from "./SpoolDirectory.ts"
 import { SpoolOfAnother } from "./SpoolOfAnother.ts"
 import { SpoolUnusable } from "./SpoolUnusable.ts"
-import { type Identity, isOf } from "../database/IdentityStore.ts"
 
 /** How long we assume that the database is still the same. */
 const trustMillis = 5_000

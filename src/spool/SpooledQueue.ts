@@ -14,18 +14,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Latch from "effect/Latch"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import type { UsageRecord } from "../domain/UsageRecord.ts"
+import { QuotaLedger } from "../quota/QuotaLedger.ts"
+import { Shutdown, silence } from "../system/Shutdown.ts"
+import * as Telemetry from "../system/Telemetry.ts"
+import { Backlog, type Share } from "./Backlog.ts"
+import * as SegmentWriter from "./SegmentWriter.ts"
 import { SpoolError, SpoolFull } from "./Spool.ts"
 import type { Spool } from "./Spool.ts"
 import type { SpoolDelivery } from "./SpoolDelivery.ts"
-import * as SegmentWriter from "./SegmentWriter.ts"
 import type { SealedBatch } from "./SpoolDirectory.ts"
-import { Shutdown, silence } from "../system/Shutdown.ts"
-import { QuotaLedger, type Tally } from "../quota/QuotaLedger.ts"
-import * as Telemetry from "../system/Telemetry.ts"
 
 export interface Options {
   /** Records in a segment. */
@@ -54,25 +54,13 @@ export interface SpooledQueue {
 
 /** Segments whose records are kept in memory for delivery. */
 const cachedSegments = 4
-/** Bytes of a record on disk, beside its texts. */
-const frameOverhead = 64
-
 interface Sealed {
   readonly batch: SealedBatch
   readonly records: ReadonlyArray<UsageRecord> | undefined
-  readonly count: number
-  readonly bytes: number
-  /** What quotas are told once it is delivered. */
-  readonly tally: Tally
+  readonly share: Share
 }
 
 type Item = Sealed | { readonly flushed: Deferred.Deferred<void> }
-
-const sizeOf = (records: ReadonlyArray<UsageRecord>): number => {
-  let bytes = 0
-  for (const record of records) bytes += frameOverhead + record.customer.length + (record.metadata?.length ?? 0)
-  return bytes
-}
 
 const tell = (message: string, reason: string) =>
   Effect.annotateLogs(Effect.logError(message), { source: "spool", reason })
@@ -84,65 +72,41 @@ export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<SpooledQueue, SpoolError, Scope.Scope | Shutdown | QuotaLedger> {
   const shutdown = yield* Shutdown
-  const ledger = yield* QuotaLedger
   const sealed = yield* Queue.unbounded<Item>()
-  const room = yield* Latch.make(true)
+  const { bytes } = yield* spool.status
+  const backlog = new Backlog(spool.maxBytes, bytes, yield* QuotaLedger, yield* Clock.Clock)
   /** Keys of the segments that are being written or wait in `sealed`: `lookAround` leaves them out. */
   const own = new Set<string>()
-  let closing = false
   let cached = 0
-  let queued = 0
-  let committed = 0
-  let failed = 0
-  let lastFlush: number | undefined
-  let flushingSince: number | undefined
-  const clock = yield* Clock.Clock
-  let bytes = (yield* spool.status).bytes
+  let isClosing = false
+  yield* Telemetry.observe(Telemetry.recordsQueued, { source: "spool" }, () => backlog.queued)
 
-  const isFull = () => bytes > spool.maxBytes
-
-  yield* Telemetry.observe(Telemetry.recordsQueued, { source: "spool" }, () => queued)
-
-  const deliver = Effect.fnUntraced(function* (item: Sealed) {
+  const deliver = Effect.fnUntraced(function* ({ batch, records, share }: Sealed) {
+    backlog.begin()
     // It is retried while the database is unreachable. If the disk fails, the next look delivers the segment.
-    flushingSince = clock.currentTimeMillisUnsafe()
-    const result = yield* Effect.result(delivery.deliver(item.batch, item.records))
-    flushingSince = undefined
-    own.delete(item.batch.key)
-    if (item.records !== undefined) cached--
-    queued -= item.count
-    bytes = Math.max(0, bytes - item.bytes)
-    if (!isFull()) room.openUnsafe()
-    if (result._tag === "Success") ledger.settle(item.tally)
-    else ledger.reopen(item.tally, clock.currentTimeMillisUnsafe())
-    if (result._tag === "Failure")
-      return yield* tell(`a segment could not be delivered: ${result.failure.message}`, result.failure.reason._tag)
-    lastFlush = clock.currentTimeMillisUnsafe()
-    committed += result.success.records
-    failed += result.success.refused
+    const result = yield* Effect.result(delivery.deliver(batch, records))
+    own.delete(batch.key)
+    if (records !== undefined) cached--
+    backlog.end(share, result._tag === "Success" ? result.success : undefined)
+    if (result._tag === "Success") return
+    yield* tell(`a segment could not be delivered: ${result.failure.message}`, result.failure.reason._tag)
   })
 
   const lookAround = Effect.gen(function* () {
-    const delivered = yield* Effect.result(delivery.deliverAll({ except: own }))
-    if (delivered._tag === "Failure") {
-      return yield* tell(
-        `the spool could not be delivered: ${delivered.failure.message}`,
-        delivered.failure.reason._tag
-      )
+    const result = yield* Effect.result(delivery.deliverAll({ except: own }))
+    if (result._tag === "Failure") {
+      return yield* tell(`the spool could not be delivered: ${result.failure.message}`, result.failure.reason._tag)
     }
-    committed += delivered.success.records
-    failed += delivered.success.refused
-    if (delivered.success.batches === 0) return
-    lastFlush = clock.currentTimeMillisUnsafe()
+    if (result.success.batches === 0) return
+    backlog.count(result.success)
     // Others' usage has left the spool: count again.
     const status = yield* Effect.option(spool.status)
-    if (status._tag === "Some") bytes = status.value.bytes
-    if (!isFull()) room.openUnsafe()
+    if (status._tag === "Some") backlog.recount(status.value.bytes)
   })
 
   const turn = Effect.gen(function* () {
     if (Queue.sizeUnsafe(sealed) === 0) {
-      if (closing) return yield* Effect.interrupt
+      if (isClosing) return yield* Effect.interrupt
       yield* lookAround
       // Nothing is taken while waiting: an item in a fiber that loses a race would be lost.
       const more = yield* Effect.timeoutOption(Queue.peek(sealed), options.timeout)
@@ -155,25 +119,25 @@ export const make = Effect.fnUntraced(function* (
 
   // A running attempt is abandoned: its batch is in the spool, and is stored once.
   const deliverer = yield* shutdown.bounded(Effect.forkScoped(Effect.forever(turn)), Duration.zero)
-  yield* Effect.addFinalizer(() =>
-    shutdown.close(({ storing }) =>
-      Effect.gen(function* () {
-        closing = true
-        yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
-        const delivered = Effect.raceFirst(
-          Fiber.await(deliverer),
-          silence(() => committed + failed)
-        )
-        const limit = Duration.min(storing(), options.drainTimeout ?? Duration.infinity)
-        yield* Effect.timeoutOption(Effect.interruptible(delivered), limit)
-        if (queued === 0) return
-        yield* Effect.annotateLogs(
-          Effect.logWarning(`${queued} usage records are left in the spool, for the next process to deliver`),
-          { source: "spool", records: queued }
-        )
-      })
+  const drain = Effect.fnUntraced(function* (storing: Duration.Duration) {
+    isClosing = true
+    backlog.wake()
+    yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
+    const delivered = Effect.raceFirst(
+      Fiber.await(deliverer),
+      silence(() => backlog.settled)
     )
-  )
+    const limit = Duration.min(storing, options.drainTimeout ?? Duration.infinity)
+    yield* Effect.timeoutOption(Effect.interruptible(delivered), limit)
+    const { queued } = backlog
+    if (queued === 0) return
+    yield* Effect.annotateLogs(
+      Effect.logWarning(`${queued} usage records are left in the spool, for the next process to deliver`),
+      { source: "spool", records: queued }
+    )
+  })
+  yield* Effect.addFinalizer(() => shutdown.close(({ storing }) => drain(storing())))
+
   // Made after the deliverer, so that it closes first: what it seals then is still delivered.
   const writing = SegmentWriter.make(spool.directory, {
     maxRecords: options.size,
@@ -184,46 +148,25 @@ export const make = Effect.fnUntraced(function* (
       Effect.suspend(() => {
         const keep = cached < cachedSegments
         if (keep) cached++
-        return Effect.asVoid(
-          Queue.offer(sealed, {
-            batch,
-            records: keep ? records : undefined,
-            count: records.length,
-            bytes: sizeOf(records),
-            tally: ledger.claim(records)
-          })
-        )
+        return Queue.offer(sealed, { batch, records: keep ? records : undefined, share: backlog.seal(records) })
       })
   })
   // A disk that does not answer is not awaited beyond the deadline.
   const writer = yield* shutdown.bounded(writing)
 
   const append = Effect.fnUntraced(function* (records: ReadonlyArray<UsageRecord>) {
-    while (isFull()) {
+    while (backlog.isFull) {
+      if (isClosing) return false
       if (options.onFull === "fail") {
-        return yield* new SpoolError({
-          reason: new SpoolFull({ path: spool.directory.path, maxBytes: spool.maxBytes })
-        })
+        return yield* SpoolError.from(new SpoolFull({ path: spool.directory.path, maxBytes: spool.maxBytes }))
       }
-      room.closeUnsafe()
-      yield* room.await
+      yield* backlog.awaitRoom
     }
-    const size = sizeOf(records)
-    bytes += size
-    queued += records.length
-    ledger.takeAll(records)
-    const notAppended = () => {
-      queued -= records.length
-      ledger.withdraw(records, clock.currentTimeMillisUnsafe())
-    }
+    backlog.add(records)
+    const withdraw = Effect.sync(() => backlog.withdraw(records))
     // What an interrupted caller has handed over is still written and delivered.
-    const appended = yield* Effect.tapError(Effect.mapError(writer.append(records), SpoolError.from), () =>
-      Effect.sync(() => {
-        bytes -= size
-        notAppended()
-      })
-    )
-    if (!appended) notAppended()
+    const appended = yield* Effect.tapError(Effect.mapError(writer.append(records), SpoolError.from), () => withdraw)
+    if (!appended) yield* withdraw
     return appended
   })
 
@@ -235,6 +178,6 @@ export const make = Effect.fnUntraced(function* (
       yield* Queue.offer(sealed, { flushed })
       yield* Deferred.await(flushed)
     }),
-    state: () => ({ queued, committed, failed, lastFlush, flushingSince })
+    state: () => backlog.state()
   }
 })
