@@ -188,7 +188,7 @@ export {
   type RestoreOptions,
   type Verification
 } from "./retention/Archiver.ts"
-export type { Archive } from "./archive/Archive.ts"
+export type { Archive, ArchiveId } from "./archive/Archive.ts"
 export { ArchiveBroken, ArchiveFileError } from "./archive/ArchiveFile.ts"
 export { layerObjectStorageConfig, ObjectStorage } from "./files/Storage.ts"
 export type { ObjectStore } from "./files/S3.ts"

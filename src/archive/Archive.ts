@@ -1,6 +1,10 @@
 /** What is known of an archive. */
+import type * as Brand from "effect/Brand"
 import type { Month } from "../domain/Month.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
+
+/** The id of an archive in its database. @since 0.1.0 */
+export type ArchiveId = string & Brand.Brand<"effect-usage/ArchiveId">
 
 export const archiveStates = ["written", "verified", "removed", "restored", "superseded"] as const
 
@@ -16,7 +20,7 @@ export const archiveStates = ["written", "verified", "removed", "restored", "sup
  * @since 0.1.0
  */
 export interface Archive {
-  readonly id: string
+  readonly id: ArchiveId
   readonly month: Month
   readonly generation: number
   readonly file: string

@@ -12,8 +12,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Database, type Query, type Row } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
+import * as Schema from "effect/Schema"
+import { Database } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { literal, nothing, row, sql, t } from "../database/Sql.ts"
 import * as ArchivePath from "./ArchivePath.ts"
 import * as IdentityStore from "../database/IdentityStore.ts"
 
@@ -50,68 +53,60 @@ export class ArchiveFilesStore extends Context.Service<
 }
 
 /** What stores do to the notes in transactions of their own. `file` as the tables have it. */
-export const notes = (table: string) => ({
+export const notes = {
   /** Ends a note, for an archive has the file now; whether there was one. */
-  end: (query: Query, file: string) =>
+  end: (on: Sql.Sql, file: string) =>
     Effect.map(
-      query(`delete from ${table} where file = $1 and state = 'writing' returning 1 as found`, [file]),
-      (rows) => rows.length > 0
+      on.run(sql`delete from ${t.archive_files} where file = ${file} and state = 'writing' returning 1`),
+      (ended) => ended > 0
     ),
   /** Notes that the file of an archive, which has another now, is to be removed. */
-  doom: (query: Query, file: string, owner: string) =>
-    query(
-      `insert into ${table} (file, owner, state, is_ours) values ($1, $2::text::uuid, 'doomed', true)
-        on conflict (file) do update set state = 'doomed', is_ours = true`,
-      [file, owner]
-    )
-})
+  doom: (on: Sql.Sql, file: string, owner: string) =>
+    on.run(sql`insert into ${t.archive_files} ${row({ file, owner, state: "doomed", is_ours: true })}
+      on conflict (file) do update set state = 'doomed', is_ours = true`)
+}
+
+const DoomedRow = Schema.Struct({ file: Schema.String, owner: Schema.String, isOurs: Schema.Boolean })
 
 const make = (database: Database["Service"]): ArchiveFilesStore["Service"] => {
-  const { bounded, name, own, place } = database
-  const table = name("billing_archive_files")
+  const { own } = Sql.make(database)
   const identity = IdentityStore.make(database)
-  const paths = ArchivePath.pathsOf(place.directory)
-  const run = (text: string, params: ReadonlyArray<string> = []) =>
-    Effect.mapError(bounded(own.unsafe<Row>(text, [...params]).unprepared), fromUnknown)
+  const paths = ArchivePath.pathsOf(database.place.directory)
   return {
     begin: Effect.fnUntraced(function* (file, isOurs) {
       const { id } = yield* identity.current
-      const added = yield* run(
-        `insert into ${table} (file, owner, state, is_ours) values ($1, $2::text::uuid, 'writing', $3::text::boolean)
-          on conflict do nothing returning 1 as found`,
-        [paths.stored(file), id, `${isOurs}`]
-      )
-      return added.length > 0
+      const note = row({ file: paths.stored(file), owner: id, state: "writing", is_ours: isOurs })
+      const added = yield* own.run(sql`insert into ${t.archive_files} ${note} on conflict do nothing returning 1`)
+      return added > 0
     }),
     giveUp: (file, isOurs) =>
       Effect.map(
-        run(
-          `update ${table} set state = 'doomed', is_ours = is_ours or $2::text::boolean
-            where file = $1 and state = 'writing' returning 1 as found`,
-          [paths.stored(file), `${isOurs}`]
-        ),
-        (rows) => rows.length > 0
+        own.run(sql`update ${t.archive_files} set state = 'doomed', is_ours = is_ours or ${isOurs}
+          where file = ${paths.stored(file)} and state = 'writing' returning 1`),
+        (doomed) => doomed > 0
       ),
     giveUpAll: (which) =>
       Effect.asVoid(
-        run(
-          `update ${table} set state = 'doomed' where state = 'writing' and ($1 = 'all' or created_at < now() - interval '24 hours')`,
-          [which]
-        )
+        own.run(sql`update ${t.archive_files} set state = 'doomed' where state = 'writing'
+          ${which === "all" ? nothing : literal("and created_at < now() - interval '24 hours'")}`)
       ),
     doomed: Effect.gen(function* () {
-      const rows = yield* run(
-        `select file, owner::text as owner, is_ours from ${table} where state = 'doomed' order by created_at, file`
+      const rows = yield* own.all(
+        DoomedRow,
+        sql`select file, owner::text as owner, is_ours as "isOurs" from ${t.archive_files}
+          where state = 'doomed' order by created_at, file`
       )
       if (rows.length === 0) return []
       const current = yield* identity.current
-      return rows.map((row) => {
-        const file = paths.actual(row["file"] as string)
-        const isOf = IdentityStore.isOf(current, row["owner"] as string) || paths.isInHome(file)
-        return { file, isOurs: isOf && row["is_ours"] === true }
+      return rows.map((doomed) => {
+        const file = paths.actual(doomed.file)
+        const isOf = IdentityStore.isOf(current, doomed.owner) || paths.isInHome(file)
+        return { file, isOurs: isOf && doomed.isOurs }
       })
     }),
     forget: (file) =>
-      Effect.asVoid(run(`delete from ${table} where file = $1 and state = 'doomed'`, [paths.stored(file)]))
+      Effect.asVoid(
+        own.run(sql`delete from ${t.archive_files} where file = ${paths.stored(file)} and state = 'doomed'`)
+      )
   }
 }

@@ -13,14 +13,10 @@ import { PeriodArchived, PeriodRemoved } from "./PeriodArchived.ts"
 import type { Snapshot } from "../database/Database.ts"
 import { Busy, DatabaseError } from "../database/DatabaseError.ts"
 import * as Instant from "../domain/Instant.ts"
-import type { Window } from "../domain/Window.ts"
 import type { Load } from "./StagingSql.ts"
-import { ArchiveStore } from "./ArchiveStore.ts"
+import { CoverageStore, type Span } from "./CoverageStore.ts"
 import type { Reading } from "../database/Reading.ts"
-import { timestamp } from "../database/Timestamp.ts"
 import type { Filter } from "../domain/Filter.ts"
-
-type Span = Pick<Window, "start" | "end">
 
 /**
  * What is needed of the records themselves.
@@ -82,20 +78,20 @@ export interface Coverage {
   ) => Effect.Effect<A, E | Missing | ArchiveBroken | ArchiveFileError>
 }
 
-export const make = Effect.gen(function* (): Effect.fn.Return<Coverage, never, ArchiveStore> {
-  const archives = yield* ArchiveStore
+export const make = Effect.gen(function* (): Effect.fn.Return<Coverage, never, CoverageStore> {
+  const store = yield* CoverageStore
   const files = yield* ArchiveFiles.make
 
   const requireAll: Coverage["requireAll"] = Effect.fnUntraced(function* ({ filter, fromFiles, spans }, snapshot) {
     for (const { end, start } of spans) {
-      const found = fromFiles ? [] : yield* archives.covering(timestamp(start), timestamp(end), filter, snapshot)
+      const found = fromFiles ? [] : yield* store.covering({ start, end }, filter, snapshot)
       if (found.length > 0) {
         return yield* new PeriodArchived({
           months: found.map(({ month }) => month),
           files: found.map(({ file }) => file)
         })
       }
-      const removed = yield* archives.removed(timestamp(start), timestamp(end), filter, snapshot)
+      const removed = yield* store.removed({ start, end }, filter, snapshot)
       if (removed.length > 0) return yield* new PeriodRemoved({ months: removed })
     }
   })
@@ -105,10 +101,10 @@ export const make = Effect.gen(function* (): Effect.fn.Return<Coverage, never, A
       ? read
       : Effect.gen(function* () {
           for (let attempt = 0; attempt < attempts; attempt++) {
-            const version = yield* archives.version("here")
+            const version = yield* store.version("here")
             yield* requireAll(need)
             const found = yield* read
-            if ((yield* archives.version("now")) === version) return found
+            if ((yield* store.version("now")) === version) return found
           }
           return yield* busy
         })
@@ -124,14 +120,14 @@ export const make = Effect.gen(function* (): Effect.fn.Return<Coverage, never, A
       load: Load,
       snapshot: Snapshot
     ): Effect.fn.Return<void, DatabaseError | ArchiveBroken | ArchiveFileError | typeof moved> {
-      for (const archive of yield* archives.covering(timestamp(span.start), timestamp(span.end), filter, snapshot)) {
+      for (const archive of yield* store.covering(span, filter, snapshot)) {
         yield* files
           .readKnown(archive, (records) => load(records.filter(wanted)))
           .pipe(
             Effect.catchIf(
               (error) => error instanceof ArchiveBroken || error instanceof ArchiveFileError,
               Effect.fnUntraced(function* (error) {
-                const isSame = (yield* archives.version(snapshot)) === (yield* archives.version("now"))
+                const isSame = (yield* store.version(snapshot)) === (yield* store.version("now"))
                 return yield* Effect.fail(isSame ? error : moved)
               })
             )
@@ -142,9 +138,9 @@ export const make = Effect.gen(function* (): Effect.fn.Return<Coverage, never, A
 
   const readSnapshot: Coverage["readSnapshot"] = (window, need, body) => {
     const hold = (snapshot: Snapshot) =>
-      Effect.flatMap(archives.hold(window, snapshot), (isHeld) => (isHeld ? Effect.void : Effect.fail(moved)))
+      Effect.flatMap(store.hold(window, snapshot), (isHeld) => (isHeld ? Effect.void : Effect.fail(moved)))
     const fed = feed(window, need.filter)
-    const read = archives.reading(
+    const read = store.reading(
       need.fromFiles ? (load, snapshot) => Effect.andThen(hold(snapshot), fed(load, snapshot)) : undefined,
       (reading, snapshot) =>
         (need.fromFiles ? Effect.void : hold(snapshot)).pipe(

@@ -29,16 +29,6 @@ export const columns = [
   "metadata"
 ] as const
 
-/**
- * The columns as SQL makes them, of types whose texts are those of the file. `r` is the alias of the records.
- *
- * Times are as PostgreSQL writes them, in UTC; `to_char` takes longer than all the rest of the row.
- */
-export const cells = (r: string): ReadonlyArray<string> =>
-  columns.map((column) =>
-    column === "recorded_at" ? `${r}.recorded_at at time zone 'UTC' as recorded_at` : `${r}.${column}`
-  )
-
 /** A record as its cells. */
 export const cellsOf = (record: ArchivedRecord): Cells => [
   record.batchId,

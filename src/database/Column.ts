@@ -14,6 +14,8 @@ const fromText = <To extends Schema.Top>(to: To, read: (text: string) => To["Enc
 export const Customer = Schema.String.pipe(Schema.brand("effect-usage/CustomerId"))
 export const Service = Schema.String.pipe(Schema.brand("effect-usage/ServiceName"))
 
+export const Archive = Schema.String.pipe(Schema.brand("effect-usage/ArchiveId"))
+
 /** A date selected with `monthText`. */
 export const Month = Schema.String.pipe(Schema.brand("effect-usage/Month"))
 

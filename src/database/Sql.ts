@@ -32,6 +32,7 @@ import * as Schema from "effect/Schema"
 import * as Statement from "effect/sql/Statement"
 import * as Decimals from "../domain/Decimal.ts"
 import type * as Instants from "../domain/Instant.ts"
+import * as Months from "../domain/Month.ts"
 import type { Filter } from "../domain/Filter.ts"
 import { arrayText } from "./ArrayText.ts"
 import type { Reading } from "./Reading.ts"
@@ -75,6 +76,9 @@ export const replaced = (columns: ReadonlyArray<string>): Fragment =>
 export const texts = (values: Iterable<string>): Fragment => sql`${arrayText([...values])}::text[]`
 export const at = (instant: Instants.Instant | undefined): Fragment =>
   sql`${instant === undefined ? undefined : timestamp(instant)}::timestamptz`
+
+/** A month in a column of type `date`. */
+export const date = (month: Months.Month): Fragment => sql`${Months.firstDay(month)}::date`
 
 export const instants = (values: ReadonlyArray<Instants.Instant>): Fragment =>
   sql`${arrayText(values.map(timestamp))}::timestamptz[]`

@@ -38,7 +38,7 @@ import type { Table } from "./Table.ts"
 import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter } from "../domain/Filter.ts"
 import { Unwritable } from "../files/NewFile.ts"
-import { ArchiveStore } from "../archive/ArchiveStore.ts"
+import { CoverageStore } from "../archive/CoverageStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { type ExportReader, exportsOn } from "./ExportStore.ts"
 import { seams } from "../rollup/SpanCutsSql.ts"
@@ -109,7 +109,7 @@ export class Exporter extends Context.Service<
 >()("effect-usage/Exporter") {
   /** Exports of a database. */
   static readonly layer: Layer.Layer<Exporter, never, Database> = Layer.suspend(() =>
-    Layer.provide(Layer.effect(Exporter, make), [CatalogStore.layer, ArchiveStore.layer])
+    Layer.provide(Layer.effect(Exporter, make), [CatalogStore.layer, CoverageStore.layer])
   )
 }
 

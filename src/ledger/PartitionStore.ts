@@ -12,14 +12,14 @@ import * as Schema from "effect/Schema"
 import { Database } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
-import { literal, sql, t } from "../database/Sql.ts"
+import { literal, sql, t, table } from "../database/Sql.ts"
 import { timestamp } from "../database/Timestamp.ts"
 import * as Instant from "../domain/Instant.ts"
 import * as Month from "../domain/Month.ts"
 
-const prefix = "billing_usage_records_"
+const prefix = "usage_records_"
 
-/** The name of a month's partition. */
+/** The table of a month's records, without `billing_`. */
 export const partitionOf = (month: Month.Month): string => prefix + month.replace("-", "_")
 
 export class PartitionStore extends Context.Service<
@@ -49,11 +49,11 @@ const make = Effect.gen(function* () {
       sql`select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
         where i.inhparent = ${database.name("billing_usage_records")}::regclass order by c.relname`
     ),
-    (rows) => rows.map(({ name }) => name.slice(prefix.length).replace("_", "-") as Month.Month)
+    (rows) => rows.map(({ name }) => name.slice(`billing_${prefix}`.length).replace("_", "-") as Month.Month)
   )
 
   const attach = Effect.fnUntraced(function* (month: Month.Month) {
-    const partition = literal(database.name(partitionOf(month)))
+    const partition = table(partitionOf(month))
     const { end, start } = Month.span(month)
     // DDL takes no parameters.
     const span = literal(`from ('${timestamp(start)}') to ('${timestamp(end)}')`)

@@ -18,7 +18,7 @@ import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
 import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter } from "../domain/Filter.ts"
-import { ArchiveStore } from "../archive/ArchiveStore.ts"
+import { CoverageStore } from "../archive/CoverageStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { reportsOn, ReportStore, type UsageSum } from "./ReportStore.ts"
 import { seams } from "../rollup/SpanCutsSql.ts"
@@ -149,7 +149,7 @@ export class Analytics extends Context.Service<
       ReportStore.layer,
       StatisticsStore.layer,
       CatalogStore.layer,
-      ArchiveStore.layer
+      CoverageStore.layer
     ])
   )
 }

@@ -23,7 +23,7 @@ import { ServiceError } from "../domain/ServiceError.ts"
 import * as Window from "../domain/Window.ts"
 import * as Coverage from "../archive/Coverage.ts"
 import { checkFilter, type Filter } from "../domain/Filter.ts"
-import { ArchiveStore } from "../archive/ArchiveStore.ts"
+import { CoverageStore } from "../archive/CoverageStore.ts"
 import { CatalogStore } from "../catalog/CatalogStore.ts"
 import { reportsOn, ReportStore, type UsageSum, type UsageTotal } from "./ReportStore.ts"
 import { seams, type Unit } from "../rollup/SpanCutsSql.ts"
@@ -154,7 +154,7 @@ export class Reporter extends Context.Service<
 >()("effect-usage/Reporter") {
   /** A reporter on a database. */
   static readonly layer: Layer.Layer<Reporter, never, Database> = Layer.suspend(() =>
-    Layer.provide(Layer.effect(Reporter, make), [ReportStore.layer, CatalogStore.layer, ArchiveStore.layer])
+    Layer.provide(Layer.effect(Reporter, make), [ReportStore.layer, CatalogStore.layer, CoverageStore.layer])
   )
 }
 

@@ -28,6 +28,7 @@ import { excerpt, InvalidInput } from "../domain/InvalidInput.ts"
 import * as Month from "../domain/Month.ts"
 import { NotInstalled } from "../domain/NotInstalled.ts"
 import type { Selection } from "../domain/RetentionRule.ts"
+import { RetentionStore } from "./RetentionStore.ts"
 import { ServiceError } from "../domain/ServiceError.ts"
 import type { Window } from "../domain/Window.ts"
 import * as Telemetry from "../system/Telemetry.ts"
@@ -122,13 +123,14 @@ export class Archiver extends Context.Service<Archiver, Interface>()("effect-usa
   static readonly layerNoDeps: Layer.Layer<
     Archiver,
     never,
-    ArchiveStore | ArchiveFilesStore | IdentityStore | Aggregator
+    ArchiveStore | ArchiveFilesStore | RetentionStore | IdentityStore | Aggregator
   > = Layer.suspend(() => Layer.effect(Archiver, make))
 
   static readonly layer: Layer.Layer<Archiver, never, Database> = Layer.suspend(() =>
     Layer.provide(Archiver.layerNoDeps, [
       ArchiveStore.layer,
       ArchiveFilesStore.layer,
+      RetentionStore.layer,
       IdentityStore.layer,
       Aggregator.layer
     ])
@@ -147,6 +149,7 @@ const make = Effect.gen(function* () {
   const store = yield* ArchiveStore
   const files = yield* ArchiveFiles.make
   const notes = yield* ArchiveFilesStore
+  const retention = yield* RetentionStore
   const identity = yield* IdentityStore
   const aggregator = yield* Aggregator
   yield* Telemetry.fromZero(Telemetry.archivedRecords, Telemetry.archivedBytes)
@@ -204,7 +207,11 @@ const make = Effect.gen(function* () {
       if (!(yield* store.isRolledUp(month))) yield* aggregator.rollUp
       const before = (yield* latest(month)).findLast(({ state }) => state === "removed")
       const feed = (archive: Archive, load: Load) => files.readKnown(archive, load)
-      const dropped = yield* store.drop(month, selection, before === undefined ? undefined : { id: before.id, feed })
+      const dropped = yield* retention.drop(
+        month,
+        selection,
+        before === undefined ? undefined : { id: before.id, feed }
+      )
       if (dropped !== "changed") return dropped
     }
     return yield* busy(month)
@@ -221,8 +228,8 @@ const make = Effect.gen(function* () {
     yield* files.check(options.file ?? `${options.directory}/month`)
     yield* tidy
     yield* aggregator.rollUp
-    const today = Math.floor((yield* store.reached) / 86_400_000)
-    const months = yield* store.dueMonths(Instant.fromMillis((today - options.days) * 86_400_000))
+    const today = Math.floor((yield* retention.reached) / 86_400_000)
+    const months = yield* retention.dueMonths(Instant.fromMillis((today - options.days) * 86_400_000))
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month, index, months.length)

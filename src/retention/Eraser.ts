@@ -38,7 +38,8 @@ import { isObjectUrl } from "../files/ObjectUrl.ts"
 import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
-import { type Done, type Erasure, ErasureStore, type Note, type Swap } from "./ErasureStore.ts"
+import type { Done, Erasure, Note, Swap } from "./Erasure.ts"
+import { ErasureStore } from "./ErasureStore.ts"
 import { claimHint, type Identity, IdentityStore, isOf } from "../database/IdentityStore.ts"
 import { printable } from "../domain/Shown.ts"
 
@@ -233,7 +234,7 @@ const make = Effect.gen(function* () {
     customer: string,
     tell: (step: string) => Effect.Effect<void>
   ) {
-    const { erasure_id: id, pseudonym } = erasure
+    const { id, pseudonym } = erasure
     let done = erasure.removed
     const archived = archivesWith(customer, pseudonym)
     const noted = (swaps: ReadonlyArray<Swap>): Done => ({
@@ -284,11 +285,11 @@ const make = Effect.gen(function* () {
       // Archivers begin anew, and find nothing of him.
       yield* store.supersedeOpen
       yield* notes.giveUpAll("all")
-      yield* pseudonym === null ? eraseUsage : renameUsage(pseudonym)
+      yield* pseudonym === undefined ? eraseUsage : renameUsage(pseudonym)
       yield* tell("everything else")
       if (isSpoolOurs) done = { ...done, files: done.files + (yield* clearBroken(customer)) }
       const his = yield* lettersOf(customer)
-      done = yield* store.eraseRest(id, customer, pseudonym ?? undefined, his, noteOn(done))
+      done = yield* store.eraseRest(id, customer, pseudonym, his, noteOn(done))
       const isGone = Object.keys(yield* store.residue(customer)).length === 0
       if (isGone && (yield* store.finish(id, archived.clean))) return
     }
@@ -297,11 +298,11 @@ const make = Effect.gen(function* () {
     })
   })
 
-  const archivesWith = (customer: string, pseudonym: string | null) =>
+  const archivesWith = (customer: string, pseudonym: string | undefined) =>
     ErasedArchives.make(files, notes, identity.current, (record) =>
       record.customer !== customer
         ? record
-        : pseudonym === null
+        : pseudonym === undefined
           ? undefined
           : { ...record, customer: pseudonym, metadata: null }
     )
@@ -309,23 +310,23 @@ const make = Effect.gen(function* () {
   const begin = Effect.fnUntraced(function* (customer: string, mode: Erasure["mode"]) {
     const salt = randomBytes(16).toString("hex")
     const erasure = {
-      erasure_id: randomUUID(),
+      id: randomUUID(),
       salt,
-      subject_hash: hashOf(salt, customer),
-      pseudonym: mode === "erase" ? null : `customer-${randomUUID()}`,
+      subjectHash: hashOf(salt, customer),
+      pseudonym: mode === "erase" ? undefined : `customer-${randomUUID()}`,
       mode,
       removed: nothing
     }
     yield* store.begin(erasure)
-    return { ...erasure, started_at: "", finished_at: null }
+    return { ...erasure, startedAt: "", finishedAt: undefined }
   })
 
   const erase = Effect.fn("Eraser.erase")(function* (input: string, options: EraseOptions = {}) {
     const customer = yield* Effect.fromResult(CustomerId.parse(input))
     const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
-    const ofHim = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer))
+    const ofHim = (yield* store.list).filter((one) => one.subjectHash === hashOf(one.salt, customer))
     yield* files.removeDoomed(notes)
-    const open = ofHim.find(({ finished_at }) => finished_at === null)
+    const open = ofHim.find(({ finishedAt }) => finishedAt === undefined)
     if (open !== undefined && open.mode !== mode) {
       return yield* new InvalidInput({
         field: "pseudonymise",
@@ -333,18 +334,18 @@ const make = Effect.gen(function* () {
         remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} \`pseudonymise\``
       })
     }
-    const before = ofHim.findLast(({ finished_at }) => finished_at !== null)
+    const before = ofHim.findLast(({ finishedAt }) => finishedAt !== undefined)
     const isGone =
       open === undefined &&
       before !== undefined &&
       Object.keys(yield* store.residue(customer)).length === 0 &&
       (yield* lettersOf(customer)).length === 0 &&
       (yield* waiting(customer)).length === 0 &&
-      !(yield* archivesWith(customer, null).isAny(yield* archives.list))
+      !(yield* archivesWith(customer, undefined).isAny(yield* archives.list))
     if (!isGone) {
       yield* run(open ?? (yield* begin(customer, mode)), customer, options.onStep ?? (() => Effect.void))
     }
-    const [last] = (yield* store.list).filter((one) => one.subject_hash === hashOf(one.salt, customer)).slice(-1)
+    const [last] = (yield* store.list).filter((one) => one.subjectHash === hashOf(one.salt, customer)).slice(-1)
     const kept = yield* files.removeDoomed(notes)
     const { half, holding } = yield* strays(
       customer,
@@ -392,9 +393,9 @@ const certificateOf = (erasure: Erasure, left: ReadonlyArray<string>): ErasureCe
   schema: 1,
   kind: "effect-usage erasure certificate",
   mode: erasure.mode,
-  subject: { salt: erasure.salt, sha256: erasure.subject_hash },
-  started_at: erasure.started_at,
-  finished_at: erasure.finished_at,
+  subject: { salt: erasure.salt, sha256: erasure.subjectHash },
+  started_at: erasure.startedAt,
+  finished_at: erasure.finishedAt ?? null,
   version: packageJson.version,
   removed: erasure.removed,
   left

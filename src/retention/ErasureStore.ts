@@ -1,6 +1,6 @@
 /**
- * The transactions that erase a customer, or give him a pseudonym: month by month, and then what is not usage. Each notes
- * what it did in the erasure's own row, so that whoever finishes an interrupted one can say what was done in all.
+ * The transactions that erase a customer, or replace its id by a pseudonym: month by month, and then what is not usage. Each
+ * notes what it did in the erasure's own row, so that whoever finishes an interrupted one can say what was done in all.
  *
  * Invariants:
  * - Rollups go with the records, in one transaction, under the lock of those who make rollups; those of all customers are
@@ -11,83 +11,24 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as SqlSchema from "effect/sql/SqlSchema"
-import { Database, type Query } from "../database/Database.ts"
-import { type DatabaseError, fromUnknown } from "../database/DatabaseError.ts"
 import { notes } from "../archive/ArchiveFilesStore.ts"
-import { archiveLock } from "../archive/ArchiveStore.ts"
-import type { Archive } from "../archive/Archive.ts"
 import { archiveTable } from "../archive/ArchiveSql.ts"
-import { eraseRollups, renameRollups, rollupTables } from "./ErasedRollupsSql.ts"
+import { moved, movesOf } from "../archive/MovesSql.ts"
+import * as Column from "../database/Column.ts"
+import { Database } from "../database/Database.ts"
+import type { DatabaseError } from "../database/DatabaseError.ts"
+import * as Sql from "../database/Sql.ts"
+import { date, during, type Fragment, join, literal, row, sql, t, texts } from "../database/Sql.ts"
+import { monthText } from "../database/Timestamp.ts"
 import * as Month from "../domain/Month.ts"
-import { rollupLock } from "../rollup/RollupStore.ts"
-import { monthText, timestamp } from "../database/Timestamp.ts"
-
-/**
- * An archive's file that was written anew, or removed where nothing was left in it; digests are SHA-256. `kept_by`: the old
- * file is there still, for it is that database's.
- */
-const RewrittenArchive = Schema.Struct({
-  month: Schema.String,
-  generation: Schema.Int,
-  records: Schema.Int,
-  old_sha256: Schema.String,
-  new_sha256: Schema.NullOr(Schema.String),
-  kept_by: Schema.NullOr(Schema.String)
-})
-export type RewrittenArchive = typeof RewrittenArchive.Type
-
-const ServiceSum = Schema.Struct({ service: Schema.String, records: Schema.Int, amount: Schema.String })
-export type ServiceSum = typeof ServiceSum.Type
-
-/** What was done so far. `records` are those of the table; `amount` is in base units. `tables` counts rows, `files` those of the spool. */
-const Done = Schema.Struct({
-  records: Schema.Array(ServiceSum),
-  tables: Schema.Record(Schema.String, Schema.Int),
-  files: Schema.Int,
-  archives: Schema.Array(RewrittenArchive)
-})
-export type Done = typeof Done.Type
-
-const Mode = Schema.Literals(["erase", "pseudonymise"])
-
-const ErasureRow = Schema.Struct({
-  erasure_id: Schema.String,
-  salt: Schema.String,
-  subject_hash: Schema.String,
-  pseudonym: Schema.NullOr(Schema.String),
-  mode: Mode,
-  started_at: Schema.String,
-  finished_at: Schema.NullOr(Schema.String),
-  removed: Schema.fromJsonString(Done)
-})
-export type Erasure = typeof ErasureRow.Type
-
-/** An archive's file as it is to be from now on; without a `file` nothing is left of it. */
-export interface Swap {
-  readonly archive: Archive
-  readonly file: string | undefined
-  readonly records: number
-  readonly bytes: number
-  readonly sha256: string
-  readonly first: string
-  readonly last: string
-  readonly changed: number
-}
-
-/** What is to be noted of a step, given what it did. */
-export type Note = (did: {
-  readonly records?: ReadonlyArray<ServiceSum>
-  readonly tables?: Readonly<Record<string, number>>
-}) => Done
+import { eraseRollups, renameRollups, rollupTables, type Step } from "./ErasedRollupsSql.ts"
+import { archiveName, type Done, Erasure, type Note, type ServiceSum, type Swap } from "./Erasure.ts"
 
 export class ErasureStore extends Context.Service<
   ErasureStore,
   {
     readonly list: Effect.Effect<ReadonlyArray<Erasure>, DatabaseError>
-    readonly begin: (
-      erasure: Pick<Erasure, "erasure_id" | "salt" | "subject_hash" | "pseudonym" | "mode" | "removed">
-    ) => Effect.Effect<void, DatabaseError>
+    readonly begin: (erasure: Omit<Erasure, "startedAt" | "finishedAt">) => Effect.Effect<void, DatabaseError>
     /**
      * Ends an erasure, and gives up what is being written: it may hold what is erased. `false`: there is an archive that is
      * not among those that were looked at, as `archiveName` names them.
@@ -119,7 +60,10 @@ export class ErasureStore extends Context.Service<
       swaps: ReadonlyArray<Swap>,
       note: Note
     ) => Effect.Effect<Done | "changed", DatabaseError>
-    /** Erases what is not usage: these dead letters, keys, prices, quotas, subscriptions, alerts, rules, the customer; and his name in the ledger's notes. */
+    /**
+     * Erases what is not usage: these dead letters, keys, prices, quotas, subscriptions, alerts, rules, the customer; and its
+     * name in the ledger's notes.
+     */
     readonly eraseRest: (
       id: string,
       customer: string,
@@ -139,55 +83,73 @@ export class ErasureStore extends Context.Service<
 /** What was to be changed is another by now. */
 const notNow = Symbol("notNow")
 
-/** An archive with the file that it has, among those that were looked at. */
-export const archiveName = ({ id, sha256 }: Pick<Archive, "id" | "sha256">): string => `${id} ${sha256}`
+type Table = keyof typeof t
+
+/** What a table is called where people read it. */
+const nameOf = (table: Table): string => `billing_${table}`
 
 /** Tables of what is not usage, those that refer to others first. */
 const otherTables = [
-  "billing_usage_keys",
-  "billing_alert_states",
-  "billing_alerts",
-  "billing_quotas",
-  "billing_subscriptions",
-  "billing_prices",
-  "billing_retention",
-  "billing_customers"
-] as const
+  "usage_keys",
+  "alert_states",
+  "alerts",
+  "quotas",
+  "subscriptions",
+  "prices",
+  "retention",
+  "customers"
+] as const satisfies ReadonlyArray<Table>
 
-const usageTables = ["billing_usage_records", ...rollupTables, "billing_archive_totals", "billing_removed_totals"]
+const usageTables = [
+  "usage_records",
+  ...rollupTables,
+  "archive_totals",
+  "removed_totals"
+] as const satisfies ReadonlyArray<Table>
+
+const FoundRow = Schema.Struct({ found: Column.Number })
+const MonthRow = Schema.Struct({ month: Column.Month })
+const SumRow = Schema.Struct({ service: Schema.String, records: Column.Number, amount: Schema.String })
+
+const isoSeconds = (column: string) => literal(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`)
+
+/** Runs steps in their order, and gives how many rows each has counted. */
+const runSteps = Effect.fnUntraced(function* (on: Sql.Sql, steps: ReadonlyArray<Step>) {
+  const counts: Record<string, number> = {}
+  for (const { statement, table } of steps) {
+    if (table === undefined) yield* on.run(statement)
+    else counts[nameOf(table)] = (yield* on.one(FoundRow, statement)).found
+  }
+  return counts
+})
+
+/** A step that deletes rows of a table; `rows` may have more tables and conditions. */
+const deleting = (table: Table, rows: Fragment): Step => ({
+  table,
+  statement: sql`with gone as (delete from ${t[table]} ${rows} returning 1) select count(*)::text as found from gone`
+})
+
+/** Sums by service of the rows that a statement changes, which it gives as `gone`. */
+const sumsOf = (on: Sql.Sql, gone: Fragment): Effect.Effect<ReadonlyArray<ServiceSum>, DatabaseError> =>
+  on.all(
+    SumRow,
+    sql`with ${gone} select service_name as service, count(*)::text as records, trim_scale(sum(amount))::text as amount
+      from gone group by service_name order by service_name`
+  )
 
 const make = (database: Database["Service"]): ErasureStore["Service"] => {
-  const { bounded, name, own, schema } = database
-  const erasures = name("billing_erasures")
-  const archives = name("billing_archives")
-  const files = name("billing_archive_files")
-  const fileNotes = notes(files)
+  const { own } = Sql.make(database)
   const { identity, paths } = archiveTable(database)
-  const batches = name("billing_usage_batches")
-  const records = name("billing_usage_records")
-  const run = (text: string, params: ReadonlyArray<string | null> = []) =>
-    Effect.mapError(bounded(own.unsafe<Record<string, string>>(text, [...params]).unprepared), fromUnknown)
-  const transaction = <A, E = never>(body: (query: Query) => Effect.Effect<A, DatabaseError | E>) =>
-    database.transaction(
-      ({ query }) =>
-        Effect.gen(function* () {
-          yield* query("set local lock_timeout = '60s'", [])
-          yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [archiveLock(schema)])
-          yield* query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [rollupLock(schema)])
-          return yield* body(query)
-        }),
-      "long"
-    )
-  const save = (query: Query, id: string, done: Done) =>
-    query(`update ${erasures} set removed = $2::text::json where erasure_id = $1::text::uuid`, [
-      id,
-      JSON.stringify(done)
-    ])
+  const moves = movesOf(database)
+
+  const transaction = <A, E = never>(body: (on: Sql.Sql) => Effect.Effect<A, DatabaseError | E>) =>
+    moves.transaction((on) => Effect.andThen(moves.lockRollups(on), body(on)))
+
   /** A transaction that is rolled back where its body gives nothing. */
-  const transactionIf = <A>(body: (query: Query) => Effect.Effect<A | undefined, DatabaseError>) =>
-    transaction<A, typeof notNow>((query) =>
+  const transactionIf = <A>(body: (on: Sql.Sql) => Effect.Effect<A | undefined, DatabaseError>) =>
+    transaction<A, typeof notNow>((on) =>
       Effect.filterOrFail(
-        body(query),
+        body(on),
         (done) => done !== undefined,
         () => notNow
       )
@@ -197,257 +159,177 @@ const make = (database: Database["Service"]): ErasureStore["Service"] => {
         () => Effect.void
       )
     )
-  const count = (query: Query, text: string, params: ReadonlyArray<string>) =>
-    Effect.map(query(`with gone as (${text} returning 1) select count(*)::text as found from gone`, params), ([row]) =>
-      Number(row!["found"])
-    )
 
-  const readAll = SqlSchema.findAll({
-    Request: Schema.Void,
-    Result: ErasureRow,
-    execute: () =>
-      own.unsafe(`select erasure_id::text as erasure_id, salt, subject_hash, pseudonym, mode,
-          to_char(started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as started_at,
-          to_char(finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as finished_at,
-          removed::text as removed
-        from ${erasures} order by ${erasures}.started_at`).unprepared
-  })
+  const save = (on: Sql.Sql, id: string, done: Done) =>
+    Effect.as(on.run(sql`update ${t.erasures} set removed = ${JSON.stringify(done)} where erasure_id = ${id}`), done)
 
   /** Whether all are swapped; a transaction in which it is not is to be rolled back. */
-  const swapFiles = Effect.fnUntraced(function* (query: Query, swaps: ReadonlyArray<Swap>) {
+  const swapFiles = Effect.fnUntraced(function* (on: Sql.Sql, swaps: ReadonlyArray<Swap>) {
     const { id } = yield* identity.current
-    for (const { archive, bytes, file, first, last, records: left, sha256 } of swaps) {
+    for (const { archive, bytes, file, first, last, records, sha256 } of swaps) {
       const old = paths.stored(archive.file)
-      if (file !== undefined && !(yield* fileNotes.end(query, paths.stored(file)))) return false
-      const found = yield* file === undefined
-        ? query(
-            `delete from ${archives} where archive_id = $1::text::bigint and sha256 = $2 and file = $3 and state = $4 returning 1 as found`,
-            [archive.id, archive.sha256, old, archive.state]
-          )
-        : query(
-            // What an archiver has not finished holds less than he has taken.
-            `update ${archives} set file = $5, record_count = $6::text::bigint, bytes = $7::text::bigint, sha256 = $8,
-                first_event = $9::text::timestamptz, last_event = $10::text::timestamptz, owner = $11::text::uuid,
+      if (file !== undefined && !(yield* notes.end(on, paths.stored(file)))) return false
+      const isIt = sql`archive_id = ${archive.id} and sha256 = ${archive.sha256} and file = ${old} and state = ${archive.state}`
+      const found = yield* on.run(
+        file === undefined
+          ? sql`delete from ${t.archives} where ${isIt} returning 1`
+          : // What an archiver has not finished holds less than it has taken.
+            sql`update ${t.archives} set file = ${paths.stored(file)}, record_count = ${records}, bytes = ${bytes}, sha256 = ${sha256},
+                first_event = ${first}, last_event = ${last}, owner = ${id},
                 state = case when state in ('written', 'verified') then 'superseded' else state end
-              where archive_id = $1::text::bigint and sha256 = $2 and file = $3 and state = $4 returning 1 as found`,
-            [
-              archive.id,
-              archive.sha256,
-              old,
-              archive.state,
-              paths.stored(file),
-              `${left}`,
-              `${bytes}`,
-              sha256,
-              first,
-              last,
-              id
-            ]
-          )
-      if (found.length === 0) return false
-      if (archive.isOurs) yield* fileNotes.doom(query, old, archive.owner)
+              where ${isIt} returning 1`
+      )
+      if (found === 0) return false
+      if (archive.isOurs) yield* notes.doom(on, old, archive.owner)
     }
-    yield* query(`update ${name("billing_archive_version")} set version = version + 1`, [])
+    yield* moved(on)
     return true
   })
 
-  const spanOf = (month: Month.Month) => {
-    const { end, start } = Month.span(month)
-    return [timestamp(start), timestamp(end)]
-  }
-  const sumsOf = (rows: ReadonlyArray<Readonly<Record<string, unknown>>>): ReadonlyArray<ServiceSum> =>
-    rows.map((row) => ({
-      service: row["service"] as string,
-      records: Number(row["records"]),
-      amount: row["amount"] as string
-    }))
-  const bySum = `select service_name as service, count(*)::text as records, trim_scale(sum(amount))::text as amount
-    from gone group by service_name order by service_name`
-
   const eraseMonth: ErasureStore["Service"]["eraseMonth"] = (id, customer, month, note) =>
-    transaction((query) =>
+    transaction((on) =>
       Effect.gen(function* () {
-        const totals = yield* query(
-          `select 1 as found from ${name("billing_archive_totals")} where month = $1::text::date and customer_id = $2`,
-          [Month.firstDay(month), customer]
+        const isTheirs = sql`customer_id = ${customer}`
+        const ofMonth = sql`where month = ${date(month)} and ${isTheirs}`
+        if ((yield* on.run(sql`select 1 from ${t.archive_totals} ${ofMonth}`)) > 0) return "archived" as const
+        const records = yield* sumsOf(
+          on,
+          sql`gone as (
+              delete from ${t.usage_records} where ${isTheirs} and ${during("recorded_at", Month.span(month))}
+              returning batch_id, service_name, amount
+            ), ledger as (
+              update ${t.usage_batches} b set removed_count = b.removed_count + g.found
+              from (select batch_id, count(*)::integer as found from gone group by batch_id) g where g.batch_id = b.batch_id
+            )`
         )
-        if (totals.length > 0) return "archived" as const
-        const params = [customer, ...spanOf(month)]
-        const gone = sumsOf(
-          yield* query(
-            `with gone as (
-                delete from ${records} where customer_id = $1 and recorded_at >= $2::text::timestamptz and recorded_at < $3::text::timestamptz
-                returning batch_id, service_name, amount
-              ), ledger as (
-                update ${batches} b set removed_count = b.removed_count + g.found
-                from (select batch_id, count(*)::integer as found from gone group by batch_id) g where g.batch_id = b.batch_id
-              ) ${bySum}`,
-            params
-          )
-        )
-        const tables: Record<string, number> = {}
-        for (const { statement, table } of eraseRollups(name)) {
-          const [row] = yield* query(statement, params)
-          if (table !== undefined) tables[table] = Number(row!["found"])
-        }
-        tables["billing_removed_totals"] = yield* count(
-          query,
-          `delete from ${name("billing_removed_totals")} where month = $1::text::date and customer_id = $2`,
-          [Month.firstDay(month), customer]
-        )
-        const done = note({ records: gone, tables })
-        yield* save(query, id, done)
-        return done
+        const tables = yield* runSteps(on, [...eraseRollups(customer, month), deleting("removed_totals", ofMonth)])
+        return yield* save(on, id, note({ records, tables }))
       })
     )
 
   const renameMonth: ErasureStore["Service"]["renameMonth"] = (id, { customer, pseudonym }, month, swaps, note) =>
-    transactionIf((query) =>
+    transactionIf((on) =>
       Effect.gen(function* () {
-        if (!(yield* swapFiles(query, swaps))) return undefined
-        const params = [customer, ...spanOf(month), pseudonym]
-        const during = (column: string) => `${column} >= $2::text::timestamptz and ${column} < $3::text::timestamptz`
-        const gone = sumsOf(
-          yield* query(
-            `with gone as (
-                update ${records} set customer_id = $4, metadata = null where customer_id = $1 and ${during("recorded_at")}
-                returning service_name, amount
-              ) ${bySum}`,
-            params
-          )
+        if (!(yield* swapFiles(on, swaps))) return undefined
+        const records = yield* sumsOf(
+          on,
+          sql`gone as (
+              update ${t.usage_records} set customer_id = ${pseudonym}, metadata = null
+              where customer_id = ${customer} and ${during("recorded_at", Month.span(month))}
+              returning service_name, amount
+            )`
         )
-        const tables: Record<string, number> = {}
-        for (const { statement, table } of renameRollups(name)) {
-          const [row] = yield* query(statement, params)
-          tables[table] = Number(row!["found"])
-        }
-        const done = note({ records: gone, tables })
-        yield* save(query, id, done)
-        return done
+        const tables = yield* runSteps(on, renameRollups(customer, pseudonym, month))
+        return yield* save(on, id, note({ records, tables }))
       })
     ).pipe(Effect.map((done) => done ?? "changed"))
 
   const eraseRest: ErasureStore["Service"]["eraseRest"] = (id, customer, pseudonym, letters, note) =>
-    transaction((query) =>
+    transaction((on) =>
       Effect.gen(function* () {
-        const tables: Record<string, number> = {}
-        // Whoever writes looks at the catalog again, and registers again whom he took for known.
-        yield* query(`update ${name("billing_catalog")} set version = version + 1`, [])
-        tables["billing_alert_deliveries"] = yield* count(
-          query,
-          `delete from ${name("billing_alert_deliveries")} d using ${name("billing_alerts")} a
-            where a.alert_id = d.alert_id and a.customer_id = $1`,
-          [customer]
-        )
-        for (const table of otherTables) {
-          tables[table] = yield* count(query, `delete from ${name(table)} where customer_id = $1`, [customer])
-        }
-        tables["billing_dead_letters"] = yield* count(
-          query,
-          `delete from ${name("billing_dead_letters")} where dead_letter_id = any($1::text::bigint[])`,
-          [`{${letters.join(",")}}`]
-        )
+        // Whoever writes looks at the catalog again, and registers again whom it took for known.
+        yield* on.run(sql`update ${t.catalog} set version = version + 1`)
+        const isTheirs = sql`customer_id = ${customer}`
+        const tables = yield* runSteps(on, [
+          deleting(
+            "alert_deliveries",
+            sql`d using ${t.alerts} a where a.alert_id = d.alert_id and a.customer_id = ${customer}`
+          ),
+          ...otherTables.map((table) => deleting(table, sql`where ${isTheirs}`)),
+          deleting("dead_letters", sql`where dead_letter_id = any(${texts(letters)}::bigint[])`)
+        ])
         if (pseudonym !== undefined) {
-          yield* query(
-            `insert into ${name("billing_customers")} (customer_id) select $1 where exists (
-              select from ${name("billing_usage_days")} where customer_id = $1) on conflict do nothing`,
-            [pseudonym]
-          )
+          yield* on.run(sql`insert into ${t.customers} (customer_id) select ${pseudonym} where exists (
+            select from ${t.usage_days} where customer_id = ${pseudonym}) on conflict do nothing`)
         }
         // `import acme.csv` is `import` from now on, whosever file it was.
         for (const [table, column, words] of [
-          ["billing_usage_batches", "source", `split_part(source, ' ', 1)`],
-          ["billing_dead_letters", "source", `split_part(source, ' ', 1)`],
-          ["billing_usage_batches", "set_aside", `'refused'`]
+          ["usage_batches", "source", `split_part(source, ' ', 1)`],
+          ["dead_letters", "source", `split_part(source, ' ', 1)`],
+          ["usage_batches", "set_aside", `'refused'`]
         ] as const) {
-          yield* query(
-            `update ${name(table)} set ${column} = ${words} where strpos(${column}, $1) > 0 and ${column} <> ${words}`,
-            [customer]
-          )
+          const [told, instead] = [literal(column), literal(words)]
+          yield* on.run(sql`update ${t[table]} set ${told} = ${instead}
+            where strpos(${told}, ${customer}) > 0 and ${told} <> ${instead}`)
         }
-        const done = note({ tables })
-        yield* save(query, id, done)
-        return done
+        return yield* save(on, id, note({ tables }))
       })
     )
 
+  const monthsOf = (statement: Fragment) =>
+    Effect.map(own.all(MonthRow, statement), (rows) => rows.map(({ month }) => month))
+
   return {
-    list: Effect.mapError(bounded(readAll(undefined)), fromUnknown),
-    begin: (erasure) =>
+    list: own.all(
+      Erasure,
+      sql`select erasure_id::text as id, salt, subject_hash as "subjectHash", pseudonym, mode,
+          ${isoSeconds("started_at")} as "startedAt", ${isoSeconds("finished_at")} as "finishedAt", removed::text as removed
+        from ${t.erasures} e order by e.started_at`
+    ),
+    begin: ({ id, mode, pseudonym, removed, salt, subjectHash }) =>
       Effect.asVoid(
-        run(
-          `insert into ${erasures} (erasure_id, salt, subject_hash, pseudonym, mode, started_at, removed)
-            values ($1::text::uuid, $2, $3, $4, $5, now(), $6::text::json)`,
-          [
-            erasure.erasure_id,
-            erasure.salt,
-            erasure.subject_hash,
-            erasure.pseudonym,
-            erasure.mode,
-            JSON.stringify(erasure.removed)
-          ]
+        own.run(
+          sql`insert into ${t.erasures} ${row({
+            erasure_id: id,
+            salt,
+            subject_hash: subjectHash,
+            pseudonym,
+            mode,
+            started_at: sql`now()`,
+            removed: JSON.stringify(removed)
+          })}`
         )
       ),
     finish: (id, lookedAt) =>
-      transaction((query) =>
+      transaction((on) =>
         Effect.gen(function* () {
-          yield* query(`update ${files} set state = 'doomed' where state = 'writing'`, [])
-          const rows = yield* query(`select archive_id::text as id, sha256 from ${archives}`, [])
-          if (rows.some((row) => !lookedAt.has(archiveName(row as Record<"id" | "sha256", string>)))) return false
-          yield* query(
-            `update ${erasures} set finished_at = now(), pseudonym = null where erasure_id = $1::text::uuid`,
-            [id]
-          )
+          yield* on.run(sql`update ${t.archive_files} set state = 'doomed' where state = 'writing'`)
+          const NameRow = Schema.Struct({ id: Schema.String, sha256: Schema.String })
+          const rows = yield* on.all(NameRow, sql`select archive_id::text as id, sha256 from ${t.archives}`)
+          if (rows.some((archive) => !lookedAt.has(archiveName(archive)))) return false
+          yield* on.run(sql`update ${t.erasures} set finished_at = now(), pseudonym = null where erasure_id = ${id}`)
           return true
         })
       ),
-    months: (customer) =>
-      Effect.map(
-        run(
-          `select ${monthText("month")} as month from (
-              select date_trunc('month', day at time zone 'UTC') as month from ${name("billing_usage_days")} where customer_id = $1
-              union select date_trunc('month', recorded_at at time zone 'UTC') from ${records} where customer_id = $1
-              union select month::timestamp from ${name("billing_archive_totals")} where customer_id = $1
-              union select month::timestamp from ${name("billing_removed_totals")} where customer_id = $1
-            ) m order by 1`,
-          [customer]
-        ),
-        (rows) => rows.map((row) => row["month"] as Month.Month)
-      ),
+    months: (customer) => {
+      const isTheirs = sql`customer_id = ${customer}`
+      return monthsOf(sql`select ${literal(monthText("month"))} as month from (
+          select date_trunc('month', day at time zone 'UTC') as month from ${t.usage_days} where ${isTheirs}
+          union select date_trunc('month', recorded_at at time zone 'UTC') from ${t.usage_records} where ${isTheirs}
+          union select month::timestamp from ${t.archive_totals} where ${isTheirs}
+          union select month::timestamp from ${t.removed_totals} where ${isTheirs}
+        ) m order by 1`)
+    },
     archivedMonths: (customer) =>
-      Effect.map(
-        run(
-          `select distinct ${monthText("month")} as month from ${name("billing_archive_totals")} where customer_id = $1 order by 1`,
-          [customer]
-        ),
-        (rows) => rows.map((row) => row["month"] as Month.Month)
-      ),
+      monthsOf(sql`select distinct ${literal(monthText("month"))} as month from ${t.archive_totals}
+        where customer_id = ${customer} order by 1`),
     supersedeOpen: Effect.asVoid(
-      run(`update ${archives} set state = 'superseded', selection = null where state in ('written', 'verified')`)
+      own.run(
+        sql`update ${t.archives} set state = 'superseded', selection = null where state in ('written', 'verified')`
+      )
     ),
     swap: (id, swaps, done) =>
-      transactionIf((query) =>
-        Effect.gen(function* () {
-          if (!(yield* swapFiles(query, swaps))) return undefined
-          yield* save(query, id, done)
-          return true
-        })
-      ).pipe(Effect.map((done) => done === true)),
+      Effect.map(
+        transactionIf((on) =>
+          Effect.flatMap(swapFiles(on, swaps), (isDone) => (isDone ? save(on, id, done) : Effect.void))
+        ),
+        (saved) => saved !== undefined
+      ),
     eraseMonth,
     renameMonth,
     eraseRest,
-    residue: (customer) =>
-      Effect.map(
-        run(
-          `select * from (${[...usageTables, ...otherTables]
-            .map(
-              (table) =>
-                `select '${table}' as table, count(*)::text as found from ${name(table)} where customer_id = $1`
-            )
-            .join(" union all ")}) t where found <> '0'`,
-          [customer]
-        ),
-        (rows) => Object.fromEntries(rows.map((row) => [row["table"]!, Number(row["found"])]))
+    residue: (customer) => {
+      const counts = [...usageTables, ...otherTables].map(
+        (table) =>
+          sql`select ${literal(`'${nameOf(table)}'`)} as name, count(*)::text as found from ${t[table]} where customer_id = ${customer}`
       )
+      return Effect.map(
+        own.all(
+          Schema.Struct({ name: Schema.String, found: Column.Number }),
+          sql`select * from (${join(" union all ", counts)}) c where found <> '0'`
+        ),
+        (rows) => Object.fromEntries(rows.map(({ found, name }) => [name, found]))
+      )
+    }
   }
 }

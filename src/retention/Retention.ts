@@ -182,13 +182,13 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     const all = yield* rules
     const states = new Map((yield* archives.list).map(({ month, state }) => [month, state]))
     const parts: Array<DueRecords & { readonly selection: Domain.Selection }> = []
-    for (const month of yield* archives.dueMonths(Instant.fromMillis(day * millisPerDay))) {
+    for (const month of yield* store.dueMonths(Instant.fromMillis(day * millisPerDay))) {
       if (states.get(month) === "restored") continue
       const monthEnd = Instant.toMillis(Month.span(month).end) / millisPerDay
       for (const action of ["drop", "archive"] as const) {
         const selection = Domain.select(all, action, monthEnd, day)
         if (selection === "none") continue
-        const records = yield* archives.count(month, selection)
+        const records = yield* store.count(month, selection)
         if (records > 0) parts.push({ month, action, records, selection })
       }
     }

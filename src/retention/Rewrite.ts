@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Archive } from "../archive/Archive.ts"
-import type { Swap } from "./ErasureStore.ts"
+import type { Swap } from "./Erasure.ts"
 import type { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
 import type { ArchiveFiles } from "../archive/ArchiveFiles.ts"
 import { type ArchivedRecord, cellsOf } from "../archive/RecordText.ts"

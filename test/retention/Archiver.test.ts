@@ -20,6 +20,7 @@ import { Reporter } from "../../src/report/Reporter.ts"
 import { ArchiveFilesStore } from "../../src/archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../../src/archive/ArchiveStore.ts"
 import { DoctorStore } from "../../src/operate/DoctorStore.ts"
+import { RetentionStore } from "../../src/retention/RetentionStore.ts"
 import { IdentityStore } from "../../src/database/IdentityStore.ts"
 import { RollupStore } from "../../src/rollup/RollupStore.ts"
 import { assertSound, directory, empty, fileIn, plainName, window, year } from "../support/archives.ts"
@@ -295,6 +296,7 @@ eachEngine("Archiver", (engine) => {
       DoctorStore.layer,
       ArchiveStore.layer,
       ArchiveFilesStore.layer,
+      RetentionStore.layer,
       IdentityStore.layer,
       Aggregator.layer
     ).pipe(Layer.provideMerge(engine.layer)),

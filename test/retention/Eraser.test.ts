@@ -37,6 +37,7 @@ import { ArchiveStore } from "../../src/archive/ArchiveStore.ts"
 import { DeadLetterStore } from "../../src/ledger/DeadLetterStore.ts"
 import { DoctorStore } from "../../src/operate/DoctorStore.ts"
 import { ErasureStore } from "../../src/retention/ErasureStore.ts"
+import { RetentionStore } from "../../src/retention/RetentionStore.ts"
 import { IdentityStore } from "../../src/database/IdentityStore.ts"
 import { RollupStore } from "../../src/rollup/RollupStore.ts"
 import { assertSound, empty, figures, year } from "../support/archives.ts"
@@ -92,6 +93,7 @@ eachEngine("Eraser", (engine) => {
   const stores = Layer.mergeAll(
     ArchiveStore.layer,
     ArchiveFilesStore.layer,
+    RetentionStore.layer,
     IdentityStore.layer,
     ErasureStore.layer,
     DeadLetterStore.layer,

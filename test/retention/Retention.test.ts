@@ -390,17 +390,22 @@ eachEngine("Retention", (engine) => {
           yield* policy
           const before = yield* figures()
           const store = yield* ArchiveStore
+          const retention = yield* RetentionStore
           const remove = Effect.flatMap(Retention, (retention) => may(retention.removeRecords({ directory: path })))
           for (const when of ["before", "after"] as const) {
-            const dying = ArchiveStore.of({
-              ...store,
+            const dying = {
               [step]: (...args: ReadonlyArray<unknown>) => {
-                const run = store[step] as (...given: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown>
+                const run = { ...store, drop: retention.drop }[step] as (
+                  ...given: ReadonlyArray<unknown>
+                ) => Effect.Effect<unknown, unknown>
                 const death = Effect.die(new Error("killed"))
                 return when === "before" ? death : Effect.andThen(run(...args), death)
               }
-            })
-            const dead = Layer.succeed(ArchiveStore, dying)
+            }
+            const dead = Layer.merge(
+              Layer.succeed(RetentionStore, step === "drop" ? { ...retention, ...dying } : retention),
+              Layer.succeed(ArchiveStore, step === "drop" ? store : { ...store, ...dying })
+            )
             const killed = Layer.provide(Layer.fresh(Retention.layerNoDeps()), [
               dead,
               Layer.provide(Layer.fresh(Archiver.layerNoDeps), dead)
