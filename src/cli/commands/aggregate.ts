@@ -1,4 +1,4 @@
-/** `usage aggregate` */
+/** `usage aggregate`: usage by hour, day or month. */
 import { Argument, Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -1,4 +1,4 @@
-/** `usage alerts …` */
+/** `usage alerts …`: what has reached its quota, and who was told. */
 import { Command } from "effect/cli"
 import { check } from "./alerts/check.ts"
 import { deliveries } from "./alerts/deliveries.ts"

@@ -1,4 +1,4 @@
-/** `usage archive` */
+/** `usage archive`: old months into files. */
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { type ArchivedMonth, Archiver } from "../../retention/Archiver.ts"
@@ -23,10 +23,10 @@ const listing = Listing.make<ArchivedMonth>("archived", [
 export const archive = Command.make(
   "archive",
   {
-    days: Period.days(90, "Months that have been over for this many days; 90"),
+    days: Period.days(90, "Months that have been over for this many days"),
     file: Flags.argument(
       "file",
-      "The file's name; with several months theirs are added. Ending in .gz or .zst it is compressed, in .parquet it is that"
+      "The file's name, to which the month is added if there are several. Ending in .gz or .zst it is compressed, ending in .parquet it is Parquet"
     ),
     ...ArchiveFlags.flags,
     format: Flags.format
@@ -38,7 +38,7 @@ export const archive = Command.make(
       (stream) => Progress.makeSteps(stream, "months"),
       (progress) =>
         archiver.archive({
-          days: input.days ?? 90,
+          days: input.days,
           directory,
           file: input.file,
           format: input.fileFormat,

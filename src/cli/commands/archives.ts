@@ -1,4 +1,4 @@
-/** `usage archives …` */
+/** `usage archives …`: months that are in files. */
 import { Command } from "effect/cli"
 import { list } from "./archives/list.ts"
 import { relocate } from "./archives/relocate.ts"

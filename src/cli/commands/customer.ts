@@ -1,4 +1,4 @@
-/** `usage customer …` */
+/** `usage customer …`: who is billed. */
 import { Command } from "effect/cli"
 import { add } from "./customer/add.ts"
 import { current } from "./customer/current.ts"

@@ -1,4 +1,4 @@
-/** `usage database …` */
+/** `usage database …`: which database this is. */
 import { Command } from "effect/cli"
 import { claim } from "./database/claim.ts"
 import { fork } from "./database/fork.ts"

@@ -40,6 +40,6 @@ export const doctor = Command.make(
 ).pipe(
   Command.provide(Layer.provide(Doctor.layer, Layer.merge(Session.layerArchives, Session.layerSpool))),
   Command.withDescription(
-    "Check the invariants on the database and the spool, and say how to mend what is wrong. Exit code 3 on findings"
+    "Check the invariants of the database and the spool, and say how to mend what is wrong. Exit code 3 on findings"
   )
 )

@@ -49,14 +49,11 @@ export const exportUsage = Command.make(
   {
     format: Flags.wordArgument(
       "format",
-      `${FileName.formats.join(", ")}; by the file's ending, or csv, if absent`,
+      `${FileName.formats.join(", ")}; default the file's ending, or csv`,
       Flags.themselves(FileName.formats)
     ),
-    file: Flags.argument(
-      "file",
-      "A file, s3://bucket/name, or - for stdout; absent or empty: a name that says what is in it"
-    ),
-    start: Flags.argument("start", "Start; alone it is the whole period: 2026-01, 2026-01-15, yesterday, last-month"),
+    file: Flags.argument("file", "A file, s3://bucket/name, or - for stdout; default a name that says what is in it"),
+    start: Flags.argument("start", "Start, or by itself a whole period: 2026-01, 2026-01-15, yesterday, last-month"),
     end: Flags.argument("end", "End, included"),
     serviceArgument: Flags.argument("service", "Only this service"),
     ...Whose.flags,
@@ -65,9 +62,9 @@ export const exportUsage = Command.make(
     of: Flags.word(
       "of",
       "what",
-      "records, or the sums of usage aggregate: hourly, daily, monthly",
+      "records, or the sums of usage aggregate: hourly, daily, monthly; default records",
       Flags.themselves(["records", "hourly", "daily", "monthly"])
-    ),
+    ).pipe(Flags.or("records")),
     compress: Flags.word("compress", "how", "gzip or zstd; also by the file's ending, .gz or .zst", compressions),
     withIds: Flags.on("with-ids", "Columns batch_id and position, which identify a record for good"),
     splitBy: Flags.word(
@@ -76,7 +73,7 @@ export const exportUsage = Command.make(
       "customer: a file for each, in --out-dir",
       Flags.themselves(["customer", "no"])
     ),
-    outDir: Flags.text("out-dir", "directory", "Where automatically named files go, the current directory"),
+    outDir: Flags.text("out-dir", "directory", "Where automatically named files go; default the current directory"),
     includeArchives: Flags.includeArchives,
     force: Flags.on("force", "Replace existing files")
   },
@@ -88,7 +85,6 @@ export const exportUsage = Command.make(
     const said = FileName.saidByName(file ?? "")
     const format = input.format ?? said.format ?? "csv"
     const compression = input.compress ?? said.compression
-    const { of = "records" } = input
     const service = input.serviceArgument ?? input.service
     const split = input.splitBy === "customer"
     const { customer } = yield* Whose.Whose.read({ ...input, allCustomers: input.allCustomers || split })
@@ -99,7 +95,7 @@ export const exportUsage = Command.make(
       service,
       format,
       compression,
-      of,
+      of: input.of,
       withIds: input.withIds,
       includeArchives: input.includeArchives
     }

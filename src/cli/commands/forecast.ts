@@ -1,4 +1,4 @@
-/** `usage forecast` */
+/** `usage forecast`: what a period will come to. */
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Analytics, type ServiceForecast } from "../../report/Analytics.ts"
@@ -40,7 +40,7 @@ export const forecast = Command.make(
   Period.fromFlags,
   Whose.fromFlags,
   Command.withDescription(
-    "What this month, or another period, will come to at the pace of the days before, and by which method"
+    "What this month, or another period, will come to at the pace of the days before, and how that was estimated"
   ),
   Command.withExamples([{ command: "usage forecast --customer acme", description: "This month's bill" }])
 )

@@ -27,7 +27,7 @@ export const importFiles = Command.make(
     format: Flag.Literals("format", ["access-log", "ndjson", "csv", "json"]).pipe(
       Flag.withAlias("f"),
       Flag.withDescription(
-        "What the files are; by their ending (.log, .ndjson, .jsonl, .csv, .json, also with .gz or .zst), if absent"
+        "What the files are; default by their ending (.log, .ndjson, .jsonl, .csv, .json, also with .gz or .zst)"
       ),
       Flag.optional
     ),
@@ -39,7 +39,7 @@ export const importFiles = Command.make(
     label: Flags.text(
       "label",
       "text",
-      "Tells apart sources that have the same content and are different usage, as two servers may"
+      "Distinguishes sources with the same content that are different usage, as two servers may have"
     )
   },
   Effect.fnUntraced(function* (input) {
@@ -90,7 +90,7 @@ export const importFiles = Command.make(
         })
   ),
   Command.withDescription(
-    "Record the usage in files. The same content again adds nothing, an interrupted import goes on where it was"
+    "Record the usage in files. The same content again adds nothing; an interrupted import resumes where it stopped"
   ),
   Command.withExamples([
     {

@@ -34,7 +34,7 @@ const place = (file: string, text: string) =>
 export const metrics = Command.make(
   "metrics",
   {
-    file: Flags.argument("file", "Where they go, as a whole; stdout, if absent or -")
+    file: Flags.argument("file", "A file to replace as a whole, or - for stdout; default -")
   },
   Effect.fnUntraced(function* ({ file }) {
     const ofBoth = Metrics.layer.pipe(Layer.provide(Layer.merge(Session.layerDatabase, Session.layerSpool)))
@@ -53,6 +53,6 @@ export const metrics = Command.make(
   })
 ).pipe(
   Command.withDescription(
-    "How the database and the spool are, as Prometheus's text: for the textfile collector of node_exporter, run every minute"
+    "The state of the database and the spool in the text format of Prometheus: for the textfile collector of node_exporter, run every minute"
   )
 )

@@ -31,13 +31,13 @@ export const migrate = Command.make(
   {
     print: Flags.on(
       "print",
-      "Change nothing: print the SQL of the missing steps, one transaction; without a server that of all steps"
+      "Change nothing: print the SQL of the missing steps as one transaction; without a server, of all steps"
     )
   },
   (input) => (input.print ? print : apply)
 ).pipe(
   Command.withDescription(
-    "Make or update the tables. Prints the steps that were applied. Safe to run again, and at once"
+    "Make or update the tables. Prints the steps that were applied. Safe to run again, and several at once"
   ),
   Command.withExamples([
     {

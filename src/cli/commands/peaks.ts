@@ -1,4 +1,4 @@
-/** `usage peaks` */
+/** `usage peaks`: the hours and days with the most usage. */
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import * as Instant from "../../domain/Instant.ts"
@@ -27,8 +27,10 @@ export const peaks = Command.make(
   "peaks",
   {
     service: Flags.required("service", "The service's name"),
-    unit: Flags.wordArgument("unit", "hourly or daily; hourly", { hourly: "hour", daily: "day" }),
-    limit: Flags.countArgument("limit", "How many; 10", 10),
+    unit: Flags.wordArgument("unit", "hourly or daily; default hourly", { hourly: "hour", daily: "day" }).pipe(
+      Flags.or("hour")
+    ),
+    limit: Flags.countArgument("limit", "How many", 10),
     ...Whose.flags,
     ...Period.flags,
     exact: Flags.exact,
@@ -37,7 +39,7 @@ export const peaks = Command.make(
   Effect.fnUntraced(function* (input) {
     const { customer } = yield* Whose.Whose
     const window = yield* Period.Period
-    const { limit = 10, service, unit = "hour" } = input
+    const { limit, service, unit } = input
     const found = yield* (yield* Analytics).peaks({ window, customer, service, unit, limit })
     const drawn = input.format === "table" && (yield* Session.isRead)
     const most = largest(found.map(({ quantity }) => quantity))

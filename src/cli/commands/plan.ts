@@ -1,4 +1,4 @@
-/** `usage plan …` */
+/** `usage plan …`: names for sets of quotas. */
 import { Command } from "effect/cli"
 import { list } from "./plan/list.ts"
 import { remove } from "./plan/remove.ts"

@@ -1,4 +1,4 @@
-/** `usage price …` */
+/** `usage price …`: what a billing unit costs, from when on, and for whom. */
 import { Command } from "effect/cli"
 import { list } from "./price/list.ts"
 import { set } from "./price/set.ts"

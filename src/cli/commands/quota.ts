@@ -1,4 +1,4 @@
-/** `usage quota …` */
+/** `usage quota …`: who may use how much. */
 import { Command } from "effect/cli"
 import { list } from "./quota/list.ts"
 import { remove } from "./quota/remove.ts"

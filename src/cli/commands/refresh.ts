@@ -1,4 +1,4 @@
-/** `usage refresh` */
+/** `usage refresh`: brings the rollups up to date, or recomputes them. */
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { InvalidInput } from "../../domain/InvalidInput.ts"
@@ -66,7 +66,7 @@ const rebuild = Effect.fnUntraced(function* (show: Formats.Show) {
 export const refresh = Command.make(
   "refresh",
   {
-    rebuild: Flags.on("rebuild", "Recompute the rollups from the records, mend them and print every difference"),
+    rebuild: Flags.on("rebuild", "Recompute the rollups from the records, correct them and print every difference"),
     retry: Flags.on("retry-set-aside", "Retry the batches that could not be rolled up"),
     ...Period.flags,
     format: Flags.format

@@ -36,7 +36,7 @@ export const report = Command.make(
     top: Flags.count("top", "n", "The N largest: customers by cost, or groups with --group-by", 100),
     html: Flags.text("html", "file", "Write a page with charts to this file instead: to open, to send, to print"),
     force: Flags.on("force", "With --html: replace the file if there is one"),
-    start: Flags.argument("start", "Start; alone it is the whole period: 2026-01, 2026-01-15, yesterday, last-month"),
+    start: Flags.argument("start", "Start, or by itself a whole period: 2026-01, 2026-01-15, yesterday, last-month"),
     end: Flags.argument("end", "End, included")
   },
   Effect.fnUntraced(function* (input) {

@@ -1,4 +1,4 @@
-/** `usage retention …` */
+/** `usage retention …`: retention periods. */
 import { Command } from "effect/cli"
 import { list } from "./retention/list.ts"
 import { remove } from "./retention/remove.ts"

@@ -1,4 +1,4 @@
-/** `usage service …` */
+/** `usage service …`: what is metered. */
 import { Command } from "effect/cli"
 import { add } from "./service/add.ts"
 import { list } from "./service/list.ts"

@@ -1,4 +1,4 @@
-/** `usage stats` */
+/** `usage stats`: how the records of a service are distributed. */
 import { Command } from "effect/cli"
 import * as Effect from "effect/Effect"
 import { Analytics, type UsageStatistics } from "../../report/Analytics.ts"
@@ -36,7 +36,7 @@ export const stats = Command.make(
   "stats",
   {
     service: Flags.required("service", "The service's name"),
-    days: Period.days(30),
+    days: Period.optionalDays(30),
     ...Whose.flags,
     ...Period.flags,
     approximate: Flags.on(

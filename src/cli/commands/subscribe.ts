@@ -1,4 +1,4 @@
-/** `usage subscribe …` */
+/** `usage subscribe …`: which customer is on which plan. */
 import { Command } from "effect/cli"
 import { list } from "./subscribe/list.ts"
 import { remove } from "./subscribe/remove.ts"

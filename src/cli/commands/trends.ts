@@ -1,4 +1,4 @@
-/** `usage trends` */
+/** `usage trends`: usage day over day. */
 import { Command } from "effect/cli"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -53,7 +53,7 @@ export const trends = Command.make(
   },
   Effect.fnUntraced(function* (input) {
     const { customer } = yield* Whose.Whose
-    const { days = 7, service, tz } = input
+    const { days, service, tz } = input
     const found = yield* (yield* Analytics).trends({ customer, service, days, tz })
     yield* Listing.print(listing, input, found, { head: { tz: tz ?? "UTC", customer_id: customer ?? null } })
     if (input.format === "table" && (yield* Session.isRead)) yield* Console.log(`\n${sparklines(found)}`)

@@ -6,7 +6,7 @@ export const flags = {
   directory: Flags.text(
     "dir",
     "directory",
-    "Where the files go (or USAGE_ARCHIVE_DIR), also s3://bucket/folder; $USAGE_HOME/archives"
+    "Where the files go (or USAGE_ARCHIVE_DIR), also s3://bucket/folder; default $USAGE_HOME/archives"
   ),
   fileFormat: Flag.Literals("file-format", ["csv", "parquet"]).pipe(
     Flag.withDescription("Of files that are named automatically"),

@@ -69,8 +69,18 @@ const asCount = (field: string, example: number) =>
 export const count = (name: string, metavar: string, description: string, example: number) =>
   text(name, metavar, description).pipe(asCount(name, example))
 
-export const countArgument = (name: string, description: string, example: number) =>
-  argument(name, description).pipe(asCount(name, example))
+/** What it is where it is not given. */
+export const or =
+  <const B>(otherwise: B) =>
+  <Kind extends Param.ParamKind, A>(self: Param.Param<Kind, A>): Param.Param<Kind, NonNullable<A> | B> =>
+    Param.map(self, (value) => value ?? otherwise)
+
+/** A number that may be left out, and whether it was. */
+export const optionalCount = (name: string, description: string, otherwise: number) =>
+  argument(name, `${description}; default ${otherwise}`).pipe(asCount(name, otherwise))
+
+export const countArgument = (name: string, description: string, otherwise: number) =>
+  optionalCount(name, description, otherwise).pipe(or(otherwise))
 
 const asWord = <A extends string>(field: string, words: Readonly<Record<string, A>>) =>
   read((written: string | undefined) => {
@@ -114,7 +124,7 @@ export const DatabaseUrl = GlobalFlag.Setting("database-url")({
 
 /** `--schema`: also `USAGE_SCHEMA`. */
 export const SchemaName = GlobalFlag.Setting("schema")({
-  flag: text("schema", "name", "PostgreSQL schema of the tables (or USAGE_SCHEMA), public")
+  flag: text("schema", "name", "PostgreSQL schema of the tables (or USAGE_SCHEMA); default public")
 })
 
 /** `--quiet`. */
@@ -128,16 +138,13 @@ export const service = text("service", "name", "Only this service").pipe(Param.w
 export const plan = required("plan", "The plan's name: pro, team-2")
 
 /** A service, or `undefined` for all of them. */
-export const anyService = argument("service", "The service's name; absent, empty or `all`: all that were used").pipe(
+export const anyService = argument("service", "The service's name; default `all` that were used").pipe(
   Param.map((name) => (name === "all" ? undefined : name))
 )
 
-export const includeArchives = on(
-  "include-archives",
-  "With the records that are in archives, which are verified as they are read"
-)
-export const at = text("at", "time", "When it was used, such as 2026-01-30T16:45:23Z; now, if absent")
-export const key = text("key", "text", "An idempotency key: recorded again under the same key, usage counts once")
+export const includeArchives = on("include-archives", "Include archived records, which are verified as they are read")
+export const at = text("at", "time", "When it was used, such as 2026-01-30T16:45:23Z; default now")
+export const key = text("key", "text", "An idempotency key: usage recorded again under the same key counts once")
 export const exact = on("exact", "Every digit in the table, instead of rounded figures")
 export const format = Flag.Literals("format", Formats.names).pipe(
   Flag.withAlias("f"),

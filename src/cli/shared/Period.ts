@@ -11,16 +11,20 @@ export const from = Flags.text(
   "time",
   'Start: 2026-01, 2026-01-15, "2026-01-15 08:00", today, yesterday, this-month, last-month'
 )
-export const tz = Flags.text("tz", "zone", "IANA time zone of times and days, UTC")
+export const tz = Flags.text("tz", "zone", "IANA time zone of times and days; default UTC")
 export const flags = {
   from,
-  to: Flags.text("to", "time", "End, with the whole unit that it states: 2026-01-31 ends with that day"),
+  to: Flags.text("to", "time", "End, including the whole unit that it names: 2026-01-31 includes that day"),
   tz
 }
 
-/** The last days, of a command that counts `example` of them if it is told nothing. */
-export const days = (example: number, description = `The last so many days, today included; ${example}`) =>
-  Flags.countArgument("days", description, example)
+/** The last days, and whether the command line says how many. */
+export const optionalDays = (otherwise: number) =>
+  Flags.optionalCount("days", "The last so many days, today included", otherwise)
+
+/** The last days. */
+export const days = (otherwise: number, description = "The last so many days, today included") =>
+  Flags.countArgument("days", description, otherwise)
 
 type Texts<Names extends string> = { readonly [K in Names]?: string | undefined }
 

@@ -26,7 +26,7 @@ const listing = Listing.make<DeliveryStatus>("deliveries", [
 export const deliveries = Command.make(
   "deliveries",
   {
-    days: Period.days(7, "The last so many days; 7"),
+    days: Period.days(7),
     retry: Flags.on("retry", "Retry those that were given up, and send what is due"),
     format: Flags.format
   },
@@ -36,7 +36,7 @@ export const deliveries = Command.make(
       yield* delivery.retry
       yield* delivery.deliver
     }
-    yield* Listing.print(listing, input, yield* delivery.list(input.days ?? 7))
+    yield* Listing.print(listing, input, yield* delivery.list(input.days))
   })
 ).pipe(
   Command.provide(Layers.alerts()),

@@ -22,10 +22,10 @@ const listing = Listing.make<AlertJson>("alerts", [
 
 export const history = Command.make(
   "history",
-  { days: Period.days(7, "The last so many days; 7"), ...Told.flags, format: Flags.format },
+  { days: Period.days(7), ...Told.flags, format: Flags.format },
   Effect.fnUntraced(function* (input) {
     const scope = { ...(yield* Whose), service: input.service }
-    const alerts = yield* (yield* AlertMonitor).history(input.days ?? 7, scope)
+    const alerts = yield* (yield* AlertMonitor).history(input.days, scope)
     if (input.format !== "table") return yield* Listing.print(listing, input, alerts.map(toJson))
     for (const alert of alerts) yield* Console.log(logLine(alert) + Told.whose(input, alert.customer))
   })

@@ -1,5 +1,5 @@
 /** `usage alerts watch` */
-import { Command, Param } from "effect/cli"
+import { Command } from "effect/cli"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { AlertDelivery } from "../../../alert/AlertDelivery.ts"
@@ -29,8 +29,8 @@ export const watch = Command.make(
   "watch",
   {
     ...Told.flags,
-    every: Flags.text("every", "duration", "Time between two looks: 5, 500ms, 1m; 5 seconds").pipe(
-      Param.map((written) => written ?? "5"),
+    every: Flags.text("every", "duration", "Time between two looks: 5, 500ms, 1m; default 5 seconds").pipe(
+      Flags.or("5"),
       Flags.read(readDuration)
     )
   },

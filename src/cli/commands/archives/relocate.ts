@@ -22,7 +22,7 @@ export const relocate = Command.make(
 ).pipe(
   Command.provide(Layers.archiver),
   Command.withDescription(
-    "Say where you have moved archive files. They are read there first, and if one is not what it was, nothing changes. Files in the directory of an embedded database move with it and need no word"
+    "Say where you have moved archive files. They are read there first, and if one is not what it was, nothing changes. Not needed for files in the directory of an embedded database, which move with it"
   ),
   Command.withExamples([
     { command: "usage archives relocate /old/disk/billing /new/disk/billing", description: "Another disk" },

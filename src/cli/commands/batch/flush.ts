@@ -5,6 +5,6 @@ import * as Delivery from "./Delivery.ts"
 export const flush = Command.make("flush", {}, () => Delivery.deliver).pipe(
   Command.provide(Delivery.layer),
   Command.withDescription(
-    "Bring what is in the spool into the database, exactly once. Safe to run at any time, and several at once"
+    "Deliver the spool to the database, exactly once. Safe to run at any time, and several at once"
   )
 )

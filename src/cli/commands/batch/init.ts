@@ -14,6 +14,6 @@ export const init = Command.make(
 ).pipe(
   Command.provide(Session.layerSpool),
   Command.withDescription(
-    "Make the spool and print its inbox: a file of NDJSON that is moved into it, its name ending in .ndjson, is usage"
+    "Make the spool and print its inbox: files of NDJSON that are moved into it, named *.ndjson, are recorded"
   )
 )

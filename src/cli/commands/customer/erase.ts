@@ -36,7 +36,7 @@ export const erase = Command.make(
       "pseudonymise",
       "Keep the usage under a random name, without its metadata, so that totals stay"
     ),
-    certificate: Flags.text("certificate", "file", "A new file for the certificate, JSON; absent, it is printed")
+    certificate: Flags.text("certificate", "file", "A new file for the certificate, JSON; default stdout")
   },
   Effect.fnUntraced(function* ({ certificate: file, id, pseudonymise }) {
     const eraser = yield* Eraser

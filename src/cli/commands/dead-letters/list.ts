@@ -13,7 +13,7 @@ export const list = Command.make(
   "list",
   {
     format: Flags.format,
-    limit: Flag.Int("limit").pipe(Flag.withDescription("At most this many, 100"), Flag.withDefault(100)),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("At most this many; default 100"), Flag.withDefault(100)),
     after: Flags.text("after", "id", "Only those after this number: for the next page")
   },
   Effect.fnUntraced(function* (input) {

@@ -26,5 +26,5 @@ export const list = Command.make(
   })
 ).pipe(
   Command.provide(Layers.catalog),
-  Command.withDescription("All prices: without a customer for everybody, without a date since ever")
+  Command.withDescription("All prices; one without a customer is for everybody, one without a date has always applied")
 )

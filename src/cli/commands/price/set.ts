@@ -27,7 +27,7 @@ export const set = Command.make(
 ).pipe(
   Command.provide(Layers.catalog),
   Command.withDescription(
-    "Set the cost of a billing unit. A record keeps the price in force at its time; those already stored keep theirs"
+    "Set the cost of a billing unit. A record keeps the price in force at its time; stored records keep theirs"
   ),
   Command.withExamples([
     { command: "usage price set api 0.0002 --from 2026-02-01", description: "For everybody, from February on" },

@@ -19,23 +19,23 @@ export const set = Command.make(
     period: Flags.word(
       "period",
       "period",
-      "day, week, month, or subscription: the customer's own; month",
+      "day, week, month, or subscription: the customer's own; default month",
       Flags.themselves(["day", "week", "month", "subscription"])
-    ),
+    ).pipe(Flags.or("month")),
     basis: Flags.word(
       "basis",
       "basis",
-      "sum over the period, or the current level (storage in GB); sum",
+      "sum over the period, or the current level (storage in GB); default sum",
       Flags.themselves(["sum", "level"])
-    ),
+    ).pipe(Flags.or("sum")),
     hard: Flags.on("hard", "Applications that enforce quotas refuse what goes beyond"),
     overageUnitCost: Flags.text("overage-unit-cost", "decimal", "Cost of a unit beyond the limit"),
     ...Thresholds.flags,
     from: Period.from
   },
-  Effect.fnUntraced(function* ({ basis = "sum", customer: _customer, period = "month", plan: _plan, ...quota }) {
+  Effect.fnUntraced(function* ({ customer: _customer, period, plan: _plan, ...quota }) {
     const owner = yield* Owner.Owner
-    const rule = yield* (yield* Quotas).set({ ...quota, ...owner, every: period, basis })
+    const rule = yield* (yield* Quotas).set({ ...quota, ...owner, every: period })
     yield* Session.confirm(
       `${rule.owner.plan ?? rule.owner.customer}: ${rule.service} ${quota.limit} a ${rule.every}, from ${Instant.toIso(rule.from)}`
     )

@@ -17,10 +17,10 @@ export const add = Command.make(
     baseUnit: Flags.text(
       "base-unit",
       "unit",
-      "Unit in which records keep amounts: GPU-seconds; the billing unit, if absent"
+      "Unit in which records keep amounts: GPU-seconds; default the billing unit"
     ),
-    unitSize: Flags.text("unit-size", "number", "Base units in a billing unit: 3600; 1, if absent"),
-    unitCost: Flags.text("unit-cost", "decimal", "Cost of a billing unit; 0, if absent")
+    unitSize: Flags.text("unit-size", "number", "Base units in a billing unit: 3600; default 1"),
+    unitCost: Flags.text("unit-cost", "decimal", "Cost of a billing unit; default 0")
   },
   Effect.fnUntraced(function* (input) {
     const service = yield* (yield* Catalog).addService(input)

@@ -9,7 +9,7 @@ import * as Whose from "../../shared/Whose.ts"
 
 export const remove = Command.make(
   "remove",
-  { customer: Whose.one, at: Flags.at },
+  { customer: Whose.one, at: Flags.text("at", "time", "When it ends; default now") },
   Effect.fnUntraced(function* ({ at, customer }) {
     yield* (yield* Quotas).unsubscribe(customer, at)
     yield* Session.confirm(`${customer} is on no plan`)

@@ -18,11 +18,11 @@ export const set = Command.make(
     every: Flags.word(
       "every",
       "period",
-      "The length of a period: day, week, month or year; month",
+      "The length of a period: day, week, month or year; default month",
       Flags.themselves(["day", "week", "month", "year"])
-    )
+    ).pipe(Flags.or("month"))
   },
-  Effect.fnUntraced(function* ({ customer, every = "month", from, plan }) {
+  Effect.fnUntraced(function* ({ customer, every, from, plan }) {
     const made = yield* (yield* Quotas).subscribe({ customer, plan, every, from })
     yield* Session.confirm(`${customer} is on ${made.plan}, from ${Instant.toIso(made.start)}`)
   })

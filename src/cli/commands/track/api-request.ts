@@ -7,9 +7,9 @@ import * as Recording from "../../shared/Recording.ts"
 export const apiRequest = Command.make(
   "api-request",
   {
-    endpoint: Flags.required("endpoint", "Path or route, /api/users"),
-    method: Flags.argument("method", "HTTP method, GET"),
-    status: Flags.argument("status", "HTTP status, 200").pipe(
+    endpoint: Flags.required("endpoint", "Path or route: /api/users"),
+    method: Flags.argument("method", "HTTP method; default GET"),
+    status: Flags.argument("status", "HTTP status; default 200").pipe(
       Param.map((text) => (text === undefined ? undefined : Number(text)))
     ),
     ...Recording.flags

@@ -8,7 +8,7 @@ export const bandwidth = Command.make(
   "bandwidth",
   {
     bytes: Flags.required("bytes", "Bytes transferred"),
-    direction: Flags.argument("direction", "egress or ingress, egress"),
+    direction: Flags.argument("direction", "egress or ingress; default egress"),
     ...Recording.flags
   },
   ({ bytes, direction, ...flags }) =>

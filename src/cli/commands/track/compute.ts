@@ -8,7 +8,7 @@ export const compute = Command.make(
   "compute",
   {
     cpuSeconds: Flags.required("cpu-seconds", "CPU time in seconds"),
-    metadata: Flags.argument("metadata-json", 'A JSON object, {"instance":"t3.medium"}'),
+    metadata: Flags.argument("metadata-json", 'A JSON object: {"instance":"t3.medium"}'),
     ...Recording.flags
   },
   ({ cpuSeconds, metadata, ...flags }) =>

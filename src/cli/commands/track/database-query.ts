@@ -7,8 +7,8 @@ import * as Recording from "../../shared/Recording.ts"
 export const databaseQuery = Command.make(
   "database-query",
   {
-    type: Flags.argument("type", "Kind of query, SELECT"),
-    durationMs: Flags.argument("duration-ms", "Milliseconds it took, 0"),
+    type: Flags.argument("type", "Kind of query; default SELECT"),
+    durationMs: Flags.argument("duration-ms", "Milliseconds it took; default 0"),
     ...Recording.flags
   },
   ({ durationMs, type, ...flags }) =>

@@ -8,8 +8,8 @@ export const functionCall = Command.make(
   "function",
   {
     name: Flags.required("name", "The function's name"),
-    durationMs: Flags.argument("duration-ms", "Milliseconds it ran, 0"),
-    memoryMb: Flags.argument("memory-mb", "Memory in MB, 128"),
+    durationMs: Flags.argument("duration-ms", "Milliseconds it ran; default 0"),
+    memoryMb: Flags.argument("memory-mb", "Memory in MB; default 128"),
     ...Recording.flags
   },
   ({ durationMs, memoryMb, name, ...flags }) =>

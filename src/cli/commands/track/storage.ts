@@ -8,7 +8,7 @@ export const storage = Command.make(
   "storage",
   {
     bytes: Flags.required("bytes", "Bytes stored"),
-    hours: Flags.argument("hours", "For how many hours, 1"),
+    hours: Flags.argument("hours", "For how many hours; default 1"),
     ...Recording.flags
   },
   ({ bytes, hours, ...flags }) => Recording.record(flags, (common) => Tracking.storage({ ...common, bytes, hours }))
