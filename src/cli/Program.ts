@@ -132,9 +132,10 @@ const explain = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, args: 
     // The presenter has spoken.
     return args.length === 0 ? 0 : exitCodes.usage
   }
-  const failure = present(refusal === undefined ? cause : Cause.fail(refusal.cause))
+  const reason = refusal === undefined ? cause : Cause.fail(refusal.cause)
+  const failure = present(reason)
   if (failure.line !== undefined) yield* Console.error(told(failure))
-  if (wantsTrace(args)) yield* Console.error(Cause.pretty(cause))
+  if (wantsTrace(args)) yield* Console.error(Cause.pretty(reason))
   return failure.exitCode
 })
 
