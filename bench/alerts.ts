@@ -50,7 +50,7 @@ export const contest = async ({ url }: Options): Promise<Contest> => {
   }
 }
 
-/** What one writes first: for each customer, his quotas and what he has used of them, over the same rollup. */
+/** The obvious solution: for each customer, their quotas and how much of each is used, from the same rollup. */
 const eachCustomer = (url: string, customers: number): Contestant => ({
   name: "a query a customer",
   run: () =>

@@ -1,6 +1,6 @@
 /**
  * A download of a customer's usage, of any size, straight from the database into an HTTP response. Memory stays the same
- * however slow the reader is: the database waits for him. One who hangs up ends the export.
+ * however slow the reader is: the database waits. A reader who hangs up ends the export.
  *
  *     node examples/http-export.ts
  */
@@ -18,7 +18,7 @@ const program = Effect.gen(function* () {
   const download = (request: IncomingMessage, response: ServerResponse) =>
     Effect.gen(function* () {
       const { searchParams } = new URL(request.url ?? "", "http://localhost")
-      // Here an application looks who is asking, and for whom he may.
+      // Here an application checks who is calling, and whose usage they may see.
       const customer = searchParams.get("customer") ?? ""
       const period = searchParams.get("period") ?? "this-month"
       const gzip = /\bgzip\b/.test(`${request.headers["accept-encoding"]}`)

@@ -152,7 +152,7 @@ describe("archivers and others at once", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a file that is not recorded yet when a customer is erased is given up, and written without him", () =>
+  it.live("a file that is not recorded yet when a customer is erased is given up, and written without them", () =>
     Effect.gen(function* () {
       const path = yield* directory
       const archives = join(path, "archives")
@@ -181,7 +181,7 @@ describe("archivers and others at once", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("a file that was recorded while a customer was erased is written anew without him", () =>
+  it.live("a file that was recorded while a customer was erased is rewritten without them", () =>
     Effect.gen(function* () {
       const path = yield* directory
       const archives = join(path, "archives")
@@ -208,7 +208,7 @@ describe("archivers and others at once", () => {
         assert.deepStrictEqual((yield* Fiber.join(erasing)).left, [])
         yield* Fiber.join(archiving)
         assert.deepStrictEqual(naming(archives), [])
-        // Tables that hold nothing of him are no reason not to look at files.
+        // Files are examined even if the tables hold nothing of the customer.
         const again = yield* erase
         assert.deepStrictEqual(again.left, [])
         assert.include([undefined], (yield* problems)[0])

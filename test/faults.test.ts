@@ -136,7 +136,7 @@ describe("a peer falls silent", () => {
     ([way, count, silences]) =>
       Effect.gen(function* () {
         const { direct, proxy, url } = yield* proxied
-        // Somebody else's session, of the same user, in a transaction that he thinks about.
+        // Somebody else's session, of the same user, in a transaction that stays open.
         const stranger = yield* openTransaction(direct)
         yield* Effect.gen(function* () {
           const store = yield* UsageStore

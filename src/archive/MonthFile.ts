@@ -117,7 +117,7 @@ export const makeMonthFiles = ({
     selection: Selection,
     state: Progress
   ): Effect.fn.Return<"nothing" | "written" | "late", ArchiveBroken | ArchiveFileError | DatabaseError> {
-    // Asked after the file is noted: whoever erases a customer gives up what was noted before he ends.
+    // Asked after the file is noted: an erasure gives up what was noted before it ends.
     const known = (yield* store.list).filter((archive) => archive.month === month)
     const generation = Math.max(0, ...known.map((one) => one.generation)) + 1
     const before = known.findLast((archive) => archive.state === "removed")

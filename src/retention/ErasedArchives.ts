@@ -1,8 +1,8 @@
 /**
- * A customer in archives' files: which hold him, and what takes their place.
+ * A customer in archives' files: which files contain them, and what replaces those files.
  *
- * A file of another database is left as it is. What is written anew without him lies beside it and is this database's; the
- * certificate says that the other is there still.
+ * A file of another database is left as it is. A rewritten file, without the customer, is put beside it and belongs to this
+ * database; the certificate says that the other file still exists.
  */
 import * as Effect from "effect/Effect"
 import type { DatabaseError } from "../database/DatabaseError.ts"

@@ -1,12 +1,12 @@
 /**
- * Erases a customer: records, in the table and in archives, rollups, keys, alerts, quotas, prices, dead letters, and what of
- * him waits in the spool. Or puts a random pseudonym into the place of his id where totals are to stay, and drops the rest.
+ * Erases a customer: records, in the table and in archives, rollups, keys, alerts, quotas, prices, dead letters,
+ * and whatever of theirs is still in the spool. Or keeps totals under a random pseudonym in place of the id, and erases the rest.
  *
- * It goes month by month, and notes what it has done in the same transaction as it does it: whatever interrupts it, calling
- * it again finishes it, and the certificate says what was done in all. Archives are written anew, read back, and only then
- * take the place of the old files, which are removed. What others use stays what it was, to the last digit.
+ * It works month by month, and records what it did in the transaction that did it. After any interruption, calling it again
+ * finishes the work, and the certificate covers all of it. Archives are rewritten and read back before they replace the old
+ * files, which are then removed. Other customers' usage stays the same, to the last digit.
  *
- * Usage that is recorded for the customer afterwards is that of a new customer, whom nobody has erased.
+ * Usage recorded for the id afterwards belongs to a new customer, who has not been erased.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
@@ -282,14 +282,14 @@ const make = Effect.gen(function* () {
       const isSpoolOurs = yield* deliverSpool
       if (isSpoolOurs) yield* inSpool("removing what was delivered", () => Delivered.clear(spool.directory))
       yield* aggregator.rollUp
-      // Archivers begin anew, and find nothing of him.
+      // Archivers start again, and find nothing of the customer's.
       yield* store.supersedeOpen
       yield* notes.giveUpAll("all")
       yield* pseudonym === undefined ? eraseUsage : renameUsage(pseudonym)
       yield* tell("everything else")
       if (isSpoolOurs) done = { ...done, files: done.files + (yield* clearBroken(customer)) }
-      const his = yield* lettersOf(customer)
-      done = yield* store.eraseRest(id, customer, pseudonym, his, noteOn(done))
+      const theirs = yield* lettersOf(customer)
+      done = yield* store.eraseRest(id, customer, pseudonym, theirs, noteOn(done))
       const isGone = Object.keys(yield* store.residue(customer)).length === 0
       if (isGone && (yield* store.finish(id, archived.clean))) return
     }
@@ -376,7 +376,7 @@ const make = Effect.gen(function* () {
 const leftOf = ({ archives }: Done, strays: ReadonlyArray<Strays.Stray>, self: Identity): ReadonlyArray<string> => {
   const seen = new Set(strays.map(({ sha256 }) => sha256))
   const others = (owner: string) =>
-    `it is database ${owner}'s and was left as it is, with the customer in it: he is to be erased there too. ${claimHint(owner)}`
+    `it is database ${owner}'s and was left as it is, with the customer in it: erase them there too. ${claimHint(owner)}`
   return [
     ...archives.flatMap(({ kept_by: owner, month, old_sha256: digest }) =>
       owner === null || seen.has(digest) ? [] : [`the archive of ${month} whose SHA-256 is ${digest}: ${others(owner)}`]

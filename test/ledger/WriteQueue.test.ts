@@ -203,7 +203,7 @@ describe("WriteQueue.flush", () => {
       assert.strictEqual(queue.state().failed, 1)
       assert.strictEqual(yield* Effect.flip(queue.flush), refusedData)
       yield* queue.flush
-      // A caller who waits is told himself.
+      // A waiting caller is told directly.
       const caller = yield* Effect.forkChild(Effect.flip(queue.store([named("bad")])))
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(yield* Fiber.join(caller), refusedData)

@@ -182,7 +182,7 @@ eachEngine("Maintainer", (engine) => {
     )
 
     it.effect(
-      "one at a time: a second is told by whom; who is not heard of for two minutes is succeeded, wherever he was",
+      "one at a time: a second is told which process is at work; one not heard of for two minutes is succeeded, wherever it was",
       () =>
         Effect.gen(function* () {
           const maintain = yield* Maintainer
@@ -209,7 +209,7 @@ eachEngine("Maintainer", (engine) => {
           assert.strictEqual((yield* Effect.flip(run)).reason._tag, "MaintenanceRunning")
           yield* sql.unsafe(`update ${name("billing_maintenance")} set seen_at = now() - interval '3 minutes'`)
           yield* run
-          // Whoever was succeeded does not end what is not his.
+          // A run that was succeeded does not end its successor's.
           assert.isUndefined(yield* store.take(held, ProcessOwner.self()))
           yield* store.release(elsewhere)
           assert.strictEqual((yield* Effect.flip(run)).reason._tag, "MaintenanceRunning")

@@ -212,7 +212,7 @@ eachEngine("Quota", (engine) => {
               yield* sql.unsafe(`lock table ${name("billing_quotas")} in access exclusive mode`)
               yield* Deferred.succeed(held, undefined)
               yield* Deferred.await(release)
-              // The embedded engine has one connection, and who holds it must not wait for himself.
+              // The embedded engine has one connection, and its holder must not wait for itself.
               const [, millis] = yield* timed(quota.enforce("inside", "api"))
               assert.isBelow(millis, patience)
             })
@@ -540,7 +540,7 @@ describe("Quota's readings", () => {
   )
 
   it.effect(
-    "memory is bounded: who was read longest ago makes room, but not while something of his is on its way",
+    "memory is bounded: the customer read longest ago makes room, but not while some of their usage is on its way",
     () =>
       run({ customers: 50 }, (quota, fake) =>
         Effect.gen(function* () {

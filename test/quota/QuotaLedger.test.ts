@@ -183,7 +183,7 @@ const stateOf = (used: Decimal.Decimal, limit: string): QuotaState => ({
   overageUnitCost: undefined
 })
 
-/** Requests of one customer in a stormy minute and a half, and then until his quota is used up to the last bit. */
+/** Requests of one customer in a stormy minute and a half, and then until their quota is used up to the last bit. */
 const storm = Effect.fnUntraced(function* (
   seed: number,
   more: { readonly forgotten?: number; readonly more?: boolean }

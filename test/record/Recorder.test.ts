@@ -87,7 +87,7 @@ eachEngine("Recorder", (engine) => {
       }).pipe(Effect.provideService(CurrentCustomer, "current" as CustomerId))
     )
 
-    it.effect("callers at once share writes, and each of them is told of his own record", () =>
+    it.effect("concurrent callers share writes, and each of them is told of its own record", () =>
       Effect.gen(function* () {
         const recorder = yield* Recorder
         const names = Array.from({ length: 500 }, (_, i) => `share-${i}`)

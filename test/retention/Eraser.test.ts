@@ -72,7 +72,7 @@ const history = ["2026-01", "2026-02", "2026-04"].flatMap((of) => [
 ])
 
 describe("whether a line is somebody's", () => {
-  plain("an object says so itself; of what cannot be read it is enough that he is mentioned as a word", () => {
+  plain("an object says so itself; of what cannot be read it is enough that they are mentioned as a word", () => {
     assert.isTrue(isLineOf('{"customer":"acme","service":"nope"}', "acme"))
     assert.isFalse(isLineOf('{"customer":"other","metadata":{"to":"acme"}}', "acme"))
     assert.isTrue(isLineOf('{"customer_id":"a"', "a"))
@@ -163,7 +163,7 @@ eachEngine("Eraser", (engine) => {
     writeFileSync(join(root, "spool/broken/other"), `12 00000000 ["b","api`)
   })
 
-  /** Rows of all tables, and files, that name him. */
+  /** Rows of all tables, and files, that name the customer. */
   const traces = Effect.gen(function* () {
     const { schema, sql } = yield* Database
     const found: Array<string> = []
@@ -216,98 +216,100 @@ eachEngine("Eraser", (engine) => {
   })
 
   layer(Layer.provideMerge(Eraser.layerNoDeps, services), { excludeTestServices: true })((it) => {
-    it.effect("nothing of him is left in any table, file or archive; of others all is as if he had never been", () =>
-      Effect.gen(function* () {
-        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(join(root, "spool/broken/other"), { force: true })))
-        yield* setUp
-        const eraser = yield* Eraser
-        const before = yield* others
-        assert.isAbove((yield* traces).length, 15)
-        const certificate = yield* eraser.erase(id)
-        assert.deepStrictEqual(yield* traces, [])
-        assert.deepStrictEqual(yield* others, before)
-        assert.deepStrictEqual(yield* findings, [...finding, "spool"])
-        yield* assertNoOrphans
+    it.effect(
+      "nothing of theirs is left in any table, file or archive; everything of others is as if they had never existed",
+      () =>
+        Effect.gen(function* () {
+          yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(join(root, "spool/broken/other"), { force: true })))
+          yield* setUp
+          const eraser = yield* Eraser
+          const before = yield* others
+          assert.isAbove((yield* traces).length, 15)
+          const certificate = yield* eraser.erase(id)
+          assert.deepStrictEqual(yield* traces, [])
+          assert.deepStrictEqual(yield* others, before)
+          assert.deepStrictEqual(yield* findings, [...finding, "spool"])
+          yield* assertNoOrphans
 
-        // The certificate: nobody learns from it who it was, and who knows can see that it was him.
-        const { removed, subject, ...rest } = certificate
-        assert.isFalse(spellings.some((word) => JSON.stringify(certificate).includes(word)))
-        assert.strictEqual(subject.sha256, createHash("sha256").update(subject.salt).update(id).digest("hex"))
-        assert.deepStrictEqual([rest.mode, rest.left, rest.schema], ["erase", [], 1])
-        assert.deepStrictEqual(removed.records, [
-          { service: "api", records: 7, amount: "13" },
-          {
-            service: "bandwidth",
-            records: 7,
-            amount: "3000000000000000000000005.999999999999999998"
+          // The certificate: nobody learns from it who it was, and whoever knows the id can check that it was them.
+          const { removed, subject, ...rest } = certificate
+          assert.isFalse(spellings.some((word) => JSON.stringify(certificate).includes(word)))
+          assert.strictEqual(subject.sha256, createHash("sha256").update(subject.salt).update(id).digest("hex"))
+          assert.deepStrictEqual([rest.mode, rest.left, rest.schema], ["erase", [], 1])
+          assert.deepStrictEqual(removed.records, [
+            { service: "api", records: 7, amount: "13" },
+            {
+              service: "bandwidth",
+              records: 7,
+              amount: "3000000000000000000000005.999999999999999998"
+            }
+          ])
+          assert.strictEqual(removed.files, 1)
+          assert.include(removed.tables, {
+            billing_usage_keys: 3,
+            billing_alerts: 1,
+            billing_alert_deliveries: 1,
+            billing_alert_states: 1,
+            billing_quotas: 1,
+            billing_subscriptions: 1,
+            billing_prices: 1,
+            billing_retention: 1,
+            billing_customers: 1,
+            billing_dead_letters: 2,
+            billing_removed_totals: 1
+          })
+          assert.deepStrictEqual(
+            removed.archives.map(({ generation, month, new_sha256, records }) => [
+              month,
+              generation,
+              records,
+              new_sha256?.length
+            ]),
+            [
+              ["2026-01", 1, 4, 64],
+              ["2026-01", 2, 5, 64],
+              ["2026-02", 1, 4, 64]
+            ]
+          )
+          const listed = new Map(
+            (yield* (yield* Archiver).list).map(({ generation, month, sha256 }) => [`${month} ${generation}`, sha256])
+          )
+          for (const { generation, month, new_sha256 } of removed.archives) {
+            assert.strictEqual(listed.get(`${month} ${generation}`), new_sha256!)
           }
-        ])
-        assert.strictEqual(removed.files, 1)
-        assert.include(removed.tables, {
-          billing_usage_keys: 3,
-          billing_alerts: 1,
-          billing_alert_deliveries: 1,
-          billing_alert_states: 1,
-          billing_quotas: 1,
-          billing_subscriptions: 1,
-          billing_prices: 1,
-          billing_retention: 1,
-          billing_customers: 1,
-          billing_dead_letters: 2,
-          billing_removed_totals: 1
-        })
-        assert.deepStrictEqual(
-          removed.archives.map(({ generation, month, new_sha256, records }) => [
-            month,
-            generation,
-            records,
-            new_sha256?.length
-          ]),
-          [
-            ["2026-01", 1, 4, 64],
-            ["2026-01", 2, 5, 64],
-            ["2026-02", 1, 4, 64]
-          ]
-        )
-        const listed = new Map(
-          (yield* (yield* Archiver).list).map(({ generation, month, sha256 }) => [`${month} ${generation}`, sha256])
-        )
-        for (const { generation, month, new_sha256 } of removed.archives) {
-          assert.strictEqual(listed.get(`${month} ${generation}`), new_sha256!)
-        }
 
-        // Again: nothing more, and the same certificate.
-        assert.deepStrictEqual(yield* eraser.erase(id), certificate)
-        yield* assertRight
-        assert.deepStrictEqual(yield* others, before)
-        const all = yield* (yield* Reporter).usage({ window: year })
-        assert.deepStrictEqual(
-          all.services.map(({ events, service }) => [service, Number(events)]),
-          [
-            ["api", 3],
-            ["bandwidth", 6]
-          ]
-        )
-        assert.deepStrictEqual(
-          (yield* storedRecords()).filter(({ customer_id }) => customer_id !== "b" && customer_id !== "c"),
-          []
-        )
+          // Again: nothing more, and the same certificate.
+          assert.deepStrictEqual(yield* eraser.erase(id), certificate)
+          yield* assertRight
+          assert.deepStrictEqual(yield* others, before)
+          const all = yield* (yield* Reporter).usage({ window: year })
+          assert.deepStrictEqual(
+            all.services.map(({ events, service }) => [service, Number(events)]),
+            [
+              ["api", 3],
+              ["bandwidth", 6]
+            ]
+          )
+          assert.deepStrictEqual(
+            (yield* storedRecords()).filter(({ customer_id }) => customer_id !== "b" && customer_id !== "c"),
+            []
+          )
 
-        // What comes later is a new customer's, and can be erased again.
-        const recorder = yield* Recorder
-        yield* recorder.record(use(id, "2026-01-05T10:00:00Z"))
-        const { name, sql } = yield* Database
-        assert.strictEqual(
-          (yield* sql.unsafe(`select 1 from ${name("billing_customers")} where customer_id = $1`, [id])).length,
-          1
-        )
-        const later = yield* eraser.erase(id)
-        assert.notDeepEqual(later.subject, certificate.subject)
-        assert.strictEqual(later.removed.records[0]!.records, 1)
-        assert.deepStrictEqual(yield* traces, [])
-        yield* assertRight
-        assert.deepStrictEqual(yield* others, before)
-      }).pipe(Effect.scoped)
+          // What comes later is a new customer's, and can be erased again.
+          const recorder = yield* Recorder
+          yield* recorder.record(use(id, "2026-01-05T10:00:00Z"))
+          const { name, sql } = yield* Database
+          assert.strictEqual(
+            (yield* sql.unsafe(`select 1 from ${name("billing_customers")} where customer_id = $1`, [id])).length,
+            1
+          )
+          const later = yield* eraser.erase(id)
+          assert.notDeepEqual(later.subject, certificate.subject)
+          assert.strictEqual(later.removed.records[0]!.records, 1)
+          assert.deepStrictEqual(yield* traces, [])
+          yield* assertRight
+          assert.deepStrictEqual(yield* others, before)
+        }).pipe(Effect.scoped)
     )
 
     it.effect("with a pseudonym no total changes, and nobody sees whose they were", () =>
@@ -317,14 +319,14 @@ eachEngine("Eraser", (engine) => {
         yield* (yield* SpoolDelivery).deliverAll()
         yield* (yield* Aggregator).rollUp
         const before = [yield* figures(), yield* others]
-        const his = yield* figures(id)
+        const theirs = yield* figures(id)
         const certificate = yield* eraser.erase(id, { pseudonymise: true })
         assert.deepStrictEqual(yield* traces, [])
         assert.deepStrictEqual([yield* figures(), yield* others], before)
         yield* assertNoOrphans
         const customers = (yield* (yield* Catalog).customers).map((one) => one.id as string)
         const [pseudonym] = customers.filter((one) => one.startsWith("customer-"))
-        assert.deepStrictEqual(yield* figures(pseudonym), his)
+        assert.deepStrictEqual(yield* figures(pseudonym), theirs)
         assert.notInclude(JSON.stringify(certificate), pseudonym!)
         assert.strictEqual(certificate.removed.archives.length, 3)
         yield* assertRight
@@ -340,7 +342,7 @@ eachEngine("Eraser", (engine) => {
       })
     )
 
-    it.effect("while others go on and he does not stop at once, nothing of the others' is lost", () =>
+    it.effect("while others go on and the erased customer does not stop at once, nothing of the others' is lost", () =>
       Effect.gen(function* () {
         yield* setUp
         const recorder = yield* Recorder

@@ -1,6 +1,6 @@
 /**
- * A process that puts usage into a spool, or by way of one into a database, until it is killed, and prints each customer once
- * he is safe from that: `spooled`, when he is enqueued; `spilling`, when he is flushed.
+ * A process that puts usage into a spool, or through one into a database, until it is killed. It prints each customer once
+ * their record survives that: `spooled`, when it is enqueued; `spilling`, when it is flushed.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -97,7 +97,7 @@ describe("turns", () => {
     assert.deepStrictEqual(log, ["begin", "goes on", "rollback", "owner"])
   })
 
-  it("when the owner closes, whoever has no transaction is told to go elsewhere, and nothing of his was put", async () => {
+  it("when the owner closes, whoever has no transaction is told to go elsewhere, and nothing of theirs was put", async () => {
     const { log, turns } = setUp()
     const [a, b] = [turns.seat(() => {}), turns.seat(() => {})]
     await a.ask(says("begin a"))
