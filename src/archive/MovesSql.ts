@@ -7,7 +7,7 @@ import * as Schedule from "effect/Schedule"
 import type { Database, OpenTransaction } from "../database/Database.ts"
 import type { DatabaseError } from "../database/DatabaseError.ts"
 import * as Sql from "../database/Sql.ts"
-import { sql, t, table } from "../database/Sql.ts"
+import { lock, sql, t, table } from "../database/Sql.ts"
 import type * as Month from "../domain/Month.ts"
 import { partitionOf } from "../ledger/PartitionStore.ts"
 import { rollupLock } from "../rollup/RollupStore.ts"
@@ -28,13 +28,11 @@ export const partition = (month: Month.Month): Sql.Fragment => table(partitionOf
 /** Tells whoever has read the records meanwhile that they have moved. */
 export const moved = (on: Sql.Sql) => on.run(sql`update ${t.archive_version} set version = version + 1`)
 
-const lock = (on: Sql.Sql, name: string) => on.run(sql`select pg_advisory_xact_lock(hashtextextended(${name}, 0))`)
-
 export const movesOf = (database: Database["Service"]) => {
   const { name, schema } = database
 
   /** Nobody else makes rollups until the transaction ends. */
-  const lockRollups = (on: Sql.Sql) => lock(on, rollupLock(schema))
+  const lockRollups = (on: Sql.Sql) => on.run(lock(rollupLock(schema)))
 
   /**
    * Nobody else makes rollups, or touches the month, until the transaction ends. Its readers are waited for only for a moment,
@@ -59,7 +57,7 @@ export const movesOf = (database: Database["Service"]) => {
         const on = Sql.on({ name, query })
         return Effect.gen(function* () {
           yield* on.run(sql`set local lock_timeout = '60s'`)
-          yield* lock(on, `effect-usage archives ${schema}`)
+          yield* on.run(lock(`effect-usage archives ${schema}`))
           return yield* body(on, copy)
         })
       }, "long")
