@@ -179,7 +179,7 @@ const make = Effect.gen(function* () {
   return AlertDelivery.of({
     deliver: deliver(),
     list: Effect.fn("AlertDelivery.list")(function* (days: number) {
-      return yield* store.list(yield* after(-days * 86_400_000), listLimit)
+      return yield* store.list(yield* after(-days * Instant.millisPerDay), listLimit)
     }, Effect.mapError(AlertDeliveryError.from)),
     retry: Effect.mapError(Effect.flatMap(after(0), store.retry), AlertDeliveryError.from),
     test

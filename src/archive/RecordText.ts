@@ -108,14 +108,13 @@ const readTime = (text: string): Instant.Instant | string => {
   if (at._tag === "Failure") return `has no time: ${at.failure.problem}`
   if (ownTime.test(text)) {
     lastDay = text.slice(0, 11)
-    lastMidnight = Math.floor(at.success / microsPerDay) * microsPerDay
+    lastMidnight = Math.floor(at.success / Instant.microsPerDay) * Instant.microsPerDay
   }
   return at.success
 }
 
 const ownTime = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?$/
 const colon = 58
-const microsPerDay = 86_400 * Instant.microsPerSecond
 
 /** Micros of a point and one to six digits, to the text's end; NaN where there is something else. */
 const fraction = (text: string, at: number): number => {

@@ -7,8 +7,6 @@
  */
 import * as Instant from "../domain/Instant.ts"
 
-const microsPerDay = 86_400 * Instant.microsPerSecond
-
 const twoDigits = Array.from({ length: 60 }, (_, i) => `${i}`.padStart(2, "0"))
 
 let cachedDay = NaN
@@ -22,12 +20,12 @@ export const monthText = (column: string): string => `to_char(${column}, 'YYYY-M
 
 /** `2026-01-30 16:45:23.500000+00`. Records arrive roughly in order of time, so the text of the last day is cached. */
 export const timestamp = (instant: Instant.Instant): string => {
-  const day = Math.floor(instant / microsPerDay)
+  const day = Math.floor(instant / Instant.microsPerDay)
   if (day !== cachedDay) {
     cachedDay = day
-    cachedText = new Date(day * 86_400_000).toISOString().slice(0, 10)
+    cachedText = new Date(day * Instant.millisPerDay).toISOString().slice(0, 10)
   }
-  const rest = instant - day * microsPerDay
+  const rest = instant - day * Instant.microsPerDay
   const micros = rest % Instant.microsPerSecond
   const seconds = (rest - micros) / Instant.microsPerSecond
   const minutes = Math.floor(seconds / 60)

@@ -29,7 +29,7 @@ interface Period {
 }
 
 const second = Instant.microsPerSecond
-const day = 86_400 * second
+const day = Instant.microsPerDay
 
 const floor = (value: number, unit: number): number => Math.floor(value / unit) * unit
 

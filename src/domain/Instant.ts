@@ -27,6 +27,8 @@ export type InstantInput = Date | DateTime.DateTime | number | string
 
 export const microsPerMilli = 1_000
 export const microsPerSecond = 1_000_000
+export const microsPerDay = 86_400 * microsPerSecond
+export const millisPerDay = 86_400_000
 
 const earliest = Date.UTC(2000, 0, 1) * microsPerMilli
 const latest = Date.UTC(2100, 0, 1) * microsPerMilli - 1

@@ -160,7 +160,7 @@ const parseSpan = (
   if (written.offsetMinutes !== undefined) {
     const start = (written.micros - written.offsetMinutes * 60 * Instant.microsPerSecond) as Instant.Instant
     // A day at an offset is 24 hours from there, whatever the days of the zone are.
-    const end = written.precision === "day" ? start + microsPerDay : endOf(written.precision, start, zone)
+    const end = written.precision === "day" ? start + Instant.microsPerDay : endOf(written.precision, start, zone)
     return Result.succeed({ start, end: end as Instant.Instant })
   }
   const start = fromWallClock(written.micros, zone)
@@ -170,8 +170,6 @@ const parseSpan = (
   }
   return Result.succeed({ start, end: endOf(written.precision, start, zone) })
 }
-
-const microsPerDay = 86_400 * Instant.microsPerSecond
 
 const zoneName = (zone: DateTime.TimeZone): string => DateTime.zoneToString(zone)
 

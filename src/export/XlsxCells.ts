@@ -5,6 +5,7 @@
  * and ends with an ellipsis. What XML cannot hold is written as the format escapes it, `_x0001_`.
  */
 import { formulaGuard } from "./Guard.ts"
+import * as Instant from "../domain/Instant.ts"
 import type { Cells, Column } from "../files/Column.ts"
 
 /** Most characters in a cell. */
@@ -39,7 +40,7 @@ export const serialOf = (time: string): number => {
   const day = time.slice(0, 10)
   if (day !== lastDay) {
     lastDay = day
-    lastSerial = Date.parse(`${day}T00:00:00Z`) / 86_400_000 + 25_569
+    lastSerial = Date.parse(`${day}T00:00:00Z`) / Instant.millisPerDay + 25_569
   }
   const seconds = Number(time.slice(11, 13)) * 3_600 + Number(time.slice(14, 16)) * 60 + Number(time.slice(17, 23))
   return lastSerial + seconds / 86_400

@@ -26,7 +26,6 @@ export interface Look {
 
 /** Records that a statement compares, if a day does not have more. */
 const eventsAtOnce = 1_000_000
-const microsPerDay = 86_400 * Instant.microsPerSecond
 
 const startOf = (day: string) => Instant.fromMillis(Date.parse(day))
 const textOf = (instant: Instant.Instant) => new Date(Instant.toMillis(instant)).toISOString().slice(0, 10)
@@ -36,7 +35,7 @@ const spansOf = (days: ReadonlyArray<string>, loads: ReadonlyMap<string, number>
   const spans: Array<{ start: Instant.Instant; end: Instant.Instant; events: number }> = []
   for (const day of days) {
     const [start, events] = [startOf(day), loads.get(day) ?? 0]
-    const end = (start + microsPerDay) as Instant.Instant
+    const end = (start + Instant.microsPerDay) as Instant.Instant
     const last = spans.at(-1)
     if (last?.end === start && last.events + events <= eventsAtOnce) {
       last.end = end
@@ -47,7 +46,9 @@ const spansOf = (days: ReadonlyArray<string>, loads: ReadonlyMap<string, number>
 }
 
 const daysOf = ({ end, start }: DaySpan) =>
-  Array.from({ length: (end - start) / microsPerDay }, (_, i) => textOf((start + i * microsPerDay) as Instant.Instant))
+  Array.from({ length: (end - start) / Instant.microsPerDay }, (_, i) =>
+    textOf((start + i * Instant.microsPerDay) as Instant.Instant)
+  )
 
 const isAsItWas = (then: Bookmark, now: Bookmark | undefined): boolean =>
   then.file === (now?.file ?? "0") && then.changed === (now?.changed ?? 0n) && then.inserted <= (now?.inserted ?? 0n)

@@ -115,7 +115,7 @@ const make = Effect.gen(function* () {
     const now = Instant.fromMillis(yield* Clock.currentTimeMillis)
     const customer = yield* Effect.fromResult(CustomerId.parse(input.customer))
     const start = input.from === undefined ? now : yield* Effect.fromResult(Instant.parse("from", input.from))
-    const today = (start - (start % (86_400 * Instant.microsPerSecond))) as Instant.Instant
+    const today = (start - (start % Instant.microsPerDay)) as Instant.Instant
     const subscription = {
       customer,
       plan: yield* Effect.fromResult(QuotaRule.parsePlan(input.plan)),

@@ -228,8 +228,8 @@ const make = Effect.gen(function* () {
     yield* files.check(options.file ?? `${options.directory}/month`)
     yield* tidy
     yield* aggregator.rollUp
-    const today = Math.floor((yield* retention.reached) / 86_400_000)
-    const months = yield* retention.dueMonths(Instant.fromMillis((today - options.days) * 86_400_000))
+    const today = Math.floor((yield* retention.reached) / Instant.millisPerDay)
+    const months = yield* retention.dueMonths(Instant.fromMillis((today - options.days) * Instant.millisPerDay))
     const done: Array<ArchivedMonth> = []
     for (const [index, month] of months.entries()) {
       if (options.onMonth !== undefined) yield* options.onMonth(month, index, months.length)

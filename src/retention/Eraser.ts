@@ -324,9 +324,9 @@ const make = Effect.gen(function* () {
   const erase = Effect.fn("Eraser.erase")(function* (input: string, options: EraseOptions = {}) {
     const customer = yield* Effect.fromResult(CustomerId.parse(input))
     const mode = options.pseudonymise === true ? "pseudonymise" : "erase"
-    const ofHim = (yield* store.list).filter((one) => one.subjectHash === hashOf(one.salt, customer))
+    const theirs = (yield* store.list).filter((one) => one.subjectHash === hashOf(one.salt, customer))
     yield* files.removeDoomed(notes)
-    const open = ofHim.find(({ finishedAt }) => finishedAt === undefined)
+    const open = theirs.find(({ finishedAt }) => finishedAt === undefined)
     if (open !== undefined && open.mode !== mode) {
       return yield* new InvalidInput({
         field: "pseudonymise",
@@ -334,7 +334,7 @@ const make = Effect.gen(function* () {
         remedy: `Finish that first, ${open.mode === "erase" ? "without" : "with"} \`pseudonymise\``
       })
     }
-    const before = ofHim.findLast(({ finishedAt }) => finishedAt !== undefined)
+    const before = theirs.findLast(({ finishedAt }) => finishedAt !== undefined)
     const isGone =
       open === undefined &&
       before !== undefined &&

@@ -126,8 +126,6 @@ export const configuredRetention = Effect.gen(function* () {
   return problem === undefined ? { days } : yield* problem
 })
 
-const millisPerDay = 86_400_000
-
 /** Batches that leave the ledger in one transaction. */
 const batchesAtOnce = 20_000
 
@@ -163,12 +161,12 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     ].sort((a, b) => Domain.subjects.indexOf(a.subject) - Domain.subjects.indexOf(b.subject))
   })
 
-  const today = Effect.map(store.reached, (now) => Math.floor(now / millisPerDay))
+  const today = Effect.map(store.reached, (now) => Math.floor(now / Instant.millisPerDay))
 
   /** When what is as old as the rule of a subject says was made; `undefined` where all is kept. */
   const cutoff = Effect.fnUntraced(function* (subject: Exclude<Domain.RetentionSubject, "records">) {
     const days = (yield* rules).find((rule) => rule.subject === subject)!.days
-    return days === undefined ? undefined : Instant.fromMillis(((yield* today) - days) * millisPerDay)
+    return days === undefined ? undefined : Instant.fromMillis(((yield* today) - days) * Instant.millisPerDay)
   })
   const ledgerCutoff = Effect.fnUntraced(function* (unstored: number | undefined) {
     const before = yield* cutoff("keys")
@@ -182,9 +180,9 @@ const make = Effect.fnUntraced(function* (options: RetentionOptions) {
     const all = yield* rules
     const states = new Map((yield* archives.list).map(({ month, state }) => [month, state]))
     const parts: Array<DueRecords & { readonly selection: Domain.Selection }> = []
-    for (const month of yield* store.dueMonths(Instant.fromMillis(day * millisPerDay))) {
+    for (const month of yield* store.dueMonths(Instant.fromMillis(day * Instant.millisPerDay))) {
       if (states.get(month) === "restored") continue
-      const monthEnd = Instant.toMillis(Month.span(month).end) / millisPerDay
+      const monthEnd = Instant.toMillis(Month.span(month).end) / Instant.millisPerDay
       for (const action of ["drop", "archive"] as const) {
         const selection = Domain.select(all, action, monthEnd, day)
         if (selection === "none") continue

@@ -116,8 +116,6 @@ const patience = "30 seconds"
 
 const differencesPerDay = 10_000
 
-const microsPerDay = 86_400 * Instant.microsPerSecond
-
 const make = Effect.gen(function* () {
   const { engine } = yield* Database
   const store = yield* RollupStore
@@ -191,9 +189,9 @@ const make = Effect.gen(function* () {
     if (extent === undefined) return { days: 0, differences: [] }
     const from = window === undefined ? extent.first : Math.max(extent.first, window.start)
     const to = window === undefined ? extent.last : Math.min(extent.last, window.end - 1)
-    const first = Math.floor(from / microsPerDay)
-    const days = Math.max(0, Math.floor(to / microsPerDay) - first + 1)
-    const dayAt = (day: number) => ((first + day) * microsPerDay) as Instant.Instant
+    const first = Math.floor(from / Instant.microsPerDay)
+    const days = Math.max(0, Math.floor(to / Instant.microsPerDay) - first + 1)
+    const dayAt = (day: number) => ((first + day) * Instant.microsPerDay) as Instant.Instant
     const differences: Array<RollupDifference> = []
     for (let day = 0; day < days; day++) {
       const span = { start: dayAt(day), end: dayAt(day + 1) }

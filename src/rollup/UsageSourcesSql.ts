@@ -24,7 +24,7 @@ interface Piece extends Span {
   readonly of: "record" | Level
 }
 
-const lengths = { quarter: 900 * Instant.microsPerSecond, day: 86_400 * Instant.microsPerSecond } as const
+const lengths = { quarter: 900 * Instant.microsPerSecond, day: Instant.microsPerDay } as const
 
 const down = (at: Instant.Instant, level: Level): Instant.Instant =>
   level === "month" ? Instant.monthStart(at) : ((Math.floor(at / lengths[level]) * lengths[level]) as Instant.Instant)

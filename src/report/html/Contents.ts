@@ -1,6 +1,6 @@
 /** What a page shows, read from the database; everything else about a page follows from it. */
 import * as Decimal from "../../domain/Decimal.ts"
-import type { Instant } from "../../domain/Instant.ts"
+import * as Instant from "../../domain/Instant.ts"
 import * as Window from "../../domain/Window.ts"
 import type { Peak } from "../Analytics.ts"
 import type { ServiceUsage, UsageReport, UsageSpan } from "../Reporter.ts"
@@ -19,15 +19,14 @@ export interface Contents {
   readonly unit: "day" | "month"
   readonly series: ReadonlyArray<UsageSpan>
   readonly peaks: ReadonlyMap<string, ReadonlyArray<Peak>>
-  readonly now: Instant
+  readonly now: Instant.Instant
 }
 
 /** Days in a page; longer windows are shown by month. */
 const maxDays = 400
-const microsPerDay = 86_400_000_000
 
 export const unitOf = (window: Window.Window): "day" | "month" =>
-  window.end - window.start > maxDays * microsPerDay ? "month" : "day"
+  window.end - window.start > maxDays * Instant.microsPerDay ? "month" : "day"
 
 /** A service in this window and in the one before; `usage` is zero where it was only used before. */
 export interface Compared {
