@@ -21,8 +21,8 @@ export class Collector {
   readonly #clock: Clock.Clock
   /** Opened to stop waiting for a batch to fill. */
   readonly #wake = Latch.makeUnsafe(false)
-  /** Released whenever something is taken, and on closing. */
-  readonly #taken = Latch.makeUnsafe(false)
+  /** Opened and replaced whenever something is taken, and on closing: so nobody misses it between looking and waiting. */
+  #taken = Latch.makeUnsafe(false)
   #queued = 0
   #flushes = 0
   #isClosed = false
@@ -148,7 +148,7 @@ export class Collector {
     Effect.tap(Queue.takeBetween(this.#queue, 1, this.#options.size), (items) =>
       Effect.suspend(() => {
         for (const item of items) this.#uncount(item)
-        return this.#taken.release
+        return this.#tellTaken()
       })
     )
   )
@@ -167,8 +167,14 @@ export class Collector {
   readonly close: Effect.Effect<unknown> = Effect.suspend(() => {
     this.#isClosed = true
     this.#wake.openUnsafe()
-    return Effect.andThen(Queue.end(this.#queue), this.#taken.release)
+    return Effect.andThen(Queue.end(this.#queue), this.#tellTaken())
   })
+
+  #tellTaken(): Effect.Effect<unknown> {
+    const taken = this.#taken
+    this.#taken = Latch.makeUnsafe(false)
+    return taken.open
+  }
 
   #refused(item: Group | Marker): void {
     this.#uncount(item)
