@@ -64,7 +64,7 @@ export class Settlement {
   #lastNumber = 0
   /** The numbers of unsettled batches, and when each was taken. */
   readonly #unsettled = new Map<number, number>()
-  #flushes: ReadonlyArray<Flush> = []
+  #flushes: Array<Flush> = []
   #untold: DatabaseError | undefined
   #inFlight = 0
   #committed = 0
@@ -129,7 +129,7 @@ export class Settlement {
     for (const item of taken) {
       if (item instanceof Marker) {
         this.#untold = undefined
-        this.#flushes = [...this.#flushes, { upTo: number, marker: item, failure: earlier }]
+        this.#flushes.push({ upTo: number, marker: item, failure: earlier })
       } else {
         items.push(item)
         if (!isAwaited(item)) records.push(item)
