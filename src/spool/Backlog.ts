@@ -34,9 +34,10 @@ export class Backlog {
   readonly #maxBytes: number
   readonly #quotas: Ledger
   readonly #clock: Clock.Clock
-  /** Open while there is room. */
+  /** Open while there is room, and from the end on. Changed where the bytes are, so nobody misses it between looking and waiting. */
   readonly #room = Latch.makeUnsafe(true)
-  #bytes: number
+  #isOver = false
+  #bytes = 0
   #queued = 0
   #committed = 0
   #failed = 0
@@ -45,9 +46,9 @@ export class Backlog {
 
   constructor(maxBytes: number, bytes: number, quotas: Ledger, clock: Clock.Clock) {
     this.#maxBytes = maxBytes
-    this.#bytes = bytes
     this.#quotas = quotas
     this.#clock = clock
+    this.#setBytes(bytes)
   }
 
   get isFull(): boolean {
@@ -74,20 +75,18 @@ export class Backlog {
     }
   }
 
-  /** Waits until somebody should look whether it is still full. */
-  readonly awaitRoom: Effect.Effect<void> = Effect.suspend(() => {
-    this.#room.closeUnsafe()
-    return this.#room.await
-  })
+  /** Waits while it is full, until the end at most. */
+  readonly awaitRoom: Effect.Effect<void> = this.#room.await
 
-  /** Wakes those that wait for room. */
-  wake(): void {
+  /** The end has come: nobody waits for room any longer. */
+  close(): void {
+    this.#isOver = true
     this.#room.openUnsafe()
   }
 
   /** Records are about to be written. */
   add(records: ReadonlyArray<UsageRecord>): void {
-    this.#bytes += sizeOf(records)
+    this.#setBytes(this.#bytes + sizeOf(records))
     this.#queued += records.length
     this.#quotas.takeAll(records)
   }
@@ -96,7 +95,7 @@ export class Backlog {
   withdraw(records: ReadonlyArray<UsageRecord>): void {
     this.#queued -= records.length
     this.#quotas.withdraw(records, this.#clock.currentTimeMillisUnsafe())
-    this.#removeBytes(sizeOf(records))
+    this.#setBytes(this.#bytes - sizeOf(records))
   }
 
   /** Records are in a sealed segment. */
@@ -118,7 +117,7 @@ export class Backlog {
       this.#quotas.settle(tally)
       this.count(outcome)
     }
-    this.#removeBytes(bytes)
+    this.#setBytes(this.#bytes - bytes)
   }
 
   /** Something was delivered. */
@@ -130,12 +129,12 @@ export class Backlog {
 
   /** The spool was looked at. */
   recount(bytes: number): void {
-    this.#bytes = bytes
-    this.#removeBytes(0)
+    this.#setBytes(bytes)
   }
 
-  #removeBytes(bytes: number): void {
-    this.#bytes = Math.max(0, this.#bytes - bytes)
-    if (!this.isFull) this.wake()
+  #setBytes(bytes: number): void {
+    this.#bytes = Math.max(0, bytes)
+    if (this.isFull && !this.#isOver) this.#room.closeUnsafe()
+    else this.#room.openUnsafe()
   }
 }

@@ -121,7 +121,7 @@ export const make = Effect.fnUntraced(function* (
   const deliverer = yield* shutdown.bounded(Effect.forkScoped(Effect.forever(turn)), Duration.zero)
   const drain = Effect.fnUntraced(function* (storing: Duration.Duration) {
     isClosing = true
-    backlog.wake()
+    backlog.close()
     yield* Queue.offer(sealed, { flushed: Deferred.makeUnsafe<void>() })
     const delivered = Effect.raceFirst(
       Fiber.await(deliverer),
