@@ -21,7 +21,10 @@ export const prepare = (directory: string, name: string): void => {
   if (existsSync(unfinished(directory))) rmSync(data, { recursive: true, force: true })
   // Users who may enter the parent directory may not read the data.
   mkdirSync(data, { recursive: true, mode: 0o700 })
-  if (isMade(directory)) return belongsToUs(directory, name)
+  if (isMade(directory)) {
+    belongsToUs(directory, name)
+    return removeEmptyLock(data)
+  }
   const [found] = readdirSync(data)
   if (found !== undefined) {
     throw unsuitable(
@@ -30,6 +33,15 @@ export const prepare = (directory: string, name: string): void => {
     )
   }
   writeFileSync(unfinished(directory), "", { mode: 0o600 })
+}
+
+/**
+ * A process that is killed just when PostgreSQL begins leaves its lock file empty, and PostgreSQL would never start again: it
+ * might be another server that is starting. There is none, because this process holds the directory's lock.
+ */
+const removeEmptyLock = (data: string): void => {
+  const lock = join(data, "postmaster.pid")
+  if (statSync(lock, { throwIfNoEntry: false })?.size === 0) rmSync(lock)
 }
 
 /** The engine has started. */

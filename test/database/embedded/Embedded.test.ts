@@ -3,6 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Database } from "../../../src/database/Database.ts"
 import * as Embedded from "../../../src/database/embedded/Embedded.ts"
@@ -29,6 +31,19 @@ describe("Embedded", () => {
         yield* (yield* Recorder).record({ customer: "goes-on", service: "api", quantity: 1 })
       }).pipe(Effect.provide(Recorder.layer().pipe(Layer.provideMerge(Layer.fresh(Embedded.layer({ directory }))))))
     })
+  )
+
+  it.live("killed when PostgreSQL has just made its lock file, it starts again", () =>
+    Effect.gen(function* () {
+      const directory = yield* temporaryDirectory
+      const select = Effect.provide(
+        Effect.flatMap(Database, ({ sql }) => sql.unsafe("select count(*)::int as n from billing_services")),
+        Layer.fresh(Embedded.layer({ directory }))
+      )
+      const before = yield* select
+      writeFileSync(join(directory, "database", "postmaster.pid"), "")
+      assert.deepStrictEqual(yield* select, before)
+    }).pipe(Effect.scoped)
   )
 
   it.live("a heavy aggregate does not block the application's event loop", () =>
