@@ -202,7 +202,8 @@ export {
   type RetentionOptions
 } from "./retention/Retention.ts"
 export type { RetentionInput, RetentionRule, RetentionSubject } from "./domain/RetentionRule.ts"
-export { type EraseOptions, Eraser, EraserError, type ErasureCertificate } from "./retention/Eraser.ts"
+export { type EraseOptions, Eraser, EraserError } from "./retention/Eraser.ts"
+export type { ErasureCertificate } from "./retention/Certificate.ts"
 
 /** @category Operate it */
 export {

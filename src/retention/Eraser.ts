@@ -14,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash, randomBytes, randomUUID } from "node:crypto"
 import { dirname, join, resolve } from "node:path"
-import packageJson from "../../package.json" with { type: "json" }
 import { Aggregator, AggregatorError } from "../rollup/Aggregator.ts"
 import { Archiver, ArchiverError } from "./Archiver.ts"
 import { ArchiveBroken, ArchiveFileError } from "../archive/ArchiveFile.ts"
@@ -38,9 +37,10 @@ import { isObjectUrl } from "../files/ObjectUrl.ts"
 import { ArchiveFilesStore } from "../archive/ArchiveFilesStore.ts"
 import { ArchiveStore } from "../archive/ArchiveStore.ts"
 import { DeadLetterStore } from "../ledger/DeadLetterStore.ts"
+import { certificateOf, type ErasureCertificate, leftOf } from "./Certificate.ts"
 import type { Done, Erasure, Note, Swap } from "./Erasure.ts"
 import { ErasureStore } from "./ErasureStore.ts"
-import { claimHint, type Identity, IdentityStore, isOf } from "../database/IdentityStore.ts"
+import { IdentityStore } from "../database/IdentityStore.ts"
 import { printable } from "../domain/Shown.ts"
 
 /** @since 0.1.0 */
@@ -54,42 +54,6 @@ export class EraserError extends ServiceError<EraserError>()("EraserError", [
   SpoolError,
   DatabaseError
 ]) {}
-
-/**
- * What was done. Nothing in it says who it was to anybody who does not know: `subject.sha256` is the digest of `salt` and the
- * customer's id.
- *
- * - `removed.records`: by service, those of the table and of archives; `amount` in base units. With a pseudonym: renamed
- * - `removed.archives`: files that were written anew, with their digests before and after; `new_sha256` is `null` where
- *   nothing was left. With a pseudonym `records` are those that were renamed
- * - `removed.tables`: rows of other tables; `removed.files`: damaged pieces of the spool
- * - `left`: what could not be reached, in words; call again when it is gone
- *
- * @since 0.1.0
- */
-export interface ErasureCertificate {
-  readonly schema: 1
-  readonly kind: "effect-usage erasure certificate"
-  readonly mode: "erase" | "pseudonymise"
-  readonly subject: { readonly salt: string; readonly sha256: string }
-  readonly started_at: string
-  readonly finished_at: string | null
-  readonly version: string
-  readonly removed: {
-    readonly records: ReadonlyArray<{ readonly service: string; readonly records: number; readonly amount: string }>
-    readonly archives: ReadonlyArray<{
-      readonly month: string
-      readonly generation: number
-      readonly records: number
-      readonly old_sha256: string
-      readonly new_sha256: string | null
-      readonly kept_by: string | null
-    }>
-    readonly tables: Readonly<Record<string, number>>
-    readonly files: number
-  }
-  readonly left: ReadonlyArray<string>
-}
 
 /**
  * - `pseudonymise`: rather than to erase usage, put a random pseudonym into the place of the customer and drop the metadata
@@ -370,33 +334,4 @@ const make = Effect.gen(function* () {
   }, Effect.mapError(EraserError.from))
 
   return Eraser.of({ erase })
-})
-
-/** Files with the customer that stay: those of other databases, and those of which nobody knows whose they are. */
-const leftOf = ({ archives }: Done, strays: ReadonlyArray<Strays.Stray>, self: Identity): ReadonlyArray<string> => {
-  const seen = new Set(strays.map(({ sha256 }) => sha256))
-  const others = (owner: string) =>
-    `it is database ${owner}'s and was left as it is, with the customer in it: erase them there too. ${claimHint(owner)}`
-  return [
-    ...archives.flatMap(({ kept_by: owner, month, old_sha256: digest }) =>
-      owner === null || seen.has(digest) ? [] : [`the archive of ${month} whose SHA-256 is ${digest}: ${others(owner)}`]
-    ),
-    ...strays.map(({ database, file }) =>
-      database === undefined || isOf(self, database)
-        ? `${printable(file)}: no archive of this database, and the customer is in it: remove it, if nobody needs it`
-        : `${printable(file)}: ${others(database)}`
-    )
-  ]
-}
-
-const certificateOf = (erasure: Erasure, left: ReadonlyArray<string>): ErasureCertificate => ({
-  schema: 1,
-  kind: "effect-usage erasure certificate",
-  mode: erasure.mode,
-  subject: { salt: erasure.salt, sha256: erasure.subjectHash },
-  started_at: erasure.startedAt,
-  finished_at: erasure.finishedAt ?? null,
-  version: packageJson.version,
-  removed: erasure.removed,
-  left
 })
